@@ -1,0 +1,33 @@
+"""Worked, checked derivations of backpropagation through time, from a recurrent cell's equations.
+
+    gru = derive.load("gru")                    # a catalogue name, or "my_cell.py:my_cell"
+    print(gru.derive("dh[t]/dh[t-1]").text())   # step by step, each with its rule and its reason
+
+Names load on first use (PEP 562), so that `import derive` costs nothing: SymPy is imported with the first system.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from derive.catalogue import load
+    from derive.derivation import Derivation
+    from derive.system import System
+
+__version__ = "0.1.0"
+__all__ = ["Derivation", "System", "__version__", "load"]
+
+_HOME = {"load": "derive.catalogue", "System": "derive.system", "Derivation": "derive.derivation"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'derive' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

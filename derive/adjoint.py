@@ -1,0 +1,179 @@
+"""Reverse mode: the adjoint of a system, again a system.
+
+    v_bar[s] = Σ over the entries (u, v, offset) of the table:  J(u, v, offset)[s - offset]* u_bar[s - offset]
+
+Every entry is transposed and its offset negated (Werbos 1990); a term whose index leaves the lattice is zero, which is all
+that there is to the border.  The loss starts it off: `L_bar = 1` at every step, or at the last only.  A parameter is read at
+every point, so its adjoint is a sum over the lattice.
+
+Where all that a target reads passes through the same last factors (the derivative of its activation), their pullback is
+computed once and has a name, `delta`: the adjoint of the pre-activation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from derive import expr
+from derive.errors import DeriveError, did_you_mean
+from derive.expr import SCALAR, Node, Var
+from derive.lattice import Offset
+from derive.linear import Chain, Op
+from derive.partials import Entry, Table, table
+from derive.system import LOSS, Equation, System, Variable
+
+MARK = "bar"
+DELTA = "delta"
+
+
+@cache
+def adjoint(system: System, held: tuple[str, ...] = (), name_deltas: bool = True) -> System:
+    """`system` with `v_bar` for every state, input, parameter and boundary value that the loss depends on.
+
+    `held`: names through which nothing flows.  `name_deltas`: whether shared pullbacks get a name of their own.
+    """
+    return _Adjoint(system, table(system).without(held), name_deltas).system()
+
+
+class _Adjoint:
+    def __init__(self, system: System, local: Table, name_deltas: bool):
+        self.forward = system
+        self.local = local
+        self.live = _live(local)
+        self.deltas = {name: f for name in self.live if name_deltas and (f := shared_factors(local, name))}
+
+    def system(self) -> System:
+        forward = self.forward
+        equations = dict(forward.equations)
+        variables = dict(forward.variables)
+        for equation in self._equations():
+            if equation.name in variables:
+                raise DeriveError(f"{forward.name}: the adjoint {equation.name} collides with a name of the system; rename that one")
+            equations[equation.name] = equation
+            variables[equation.name] = Variable(equation.target, "state", bool(equation.target.index))
+        parts = replace(
+            forward.parts,
+            name=f"{forward.name} adjoint",
+            title=f"Adjoint of {forward.title}",
+            equations=equations,
+            variables=variables,
+            boundary={**forward.boundary},
+            given=tuple(forward.equations),
+        )
+        return System.of(parts)
+
+    def _equations(self) -> list[Equation]:
+        """In the order of a person: states from the loss backwards, then inputs, then parameters."""
+        states = [n for n in reversed(self.forward.equations) if n != LOSS]
+        rest = [v.name for v in (*self.forward.inputs, *self.forward.parameters)]
+        found = [self._loss()] if self._loss_reaches_out() else []
+        for name in (*states, *rest):
+            if name in self.live:
+                found.append(self._adjoint_of(self.forward.variables[name].var))
+            if name in self.deltas:
+                found.append(self._delta_of(self.forward.variables[name].var))
+        return found
+
+    def _adjoint_of(self, source: Var) -> Equation:
+        entries = [e for e in self.local.of_source(source.name) if e.target.name in self.live or e.target.name == LOSS]
+        terms = [self._term(e) for e in sorted(entries, key=_as_written)]
+        return Equation(source.marked(MARK), expr.add(*terms), extent=self._extent(source))
+
+    def _delta_of(self, target: Var) -> Equation:
+        return Equation(target.marked(DELTA), expr.had(*self.deltas[target.name], target.marked(MARK)))
+
+    def _term(self, entry: Entry) -> Node:
+        """The contribution of one entry at the index of its source; summed over the lattice where the source has none."""
+        factors = self.deltas.get(entry.target.name, ())
+        chains = tuple(without_factors(c, factors) for c in entry.map.chains) if factors else entry.map.chains
+        term = replace(entry.map, chains=chains).pull(self.upstream(entry))
+        if entry.offset is None:
+            return expr.Sum.build(term, *self.forward.lattice.ranges) if entry.target.index else term
+        return expr.at(term, self.forward.lattice.shifted(tuple(-o for o in entry.offset)))
+
+    def upstream(self, entry: Entry) -> Node:
+        target = entry.target
+        if target.name == LOSS:
+            reaches_out = self._extent(entry.source) and self.forward.has_loss
+            return target.marked(MARK) if reaches_out else loss_weight(self.forward)
+        return target.marked(DELTA if target.name in self.deltas else MARK)
+
+    def _loss_reaches_out(self) -> bool:
+        """Whether the loss reads a state that has boundary values: its own adjoint then says where it ends."""
+        return self.forward.has_loss and any(self._extent(e.source) for e in self.local.of_target(LOSS))
+
+    def _loss(self) -> Equation:
+        var = self.forward.variables[LOSS].var
+        return Equation(var.marked(MARK), loss_weight(self.forward))
+
+    def _extent(self, source: Var) -> tuple[tuple[int, int], ...]:
+        """How far boundary values reach out: the adjoint of `h[0]` is `h_bar` at 0."""
+        lattice = self.forward.lattice
+        if not source.index:
+            return ()
+        depths = [(0, 0)] * lattice.dimension
+        for border in self.forward.borders:
+            if border.variable == source.name:
+                for axis, side in enumerate(border.sides):
+                    low, high = depths[axis]
+                    depths[axis] = (max(low, side.depth), high) if side.low else (low, max(high, side.depth))
+        return tuple(depths) if any(map(any, depths)) else ()
+
+
+def _as_written(entry: Entry) -> tuple[bool, bool, bool]:
+    """The order of the terms of an adjoint: the loss, the same point, then the neighbours, a variable's own first."""
+    return entry.target.name != LOSS, any(entry.offset or ()), entry.target.name != entry.source.name
+
+
+def loss_weight(system: System) -> Node:
+    """`L_bar[t]`: 1, or 1 at the last point only."""
+    if system.loss == "every":
+        return expr.Ones(*SCALAR)
+    return expr.At(system.lattice.indices, system.lattice.lengths)
+
+
+def shared_factors(local: Table, target: str) -> tuple[Node, ...]:
+    """The Hadamard factors that end every chain into `target`, where two or more reads share them."""
+    entries = local.of_target(target)
+    last = [_last_factors(c) for e in entries for c in e.map.chains]
+    if len(entries) < 2 or target == LOSS:
+        return ()
+    return tuple(f for f in last[0] if all(f in factors for factors in last))
+
+
+def _last_factors(chain: Chain) -> tuple[Node, ...]:
+    op = chain.ops[-1] if chain.ops else None
+    if op is None or op.kind != "hadamard" or op.node is None:
+        return ()
+    return op.node.args if isinstance(op.node, expr.Had) else (op.node,)
+
+
+def without_factors(chain: Chain, factors: tuple[Node, ...]) -> Chain:
+    """The chain without these factors of its last Hadamard product."""
+    rest = [f for f in _last_factors(chain) if f not in factors]
+    last = (Op("hadamard", expr.had(*rest)),) if rest else ()
+    return replace(chain, ops=(*chain.ops[:-1], *last))
+
+
+def _live(local: Table) -> set[str]:
+    """The names that the loss depends on (the loss, targets and cotangents aside)."""
+    kinds = {n: v.kind for n, v in local.system.variables.items()}
+    reached, pending = set(), [LOSS]
+    while pending:
+        for entry in local.of_target(pending.pop()):
+            name = entry.source.name
+            if name not in reached and kinds[name] not in ("target", "cotangent"):
+                reached.add(name)
+                pending.append(name)
+    return reached
+
+
+def adjoint_var(system: System, name: str, offset: Offset | None = None) -> Var:
+    """`v_bar` of a variable.  Raises `DeriveError` where the loss does not depend on it."""
+    found = adjoint(system).equations.get(f"{name}_{MARK}")
+    if found is None:
+        known = [n[: -len(MARK) - 1] for n in adjoint(system).equations if n.endswith("_" + MARK)]
+        raise DeriveError(f"the loss of {system.name} does not depend on {name}{did_you_mean(name, known)}")
+    var = found.target
+    return var.at(i + o for i, o in zip(var.index, offset, strict=True)) if offset else var

@@ -1,0 +1,309 @@
+"""The program `derive`.  Results on stdout, all else on stderr.
+
+Exit codes: 0 done, 1 a check failed, 2 unusable input (one sentence on stderr, never a traceback), 130 interrupted.
+Nothing heavy is imported before a command runs, so that `derive --help` and `derive list` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import derive
+from derive.errors import DeriveError
+
+if TYPE_CHECKING:
+    from derive.derivation import Derivation
+    from derive.system import System
+
+DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+SYSTEM = "a catalogue name (see `derive list`) or FILE.py:NAME"
+QUERIES = """\
+queries:
+  forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
+  dh[t]/dh[t-1]   d+h[t]/dh[t-1]           the total Jacobian, path by path; the immediate partial
+  dL/dU_z   dL/dh[t]   dL[t]/dh[k]         a gradient
+  'paths c[t] <- c[t-1]'                   the paths and how many there are
+
+examples:
+  derive solve gru 'dh[t]/dh[t-1]' --hold z
+  derive solve lstm adjoint -o lstm.html
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except DeriveError as error:
+        print(f"derive: {error}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:
+        # Whoever read our output has enough; the interpreter must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser, commands = _parsers()
+    if arguments and arguments[0] in commands:
+        # Intermixed, so that queries may follow options: argparse offers that for the parser of one command only.
+        return COMMANDS[arguments[0]][0](commands[arguments[0]].parse_intermixed_args(arguments[1:]))
+    parser.parse_args(arguments)
+    parser.print_help()
+    return DONE
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the program and those of its commands."""
+    parser = argparse.ArgumentParser(
+        prog="derive", description="Worked, checked derivations of backpropagation through time."
+    )
+    parser.add_argument("--version", action="version", version=f"derive {derive.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, (_, summary, options) in COMMANDS.items():
+        raw = argparse.RawDescriptionHelpFormatter
+        epilog = QUERIES if name == "solve" else None
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=epilog, formatter_class=raw)
+        for option in options:
+            flags, settings = OPTIONS[option]
+            sub.add_argument(*flags, **settings)
+    return parser, dict(commands.choices)
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip() for name in value.split(","))))
+
+
+def _at_least_one(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, found {number}")
+    return number
+
+
+_at_least_one.__name__ = "number"
+
+OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
+    "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
+    "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
+    "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
+    "format": (
+        ("--format",),
+        {"choices": ("text", "json"), "default": "text", "help": "of the output (default: text)"},
+    ),
+    "hold": (("--hold",), {"metavar": "NAMES", "type": _names, "default": (), "help": "names held constant: z,r"}),
+    "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
+    "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
+    "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
+    "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
+    "seed": (("--seed",), {"type": int, "default": 0, "help": "of the random values that a check uses (default: 0)"}),
+    "jobs": (("-j", "--jobs"), {"metavar": "N", "type": _at_least_one, "default": 1, "help": "processes (default: 1)"}),
+    "roads": (("--roads",), {"metavar": "NAMES", "type": _names, "default": (), "help": "only these oracles"}),
+    "backend": (("--backend",), {"metavar": "B", "default": "numpy", "help": "of the module (default: numpy)"}),
+}
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def _list(options: argparse.Namespace) -> int:
+    from derive import catalogue
+
+    titles = catalogue.titles()
+    if options.format == "json":
+        return _print_json([{"name": name, "title": title} for name, title in titles.items()])
+    width = max(map(len, titles), default=0)
+    return _print("\n".join(f"{name:{width}}  {title}" for name, title in titles.items()))
+
+
+def _show(options: argparse.Namespace) -> int:
+    from derive.notation import notation
+    from derive.render import facts
+
+    system = _load(options.system)
+    style = notation(options.notation or "default")
+    if options.format == "json":
+        return _print_json(facts.data(system, style))
+    return _print(facts.text(system, style))
+
+
+def _solve(options: argparse.Namespace) -> int:
+    from derive import render
+
+    write = render.renderer(options.output) if options.output else None
+    system = _load(options.system)
+    queries = options.queries or default_queries(system)
+    derivations = [_derivation(system, query, options) for query in _with_progress(queries)]
+    if write:
+        render.write(options.output, write(derivations))
+    elif options.format == "json":
+        _print(render.json.render(derivations))
+    else:
+        _print(render.terminal.render(derivations, colour=_colour()))
+    failed = [d.query for d in derivations if d.verdict is not None and not d.verdict.ok]
+    for query in failed:
+        print(f"derive: the check of {query} failed", file=sys.stderr)
+    return FAILED if failed else DONE
+
+
+def _derivation(system: System, query: str, options: argparse.Namespace) -> Derivation:
+    found = system.derive(
+        query, hold=options.hold, unroll=options.unroll, layout=options.layout, notation=options.notation
+    )
+    return found.checked(options.seed) if options.check else found
+
+
+def _export(options: argparse.Namespace) -> int:
+    from derive import render
+
+    system = _load(options.system)
+    source = system.compile(options.backend).source
+    if options.output:
+        render.write(options.output, source)
+        return DONE
+    if options.format == "json":
+        return _print_json({"system": system.name, "backend": options.backend, "source": source})
+    return _print(source)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from derive import catalogue
+
+    names = options.systems or list(catalogue.names())
+    rows = [row for name in _with_progress(names, _checked(names, options)) for row in name]
+    if options.format == "json":
+        _print_json([_cells(row) for row in rows])
+    else:
+        _print(table([_cells(row) for row in rows]))
+    return DONE if rows and all(_cells(row)["ok"] for row in rows) else FAILED
+
+
+def _checked(names: Sequence[str], options: argparse.Namespace) -> Iterator[list[Any]]:
+    """The rows of each system, in order, from as many processes as were asked for."""
+    work = [(name, options.seed, options.roads) for name in names]
+    if options.jobs == 1 or len(names) < 2:
+        yield from map(_check_one, work)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # Forking after JAX or PyTorch has started its threads can hang.
+    with ProcessPoolExecutor(min(options.jobs, len(names)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_check_one, work)
+
+
+def _check_one(work: tuple[str, int, tuple[str, ...]]) -> list[Any]:
+    from derive.check import check_systems
+
+    name, seed, roads = work
+    return list(check_systems([name], seed=seed, roads=roads or None))
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, ...]]] = {
+    "list": (_list, "the catalogue", ("format",)),
+    "show": (_show, "equations, dimensions, parameters and reference of a system", ("system", "notation", "format")),
+    "solve": (
+        _solve,
+        "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",
+        ("system", "queries", "output", "hold", "unroll", "layout", "notation", "check", "seed", "format"),
+    ),
+    "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
+    "check": (_check, "every derivation against every oracle", ("systems", "roads", "seed", "jobs", "format")),
+}
+
+
+# --- what the commands share ------------------------------------------------------------------------------------------
+
+
+def _load(spec: str) -> System:
+    from derive import catalogue
+
+    return catalogue.load(spec)
+
+
+def default_queries(system: System) -> list[str]:
+    """The main results: the equations, the table, a Jacobian between neighbours, the adjoint."""
+    return ["forward", "table", *jacobians(system)[:1], "adjoint"]
+
+
+def jacobians(system: System) -> list[str]:
+    """`dh[t]/dh[t-1]` for every vector state that is read at another point, outputs first."""
+    reads = {
+        (source, offset)
+        for _, source, offset in system.reads
+        if source in system.equations and any(offset) and system.variables[source].shape[1] == 1
+    }
+    order = [*system.outputs, *(name for name in system.equations if name not in system.outputs)]
+    ranked = sorted(reads, key=lambda read: (order.index(read[0]), sum(map(abs, read[1])), read[1]))
+    return [f"d{name}[{_point(system)}]/d{name}[{_point(system, offset)}]" for name, offset in ranked]
+
+
+def _point(system: System, offset: Sequence[int] = ()) -> str:
+    steps = offset or (0,) * len(system.lattice.indices)
+    return ",".join(f"{i}{d:+d}" if d else str(i) for i, d in zip(system.lattice.indices, steps, strict=True))
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of cells as a table, numbers to the right, with a last line that counts."""
+    if not rows:
+        return "nothing was checked"
+    columns = [key for key in rows[0] if key != "ok"]
+    lines = [[*columns, ""]]
+    lines += ([*(_cell(row.get(c)) for c in columns), "ok" if row["ok"] else "FAILED"] for row in rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    body = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    good = sum(bool(row["ok"]) for row in rows)
+    return "\n".join([*body, "", f"{good} passed, {len(rows) - good} failed"])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if isinstance(value, float) else str(value)
+
+
+def _cells(row: Any) -> dict[str, Any]:
+    """A row of `check_systems` as a mapping with the key `ok`."""
+    return dict(row) if isinstance(row, Mapping) else dict(row.to_dict())
+
+
+def _with_progress(names: Sequence[str], results: Iterator[Any] | None = None) -> Iterator[Any]:
+    """`results` (or `names`) one by one; a terminal on stderr sees which of several is under way."""
+    shown = sys.stderr.isatty() and len(names) > 1
+    for number, (name, result) in enumerate(zip(names, results or iter(names), strict=True), 1):
+        if shown:
+            print(f"\r\033[K{number}/{len(names)} {name}", end="", file=sys.stderr, flush=True)
+        yield result
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _colour() -> bool:
+    """Colours for a person at a terminal who has not declined them (NO_COLOR)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _print(text: str) -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # formulas are Unicode in every locale
+    print(text.rstrip("\n"))
+    return DONE
+
+
+def _print_json(data: Any) -> int:
+    from derive.render.json import dumps
+
+    return _print(dumps(data))

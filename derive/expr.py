@@ -1,0 +1,808 @@
+"""The nodes: what a formula of a recurrent cell is made of.
+
+Every node is a SymPy `MatrixExpr` of our own class, built by `Basic.__new__` with no evaluation and interned, so that equal
+nodes are the same object.  Shapes are checked when a node is built: a column vector is `(n, 1)`, a row `(1, n)`, a true
+scalar `(1, 1)`.  The functions in lower case (`add`, `had`, `mul`, …) are how nodes are built: they drop zeros and ones,
+flatten, pull numbers to the front and keep the author's order.  Trees may be deep: everything here walks with a stack.
+
+    Var         h[t-1], W_z, h_bar[t+1]     a name at an index; `marks` say what was derived of it: bar, dot, delta, …
+    Zero Ones Identity                      constants of a shape
+    Add Scale                               sums; a number or a true scalar times anything
+    Had Power                               Hadamard products; entrywise integer powers
+    Mul Transpose Diag Diagonal Inner       matrix algebra; `Diagonal` takes the diagonal out, `Inner` is sum(A * B)
+    Apply                                   a row of `derive.functions`, or its derivative (`order`)
+    At                                      1 where the index is the given point, else 0
+    Sum Product                             over an index, both ends included, empty if hi < lo; a product says its order
+    Partial                                 ∂y/∂x, total or immediate, not worked out
+    Pulled                                  (∂⁺y/∂x)* d, for an x that is a matrix
+    Block                                   a matrix of matrices
+    Labelled                                an expression with a name under its brace
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
+
+from sympy import Basic, Expr, Integer, Symbol, Tuple, sympify
+from sympy.core.symbol import Str
+from sympy.matrices.expressions.matexpr import MatrixExpr
+
+from derive import functions
+from derive.errors import ShapeError
+
+Shape: TypeAlias = "tuple[Expr, Expr]"
+ONE = Integer(1)
+SCALAR: Shape = (ONE, ONE)
+
+_interned: WeakValueDictionary[tuple[Any, ...], Node] = WeakValueDictionary()
+
+
+class Node(MatrixExpr):
+    """One node.  `Node(*args)` is the bare, interned constructor; `build` is the simplifying one."""
+
+    _op_priority = 20.0
+
+    def __new__(cls, *args: Basic) -> Node:
+        key = (cls, *args)
+        node = _interned.get(key)
+        if node is None:
+            node = Basic.__new__(cls, *args)
+            node._shape = cls.shape_of(*args)
+            _interned[key] = node
+        return node
+
+    @classmethod
+    def shape_of(cls, *args: Any) -> Shape:
+        raise NotImplementedError
+
+    @classmethod
+    def build(cls, *args: Any) -> Node:
+        """Build again from changed arguments, simplifying."""
+        return cls(*args)
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+    def __hash__(self) -> int:
+        return Basic.__hash__(self)
+
+    def __add__(self, other: Any) -> Node:
+        return add(self, as_node(other, self.shape))
+
+    def __radd__(self, other: Any) -> Node:
+        return add(as_node(other, self.shape), self)
+
+    def __sub__(self, other: Any) -> Node:
+        return add(self, scale(-1, as_node(other, self.shape)))
+
+    def __rsub__(self, other: Any) -> Node:
+        return add(as_node(other, self.shape), scale(-1, self))
+
+    def __neg__(self) -> Node:
+        return scale(-1, self)
+
+    def __mul__(self, other: Any) -> Node:
+        return had(self, other) if isinstance(other, Node) else scale(other, self)
+
+    def __rmul__(self, other: Any) -> Node:
+        return scale(other, self)
+
+    def __matmul__(self, other: Any) -> Node:
+        return mul(self, other)
+
+    def __pow__(self, other: Any) -> Node:
+        return power(self, other)
+
+    def __truediv__(self, other: Any) -> Node:
+        return had(self, power(other, -1)) if isinstance(other, Node) else scale(ONE / sympify(other), self)
+
+    @property
+    def T(self) -> Node:
+        return transpose(self)
+
+    def _latex(self, printer: Any) -> str:
+        from derive.notation import Notation
+        from derive.printing import latex
+
+        return latex(self, Notation())
+
+    def _sympystr(self, printer: Any) -> str:
+        from derive.notation import Notation
+        from derive.printing import text
+
+        return text(self, Notation())
+
+    _pretty = None
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._latex(None)}$"
+
+
+def is_scalar(node: Node) -> bool:
+    return node.shape == SCALAR
+
+
+def is_column(node: Node) -> bool:
+    return bool(node.shape[1] == 1)
+
+
+def show_shape(shape: Shape) -> str:
+    """`n x m`, `n` for a column, `scalar`."""
+    rows, columns = shape
+    if shape == SCALAR:
+        return "scalar"
+    return str(rows) if columns == 1 else f"{rows} x {columns}"
+
+
+def _same_shape(what: str, nodes: Sequence[Node]) -> Shape:
+    first = nodes[0].shape
+    for node in nodes[1:]:
+        if node.shape != first:
+            raise ShapeError(f"{what} needs equal shapes, found {show_shape(first)} and {show_shape(node.shape)}")
+    return first
+
+
+class Var(Node):
+    """`base`, with marks and at an index: `Var("h", ("bar",), (t + 1,), (n, 1))` is `h_bar[t+1]`.  A parameter has no index."""
+
+    def __new__(cls, base: Any, marks: Any, index: Any, rows: Any, columns: Any) -> Var:
+        return Node.__new__(cls, _str(base), Tuple(*map(_str, marks)), Tuple(*index), sympify(rows), sympify(columns))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, base: Str, marks: Tuple, index: Tuple, rows: Expr, columns: Expr) -> Shape:
+        return rows, columns
+
+    @property
+    def base(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return tuple(map(str, self.args[1].args))
+
+    @property
+    def name(self) -> str:
+        """The name as typed: `h_bar`."""
+        return "_".join((self.base, *self.marks))
+
+    @property
+    def index(self) -> tuple[Expr, ...]:
+        return self.args[2].args  # type: ignore[return-value]
+
+    def at(self, index: Iterable[Any]) -> Var:
+        return Var(self.args[0], self.args[1].args, tuple(index), *self.shape)
+
+    def marked(self, *marks: str) -> Var:
+        return Var(self.args[0], (*self.marks, *marks), self.index, *self.shape)
+
+
+def _str(value: Any) -> Str:
+    return value if isinstance(value, Str) else Str(str(value))
+
+
+class _Constant(Node):
+    @classmethod
+    def shape_of(cls, rows: Expr, columns: Expr) -> Shape:
+        return rows, columns
+
+
+class Zero(_Constant):
+    """All entries 0."""
+
+
+class Ones(_Constant):
+    """All entries 1: what a number becomes beside a vector (`1 - z`)."""
+
+
+class Identity(Node):
+    """`I_n`."""
+
+    @classmethod
+    def shape_of(cls, n: Expr) -> Shape:
+        return n, n
+
+
+class Add(Node):
+    @classmethod
+    def shape_of(cls, *terms: Node) -> Shape:
+        return _same_shape("a sum", terms)
+
+    @classmethod
+    def build(cls, *terms: Node) -> Node:
+        return add(*terms)
+
+
+class Scale(Node):
+    """`c x`: `c` is a number (any SymPy expression of the dimensions) or a true scalar node."""
+
+    @classmethod
+    def shape_of(cls, c: Expr, body: Node) -> Shape:
+        return body.shape
+
+    @classmethod
+    def build(cls, c: Any, body: Node) -> Node:
+        return scale(c, body)
+
+
+class Had(Node):
+    @classmethod
+    def shape_of(cls, *factors: Node) -> Shape:
+        return _same_shape("a Hadamard product", factors)
+
+    @classmethod
+    def build(cls, *factors: Node) -> Node:
+        return had(*factors)
+
+
+class Power(Node):
+    """`x**k`, entry by entry, for an integer `k`."""
+
+    @classmethod
+    def shape_of(cls, body: Node, exponent: Expr) -> Shape:
+        return body.shape
+
+    @classmethod
+    def build(cls, body: Node, exponent: Any) -> Node:
+        return power(body, exponent)
+
+
+class Mul(Node):
+    @classmethod
+    def shape_of(cls, *factors: Node) -> Shape:
+        for left, right in zip(factors, factors[1:], strict=False):
+            if left.shape[1] != right.shape[0]:
+                raise ShapeError(
+                    f"a matrix product needs inner dimensions that agree, found {show_shape(left.shape)} @ {show_shape(right.shape)}"
+                )
+        return factors[0].shape[0], factors[-1].shape[1]
+
+    @classmethod
+    def build(cls, *factors: Node) -> Node:
+        return mul(*factors)
+
+
+class Transpose(Node):
+    @classmethod
+    def shape_of(cls, body: Node) -> Shape:
+        return body.shape[1], body.shape[0]
+
+    @classmethod
+    def build(cls, body: Node) -> Node:
+        return transpose(body)
+
+
+class Diag(Node):
+    """`diag(v)`, the square matrix with the column `v` on its diagonal."""
+
+    @classmethod
+    def shape_of(cls, body: Node) -> Shape:
+        if not is_column(body):
+            raise ShapeError(f"diag takes a column vector, found {show_shape(body.shape)}")
+        return body.shape[0], body.shape[0]
+
+    @classmethod
+    def build(cls, body: Node) -> Node:
+        return diag(body)
+
+
+class Diagonal(Node):
+    """The diagonal of a square matrix, as a column."""
+
+    @classmethod
+    def shape_of(cls, body: Node) -> Shape:
+        return body.shape[0], ONE
+
+    @classmethod
+    def build(cls, body: Node) -> Node:
+        return Zero(body.shape[0], ONE) if isinstance(body, Zero) else cls(body)
+
+
+class Inner(Node):
+    """`<A, B> = sum(A * B)`, a true scalar, for matrices."""
+
+    @classmethod
+    def shape_of(cls, left: Node, right: Node) -> Shape:
+        _same_shape("an inner product", (left, right))
+        return SCALAR
+
+    @classmethod
+    def build(cls, left: Node, right: Node) -> Node:
+        return inner(left, right)
+
+
+class Apply(Node):
+    """The `order`-th derivative of the function `name` at its arguments (order 0: the function)."""
+
+    def __new__(cls, name: Any, order: Any, *arguments: Node) -> Apply:
+        return Node.__new__(cls, _str(name), sympify(order), *arguments)  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, name: Str, order: Expr, *arguments: Node) -> Shape:
+        if len(arguments) > 1:
+            _same_shape(str(name), arguments)
+        row = functions.row(str(name))
+        if not isinstance(row, functions.Elementwise) and not is_column(arguments[0]):
+            raise ShapeError(f"{name} takes a column vector, found {show_shape(arguments[0].shape)}")
+        return SCALAR if row.result == "scalar" else arguments[0].shape
+
+    @property
+    def function(self) -> str:
+        return str(self.args[0])
+
+    @property
+    def order(self) -> int:
+        return int(self.args[1])
+
+    @property
+    def arguments(self) -> tuple[Node, ...]:
+        return self.args[2:]
+
+
+class At(Node):
+    """1 where `index == point`, else 0; a true scalar."""
+
+    def __new__(cls, index: Iterable[Any], point: Iterable[Any]) -> Node:
+        index, point = Tuple(*index), Tuple(*point)
+        if index == point:
+            return Ones(ONE, ONE)
+        if any((i - p).is_number for i, p in zip(index, point, strict=True) if i != p):
+            return Zero(ONE, ONE)
+        return Node.__new__(cls, index, point)
+
+    @classmethod
+    def shape_of(cls, index: Tuple, point: Tuple) -> Shape:
+        return SCALAR
+
+    @property
+    def index(self) -> tuple[Expr, ...]:
+        return self.args[0].args
+
+    @property
+    def point(self) -> tuple[Expr, ...]:
+        return self.args[1].args
+
+
+class Sum(Node):
+    """`Σ body` over the ranges `(index, lo, hi)`, both ends included; zero where a range is empty."""
+
+    def __new__(cls, body: Node, *ranges: Any) -> Sum:
+        return Node.__new__(cls, body, *(Tuple(*r) for r in ranges))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, *ranges: Tuple) -> Shape:
+        return body.shape
+
+    @classmethod
+    def build(cls, body: Node, *ranges: Any) -> Node:
+        return body if isinstance(body, Zero) else cls(body, *ranges)
+
+
+class Product(Node):
+    """`Π body` over `index = lo … hi`; `descending`: the latest factor stands left.  The identity where the range is empty."""
+
+    def __new__(cls, body: Node, range_: Any, descending: Any = 1) -> Product:
+        return Node.__new__(cls, body, Tuple(*range_), sympify(int(descending)))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, range_: Tuple, descending: Expr) -> Shape:
+        if body.shape[0] != body.shape[1]:
+            raise ShapeError(f"an ordered product needs square factors, found {show_shape(body.shape)}")
+        return body.shape
+
+    @property
+    def descending(self) -> bool:
+        return bool(self.args[2])
+
+
+class Partial(Node):
+    """`∂y/∂x` of a column (or scalar) by a column, numerator layout: shape (rows of y, rows of x).
+
+    `immediate`: everything else that the equation of `y` reads is held fixed (`∂⁺`).  `held` are names held constant.
+    """
+
+    def __new__(cls, y: Var, x: Var, immediate: Any = 0, held: Iterable[Any] = ()) -> Partial:
+        return Node.__new__(cls, y, x, sympify(int(immediate)), Tuple(*map(_str, held)))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, y: Var, x: Var, immediate: Expr, held: Tuple) -> Shape:
+        if not (is_column(y) and is_column(x)):
+            raise ShapeError(f"∂{y.name}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table")
+        return y.shape[0], x.shape[0]
+
+    @property
+    def immediate(self) -> bool:
+        return bool(self.args[2])
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        return tuple(map(str, self.args[3].args))
+
+
+class Pulled(Node):
+    """`(∂⁺y/∂x)* d`: the pullback of `d` through the immediate partial of `y` by `x`, of the shape of `x`.
+
+    What stands for `∂y/∂W` where `W` is a matrix; between columns it is `Partial(y, x).T @ d`.
+    """
+
+    def __new__(cls, y: Var, x: Var, d: Node) -> Pulled:
+        return Node.__new__(cls, y, x, d)  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, y: Var, x: Var, d: Node) -> Shape:
+        _same_shape(f"the pullback to {x.name}", (y, d))
+        return x.shape
+
+
+class Block(Node):
+    """A matrix of matrices, row by row."""
+
+    def __new__(cls, *rows: Any) -> Block:
+        return Node.__new__(cls, *(Tuple(*row) for row in rows))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, *rows: Tuple) -> Shape:
+        for row in rows:
+            for entry, above in zip(row, rows[0], strict=True):
+                if entry.shape[0] != row[0].shape[0] or entry.shape[1] != above.shape[1]:
+                    raise ShapeError("the blocks of a block matrix do not fit together")
+        return sum((row[0].shape[0] for row in rows), Integer(0)), sum((e.shape[1] for e in rows[0]), Integer(0))
+
+
+class Labelled(Node):
+    """`body` with `label` under its brace; means what `body` means."""
+
+    def __new__(cls, body: Node, label: Any) -> Labelled:
+        return Node.__new__(cls, body, label if isinstance(label, Basic) else _str(label))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, label: Basic) -> Shape:
+        return body.shape
+
+
+class Path(Basic):
+    """A path through the dependency graph, source first: `h[t-1] -> z[t] -> h[t]`."""
+
+    def __new__(cls, *variables: Var) -> Path:
+        return Basic.__new__(cls, *variables)
+
+    def _latex(self, printer: Any) -> str:
+        from derive.notation import Notation
+        from derive.printing import latex
+
+        return latex(self, Notation())
+
+
+class Equals(Basic):
+    """`lhs = rhs`; the right side may be an `Add` whose terms are shown one a line."""
+
+    def __new__(cls, lhs: Basic, rhs: Basic) -> Equals:
+        return Basic.__new__(cls, lhs, rhs)
+
+    @property
+    def lhs(self) -> Any:
+        return self.args[0]
+
+    @property
+    def rhs(self) -> Any:
+        return self.args[1]
+
+    def _latex(self, printer: Any) -> str:
+        from derive.notation import Notation
+        from derive.printing import latex
+
+        return latex(self, Notation())
+
+    _sympystr = Node._sympystr
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {self._latex(None)}$"
+
+
+# --- building ---------------------------------------------------------------------------------------------------------
+
+
+def number(value: Any, shape: Shape = SCALAR) -> Node:
+    """A number in every entry of `shape`."""
+    return scale(value, Ones(*shape))
+
+
+def as_node(value: Any, shape: Shape) -> Node:
+    """`value`, spread over `shape` where it is a number or a true scalar."""
+    if not isinstance(value, Node):
+        return number(value, shape)
+    return scale(value, Ones(*shape)) if is_scalar(value) and shape != SCALAR else value
+
+
+def as_number(node: Node) -> Expr | None:
+    """The number that a scalar node is, if it is one."""
+    if isinstance(node, Zero):
+        return Integer(0)
+    if isinstance(node, Ones):
+        return ONE
+    if isinstance(node, Scale) and not isinstance(node.args[0], Node) and isinstance(node.args[1], Ones):
+        return node.args[0]
+    return None
+
+
+def split_number(node: Node) -> tuple[Expr, Node]:
+    """`(c, x)` with `node = c x` and `c` a number."""
+    if isinstance(node, Scale) and not isinstance(node.args[0], Node):
+        return node.args
+    return ONE, node
+
+
+def scale(c: Any, body: Node) -> Node:
+    if isinstance(c, Node):
+        value = as_number(c)
+        if value is None:
+            return _scale_by_node(c, body)
+        c = value
+    c = sympify(c)
+    if c == 0 or isinstance(body, Zero):
+        return Zero(*body.shape)
+    factor, body = split_number(body)
+    c = c * factor
+    return body if c == 1 else Scale(c, body)
+
+
+def _scale_by_node(c: Node, body: Node) -> Node:
+    if isinstance(body, Zero):
+        return body
+    a, c = split_number(c)
+    b, body = split_number(body)
+    if is_scalar(body):
+        return scale(a * b, had(c, body))
+    if isinstance(body, Scale):
+        return scale(a * b, Scale(had(c, body.args[0]), body.args[1]))
+    return scale(a * b, Scale(c, body))
+
+
+def add(*terms: Node) -> Node:
+    """The sum, flattened, with equal terms collected in the order in which they first stand."""
+    coefficients: dict[Node, Expr] = {}
+    pending = [(ONE, term) for term in reversed(terms)]
+    while pending:
+        c, term = pending.pop()
+        factor, body = split_number(term)
+        if isinstance(body, Add):
+            pending.extend((c * factor, inner_term) for inner_term in reversed(body.args))
+        elif not isinstance(body, Zero):
+            coefficients[body] = coefficients.get(body, Integer(0)) + c * factor
+    kept = [scale(c, body) for body, c in coefficients.items() if c != 0]
+    if not kept:
+        return Zero(*terms[0].shape)
+    _same_shape("a sum", [*terms])
+    return kept[0] if len(kept) == 1 else Add(*kept)
+
+
+def had(*factors: Node) -> Node:
+    """The Hadamard product: numbers and true scalars to the front, powers collected, ones dropped."""
+    shape = next((f.shape for f in factors if not is_scalar(f)), SCALAR)
+    coefficient: Expr = ONE
+    scalars: list[Node] = []
+    exponents: dict[Node, Expr] = {}
+    pending = list(reversed(factors))
+    while pending:
+        c, body = split_number(pending.pop())
+        coefficient *= c
+        if isinstance(body, Zero):
+            return Zero(*shape)
+        if isinstance(body, Had):
+            pending.extend(reversed(body.args))
+        elif isinstance(body, Scale):
+            scalars.append(body.args[0])
+            pending.append(body.args[1])
+        elif is_scalar(body) and shape != SCALAR:
+            scalars.append(body)
+        elif not isinstance(body, Ones):
+            base, exponent = body.args if isinstance(body, Power) else (body, ONE)
+            exponents[base] = exponents.get(base, Integer(0)) + exponent
+    kept = [power(base, exponent) for base, exponent in exponents.items() if exponent != 0]
+    product = Ones(*shape) if not kept else kept[0] if len(kept) == 1 else Had(*kept)
+    if scalars:
+        product = scale(had(*scalars), product)
+    return scale(coefficient, product)
+
+
+def power(body: Node, exponent: Any) -> Node:
+    exponent = sympify(exponent)
+    if exponent == 1 or isinstance(body, Ones):
+        return body
+    if exponent == 0:
+        return Ones(*body.shape)
+    c, inner_body = split_number(body)
+    if c != 1:
+        return scale(c**exponent, power(inner_body, exponent))
+    if isinstance(body, Power):
+        return power(body.args[0], body.args[1] * exponent)
+    return Power(body, exponent)
+
+
+def mul(*factors: Node) -> Node:
+    """The matrix product: flat, identities dropped, scalars to the front; `diag(a) x` of a column is `a * x`."""
+    Mul.shape_of(*_without_scalars(factors))
+    coefficient: Expr = ONE
+    scalars: list[Node] = []
+    flat: list[Node] = []
+    pending = list(reversed(factors))
+    while pending:
+        c, body = split_number(pending.pop())
+        coefficient *= c
+        if isinstance(body, Mul):
+            pending.extend(reversed(body.args))
+        elif isinstance(body, Scale):
+            scalars.append(body.args[0])
+            pending.append(body.args[1])
+        elif is_scalar(body):
+            scalars.append(body)
+        elif not isinstance(body, Identity):
+            flat.append(body)
+    shape = _product_shape(factors)
+    if any(isinstance(f, Zero) for f in flat) or any(isinstance(s, Zero) for s in scalars) or coefficient == 0:
+        return Zero(*shape)
+    body = _product(flat) if flat else (Ones(*SCALAR) if shape == SCALAR else Identity(shape[0]))
+    if scalars:
+        body = scale(had(*scalars), body)
+    return scale(coefficient, body)
+
+
+def _without_scalars(factors: Sequence[Node]) -> list[Node]:
+    return [f for f in factors if not is_scalar(f)] or [factors[0]]
+
+
+def _product_shape(factors: Sequence[Node]) -> Shape:
+    kept = _without_scalars(factors)
+    return kept[0].shape[0], kept[-1].shape[1]
+
+
+def _product(factors: list[Node]) -> Node:
+    """Right to left, so that a diagonal before a column becomes a Hadamard product, and two diagonals one."""
+    right: list[Node] = []
+    for factor in reversed(factors):
+        if isinstance(factor, Diag) and right:
+            if is_column(right[-1]):
+                rest = right[0] if len(right) == 1 else Mul(*right)
+                right = [had(factor.args[0], rest)]
+                continue
+            if isinstance(right[0], Diag):
+                right[0] = diag(had(factor.args[0], right[0].args[0]))
+                if isinstance(right[0], Identity) and len(right) > 1:
+                    right.pop(0)
+                continue
+        right.insert(0, factor)
+    return right[0] if len(right) == 1 else Mul(*right)
+
+
+def transpose(body: Node) -> Node:
+    if is_scalar(body) or isinstance(body, (Identity, Diag)):
+        return body
+    if isinstance(body, Transpose):
+        return body.args[0]
+    if isinstance(body, (Zero, Ones)):
+        return type(body)(body.args[1], body.args[0])
+    if isinstance(body, Mul):
+        return mul(*(transpose(f) for f in reversed(body.args)))
+    if isinstance(body, Add):
+        return add(*map(transpose, body.args))
+    if isinstance(body, Scale):
+        return scale(body.args[0], transpose(body.args[1]))
+    if isinstance(body, Sum):
+        return Sum(transpose(body.args[0]), *body.args[1:])
+    if isinstance(body, Product):
+        return Product(transpose(body.args[0]), body.args[1], not body.descending)
+    if isinstance(body, Labelled):
+        return Labelled(transpose(body.args[0]), body.args[1])
+    if isinstance(body, Block):
+        return Block(*([transpose(row[j]) for row in body.args] for j in range(len(body.args[0]))))
+    return Transpose(body)
+
+
+def diag(body: Node) -> Node:
+    if isinstance(body, Ones):
+        return Identity(body.shape[0])
+    if isinstance(body, Zero):
+        return Zero(body.shape[0], body.shape[0])
+    if is_scalar(body):
+        return body
+    if isinstance(body, Scale):
+        return scale(body.args[0], diag(body.args[1]))
+    return Diag(body)
+
+
+def inner(left: Node, right: Node) -> Node:
+    """`sum(left * right)`; for columns `left.T @ right`."""
+    if is_scalar(left):
+        return had(left, right)
+    if is_column(left):
+        return mul(transpose(left), right)
+    a, left = split_number(left)
+    b, right = split_number(right)
+    if isinstance(left, Zero) or isinstance(right, Zero):
+        return Zero(*SCALAR)
+    return scale(a * b, Inner(left, right))
+
+
+def apply(name: str, *arguments: Node, order: int = 0) -> Node:
+    return Apply(name, order, *arguments)
+
+
+def entries_sum(body: Node) -> Node:
+    """The sum of all entries."""
+    return inner(Ones(*body.shape), body)
+
+
+# --- walking ----------------------------------------------------------------------------------------------------------
+
+
+def walk(root: Basic) -> list[Basic]:
+    """Every distinct sub-expression, children before parents, each once, in a fixed order."""
+    seen: set[int] = set()
+    order: list[Basic] = []
+    pending: list[tuple[Basic, bool]] = [(root, False)]
+    while pending:
+        node, done = pending.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            pending.append((node, True))
+            if not isinstance(node, (Var, At)):
+                pending.extend((child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path)))
+    return order
+
+
+def variables(root: Basic) -> list[Var]:
+    """The distinct `Var`s in reading order."""
+    return [node for node in walk(root) if isinstance(node, Var)]
+
+
+def rewrite(root: Any, leaf: Callable[[Basic], Basic]) -> Any:
+    """`root` with every node replaced by `leaf(node)`, bottom up, and everything above simplified anew."""
+    done: dict[int, Basic] = {}
+    for node in walk(root):
+        args = tuple(done.get(id(a), a) for a in node.args)
+        if all(a is b for a, b in zip(args, node.args, strict=True)):
+            rebuilt = node
+        elif isinstance(node, Node):
+            rebuilt = node.build(*args)
+        else:
+            rebuilt = node.func(*args)
+        done[id(node)] = leaf(rebuilt)
+    return done[id(root)]
+
+
+def replace(root: Any, mapping: Mapping[Node, Node]) -> Any:
+    """`root` with nodes exchanged as `mapping` says."""
+    return rewrite(root, lambda node: mapping.get(node, node)) if mapping else root  # type: ignore[call-overload]
+
+
+def at(root: Any, index: Mapping[Symbol, Any]) -> Any:
+    """`root` with index symbols (or lengths) replaced everywhere: `at(e, {t: t + 1})`."""
+    if not index:
+        return root
+    swap = {k: sympify(v) for k, v in index.items()}
+
+    def leaf(node: Basic) -> Basic:
+        if isinstance(node, Var):
+            return node.at(i.xreplace(swap) for i in node.index) if node.index else node
+        if isinstance(node, At):
+            return At((i.xreplace(swap) for i in node.index), (p.xreplace(swap) for p in node.point))
+        if isinstance(node, (Sum, Product)):
+            return node.func(*(a.xreplace(swap) if isinstance(a, Tuple) else a for a in node.args))
+        return node
+
+    return rewrite(root, leaf)
+
+
+def strip_labels(root: Any) -> Any:
+    """`root` without its underbraces."""
+    return rewrite(root, lambda node: node.args[0] if isinstance(node, Labelled) else node)

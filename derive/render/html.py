@@ -1,0 +1,112 @@
+"""Derivations as one HTML page that works offline: KaTeX, its style and its fonts are inside."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from derive.render import outline
+
+if TYPE_CHECKING:
+    from derive.derivation import Derivation, Step
+
+HERE = Path(__file__).parent
+FAMILIES = {
+    "Caligraphic": r"\mathcal",
+    "Fraktur": r"\mathfrak",
+    "SansSerif": r"\mathsf",
+    "Script": r"\mathscr",
+    "Typewriter": r"\mathtt",
+}
+"""The fonts that are put into a page only where a command in it asks for them."""
+
+
+def render(derivations: Sequence[Derivation]) -> str:
+    body = "\n".join(_body(derivations))
+    return Template(_file("page.html")).substitute(
+        title=escape(outline.title(derivations)),
+        katex_css=_style(body),
+        css=_file("page.css"),
+        body=body,
+        katex_js=_file("katex/katex.min.js").replace("</script", r"<\/script"),
+    )
+
+
+def _body(derivations: Sequence[Derivation]) -> Iterator[str]:
+    yield f"<h1>{prose(outline.title(derivations))}</h1>"
+    for reference in outline.references(derivations):
+        yield f'<p class="reference">{prose(reference)}</p>'
+    if len(derivations) > 1:
+        items = (f'<li><a href="#d{n}"><code>{escape(d.query)}</code></a></li>' for n, d in enumerate(derivations, 1))
+        yield f"<nav><ul>{''.join(items)}</ul></nav>"
+    for number, derivation in enumerate(derivations, 1):
+        yield from _section(f"d{number}", derivation)
+
+
+def _section(anchor: str, derivation: Derivation) -> Iterator[str]:
+    options = outline.asked(derivation)
+    shown = f' <span class="with">with <code>{escape(options)}</code></span>' if options else ""
+    yield f'<section id="{anchor}">\n<h2><code>{escape(derivation.query)}</code>{shown}</h2>'
+    for number, step in enumerate(derivation.steps, 1):
+        yield from _step(f"{anchor}-{number}", number, step, derivation)
+    if derivation.verdict is not None:
+        kind = "verdict" if getattr(derivation.verdict, "ok", True) else "verdict bad"
+        yield f'<p class="{kind}">{prose(str(derivation.verdict))}</p>'
+    yield "</section>"
+
+
+def _step(anchor: str, number: int, step: Step, derivation: Derivation) -> Iterator[str]:
+    yield f'<article class="step" id="{anchor}">'
+    yield (
+        f'<header><a class="number" href="#{anchor}" aria-label="Link to step {number}">{number}</a>'
+        f'<h3>{prose(step.title)}</h3><span class="rule">{prose(step.rule)}</span></header>'
+    )
+    yield f'<p class="reason">{prose(step.reason)}</p>'
+    if step.before:
+        formulas = "".join(map(_formula, step.latex_before(derivation.notation)))
+        yield f'<p class="from">from</p><div class="before">{formulas}</div>'
+    yield from map(_formula, step.latex(derivation.notation))
+    yield "</article>"
+
+
+def _formula(fragment: str) -> str:
+    """A display formula as its TeX source, which the script replaces; without scripts it can still be read."""
+    return f'<div class="formula" data-tex tabindex="0">{escape(fragment, quote=False)}</div>'
+
+
+def prose(words: str) -> str:
+    return "".join(f"<code>{escape(s)}</code>" if is_name else escape(s) for is_name, s in outline.spans(words))
+
+
+def _style(body: str) -> str:
+    """KaTeX's style sheet with the fonts that the page needs in place of their addresses."""
+
+    def face(match: re.Match[str]) -> str:
+        name = re.search(r"fonts/([\w-]+)\.woff2", match[0])
+        if name is None or not _is_needed(name[1], body):
+            return ""
+        source = f"src:url(data:font/woff2;base64,{_font(name[1])}) format('woff2')"
+        return re.sub(r"src:[^;}]*", lambda _: source, match[0])
+
+    return re.sub(r"@font-face\{[^}]*\}", face, _file("katex/katex.min.css"))
+
+
+def _is_needed(font: str, body: str) -> bool:
+    family = font.removeprefix("KaTeX_").partition("-")[0]
+    return family not in FAMILIES or FAMILIES[family] in body
+
+
+@cache
+def _font(name: str) -> str:
+    return base64.b64encode((HERE / "katex" / "fonts" / f"{name}.woff2").read_bytes()).decode("ascii")
+
+
+@cache
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,57 @@
+"""Derivations as a Jupyter notebook (nbformat 4.5): the lines that make each derivation, then its steps, by cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from derive.render import md
+
+if TYPE_CHECKING:
+    from derive.derivation import Derivation
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def render(derivations: Sequence[Derivation]) -> str:
+    cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(_cells(derivations), 1)]
+    notebook = {"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _cells(derivations: Sequence[Derivation]) -> Iterator[dict[str, Any]]:
+    yield _markdown("\n\n".join(md.head(derivations)))
+    for derivation in derivations:
+        heading, *_ = md.section(derivation)
+        yield _markdown(heading)
+        yield _code(derivation)
+        for number, step in enumerate(derivation.steps, 1):
+            yield _markdown("\n\n".join(md.step_blocks(number, step, derivation)))
+        if derivation.verdict is not None:
+            yield _markdown(list(md.section(derivation))[-1])
+
+
+def _markdown(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source.splitlines(keepends=True)}
+
+
+def _code(derivation: Derivation) -> dict[str, Any]:
+    """The lines of Python that ask for the derivation; its `d.expr`, `d.latex()` and `d.check()` are then at hand."""
+    options = "".join(f", {k}={v!r}" for k, v in sorted(derivation.options.items()) if v not in (None, (), [], ""))
+    source = (
+        "import derive\n\n"
+        f"system = derive.load({derivation.system.name!r})\n"
+        f"d = system.derive({derivation.query!r}{options})\n"
+        "d.expr"
+    )
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+        "source": source.splitlines(keepends=True),
+    }

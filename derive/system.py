@@ -1,0 +1,420 @@
+"""A system of recurrence equations on an index lattice: the one object that everything else reads.
+
+    gru = System(
+        "gru",
+        equations='''
+            z[t] = sigmoid(W_z @ x[t] + U_z @ h[t-1] + b_z)
+            ...
+        ''',
+        inputs="x: m",
+        parameters="W_z U_z b_z …",
+        shapes="h: n",
+    )
+
+A system checks itself when it is made: its names, its shapes, and that an order of evaluation exists.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+from sympy import Expr, Symbol
+
+from derive import expr
+from derive.equations import Builder, Checker, Source, lattice_names, target_name
+from derive.errors import DeriveError, SystemError_, did_you_mean
+from derive.expr import SCALAR, Node, Shape, Var
+from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, order
+from derive.shapes import Unifier, parse_declarations
+
+if TYPE_CHECKING:
+    from derive.derivation import Derivation
+    from derive.errors import Place
+
+LOSS = "L"
+BOUNDARIES = ("given", "zero", "learned")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A name of a system: what it is, its shape, whether it has an index."""
+
+    var: Var
+    kind: str
+    """input, target, parameter, state or cotangent"""
+    indexed: bool
+
+    @property
+    def name(self) -> str:
+        return self.var.name
+
+    @property
+    def shape(self) -> Shape:
+        return self.var.shape
+
+
+@dataclass(frozen=True)
+class Equation:
+    """`target = rhs` at the lattice's own index; a target without an index is a reduction, its right side a `Sum`.
+
+    `extent`: how far the domain reaches beyond the lattice on each axis, `((1, 0),)` for `0..T`.
+    """
+
+    target: Var
+    rhs: Node
+    place: Place | None = None
+    extent: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def body(self) -> Node:
+        """The right side without the sum over the lattice."""
+        return self.rhs.args[0] if isinstance(self.rhs, expr.Sum) and not self.target.index else self.rhs
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a system is made of, once its text has been read."""
+
+    name: str
+    title: str
+    reference: str
+    lattice: Lattice
+    variables: dict[str, Variable]
+    equations: dict[str, Equation]
+    outputs: tuple[str, ...]
+    boundary: dict[str, str] = field(default_factory=dict)
+    loss: str = "every"
+    given: tuple[str, ...] = ()
+    """Names of the equations that a derived system (an adjoint, a tangent) took over; what is left is its own."""
+
+
+class System:
+    """Equations, and what they are checked for.  `System(name, equations=…)` reads text; `System.of(parts)` takes nodes."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        equations: str,
+        inputs: str = "",
+        parameters: str = "",
+        shapes: str = "",
+        targets: str = "",
+        outputs: str = "",
+        boundary: Mapping[str, str] | None = None,
+        loss: str = "",
+        loss_at: str = "every",
+        unknown_functions: str = "",
+        title: str = "",
+        reference: str = "",
+    ):
+        source = _locate(equations, sys._getframe(1).f_code.co_filename)
+        reading = _Reading(source, inputs, parameters, shapes, targets, loss, unknown_functions)
+        states = reading.states
+        self._take(
+            Parts(
+                name=name,
+                title=title or name,
+                reference=reference,
+                lattice=reading.lattice,
+                variables=reading.variables,
+                equations=reading.equations,
+                outputs=tuple(outputs.replace(",", " ").split()) or _last_states(reading.equations),
+                boundary=_boundaries(boundary or {}, [*states, *parse_declarations(inputs), *parse_declarations(targets)], reading.lattice),
+                loss=loss_at,
+            )
+        )
+        if not loss:
+            self._take(_with_abstract_loss(self.parts))
+
+    @classmethod
+    def of(cls, parts: Parts) -> System:
+        system = cls.__new__(cls)
+        system._take(parts)
+        return system
+
+    def _take(self, parts: Parts) -> None:
+        self.parts = parts
+        self.name, self.title, self.reference = parts.name, parts.title, parts.reference
+        self.lattice, self.variables, self.equations = parts.lattice, parts.variables, parts.equations
+        self.outputs, self.boundary, self.loss = parts.outputs, parts.boundary, parts.loss
+        self.loss_name = LOSS
+        self.__dict__.pop("schedule", None)
+        self._check()
+
+    def _check(self) -> None:
+        for output in self.outputs:
+            if output not in self.equations:
+                raise DeriveError(f"{self.name}: the output {output} has no equation{did_you_mean(output, self.equations)}")
+        if self.loss not in ("every", "last"):
+            raise DeriveError(f"{self.name}: loss_at is 'every' or 'last', found {self.loss!r}")
+        for equation in self.equations.values():
+            if equation.target.shape != equation.rhs.shape:
+                raise DeriveError(
+                    f"{self.name}: {equation.name} is {expr.show_shape(equation.target.shape)}, "
+                    f"its right-hand side {expr.show_shape(equation.rhs.shape)}"
+                )
+        _ = self.schedule
+
+    # --- names ---
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name.  Raises `DeriveError` with the nearest name."""
+        if name not in self.variables:
+            raise DeriveError(f"{self.name} has no variable {name}{did_you_mean(name, self.variables)}")
+        return self.variables[name]
+
+    def of_kind(self, *kinds: str) -> tuple[Variable, ...]:
+        return tuple(v for v in self.variables.values() if v.kind in kinds)
+
+    @property
+    def parameters(self) -> tuple[Variable, ...]:
+        return self.of_kind("parameter")
+
+    @property
+    def inputs(self) -> tuple[Variable, ...]:
+        return self.of_kind("input")
+
+    @property
+    def states(self) -> tuple[Variable, ...]:
+        return self.of_kind("state")
+
+    @property
+    def own(self) -> tuple[Equation, ...]:
+        """The equations that are this system's own: without those of the system that it was derived from."""
+        return tuple(e for name, e in self.equations.items() if name not in self.parts.given)
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether the loss is a formula; if not, it is left abstract and its cotangents are inputs."""
+        return not self.of_kind("cotangent")
+
+    @property
+    def dimensions(self) -> tuple[Symbol, ...]:
+        """The symbolic dimensions, in the order in which the variables use them."""
+        found: dict[Symbol, None] = {}
+        for variable in self.variables.values():
+            for size in variable.shape:
+                found.update(dict.fromkeys(sorted(size.free_symbols, key=str)))
+        return tuple(found)
+
+    # --- reads ---
+
+    @cached_property
+    def reads(self) -> tuple[Edge, ...]:
+        """`(target, source, offset)` of every read of an indexed variable; a reduction reads at every point."""
+        edges: dict[Edge, None] = {}
+        for equation in self.equations.values():
+            for var in expr.variables(equation.rhs):
+                if var.index:
+                    edges[equation.name, var.name, self.offset(var)] = None
+        return tuple(edges)
+
+    def offset(self, var: Var) -> Offset:
+        """The offset at which a right-hand side reads `var`."""
+        return tuple(int(i - own) for i, own in zip(var.index, self.lattice.indices, strict=True))
+
+    @cached_property
+    def borders(self) -> tuple[Border, ...]:
+        """The regions outside the lattice whose values are given or learned; all others are zero."""
+        offsets: dict[str, list[Offset]] = {}
+        for _, source, offset in self.reads:
+            if self.boundary.get(source, "zero") != "zero":
+                offsets.setdefault(source, []).append(offset)
+        return tuple(b for name, reads in offsets.items() for b in borders(name, reads, self.lattice))
+
+    @cached_property
+    def schedule(self) -> tuple[Loop | str, ...]:
+        """An order of evaluation.  Raises `DeriveError` naming a cycle where none exists."""
+        dependent = [(t, s, o) for t, s, o in self._dependencies()]
+        try:
+            return order(tuple(self.equations), dependent, self.lattice.dimension)
+        except CycleError as error:
+            raise SystemError_(
+                f"no order of evaluation exists, since {error.cycle[0]} needs itself: {' <- '.join(error.cycle)}; "
+                f"one of these reads should be at an earlier index, such as {error.cycle[0]}[{self.lattice.indices[0]}-1]",
+                self.equations[error.cycle[0]].place,
+            ) from None
+
+    def _dependencies(self) -> Iterable[Edge]:
+        still = (0,) * self.lattice.dimension
+        for equation in self.equations.values():
+            for var in expr.variables(equation.rhs):
+                if var.name in self.equations:
+                    yield equation.name, var.name, self.offset(var) if var.index else still
+
+    # --- readings ---
+
+    def derive(
+        self,
+        query: str,
+        *,
+        hold: Sequence[str] | str = (),
+        unroll: int | None = None,
+        layout: str | None = None,
+        notation: Any = None,
+    ) -> Derivation:
+        """The worked answer to a query such as `"dh[t]/dh[t-1]"`.  Raises `QueryError` where it has none."""
+        from derive.queries import derive
+
+        return derive(self, query, hold=hold, unroll=unroll, layout=layout, notation=notation)
+
+    def compile(self, backend: str = "numpy", dtype: str = "float64") -> Any:
+        """Functions to call: `.forward`, `.vjp`, `.value_and_grad`, `.function`, `.source`."""
+        from derive.emit import compile_system
+
+        return compile_system(self, backend, dtype)
+
+    def adjoint(self) -> System:
+        """This system with its adjoint recurrences (reverse mode), again a system."""
+        from derive.adjoint import adjoint
+
+        return adjoint(self)
+
+    def tangent(self) -> System:
+        """This system with its tangent recurrences (forward mode), again a system."""
+        from derive.tangent import tangent
+
+        return tangent(self)
+
+    def with_cotangents(self, *names: str) -> System:
+        """This system with its loss left abstract and a free cotangent for each of the named states."""
+        equations = {n: e for n, e in self.equations.items() if n != LOSS}
+        variables = {n: v for n, v in self.variables.items() if n != LOSS and v.kind not in ("cotangent", "target")}
+        parts = replace(self.parts, equations=equations, variables=variables, outputs=names or self.outputs)
+        return System.of(_with_abstract_loss(parts))
+
+    def __repr__(self) -> str:
+        return f"System({self.name!r}: {', '.join(f'{e.name}' for e in self.equations.values())})"
+
+    def _repr_latex_(self) -> str:
+        return self.derive("forward")._repr_latex_()
+
+
+class _Reading:
+    """The steps from text to nodes, in order: names, reads, shapes, nodes."""
+
+    def __init__(self, source: Source, inputs: str, parameters: str, shapes: str, targets: str, loss: str, unknowns: str):
+        statements = source.statements()
+        indices = lattice_names(source, statements)
+        self.lattice = Lattice.named(indices)
+        self.states = [target_name(s) for s in statements]
+        kinds = {"input": parse_declarations(inputs), "target": parse_declarations(targets), "parameter": parse_declarations(parameters)}
+        _unique(source, statements, kinds)
+        declared = {**kinds["parameter"], **kinds["input"], **kinds["target"], **parse_declarations(shapes)}
+        indexed = {*self.states, *kinds["input"], *kinds["target"]}
+        checker = Checker(source, indices, indexed, set(kinds["parameter"]), set(unknowns.replace(",", " ").split()))
+        for statement in statements:
+            checker.visit(statement.value)
+        loss_source = replace(source, text=loss, file=f"{source.file} (loss)", first_line=1, indent=0)
+        loss_tree = loss_source.expression() if loss else None
+        if loss_tree is not None:
+            checker.source = loss_source
+            checker.visit(loss_tree)
+        unifier = Unifier(declared, source.place)
+        for statement in statements:
+            unifier.equation(target_name(statement), statement)
+        if loss_tree is not None:
+            unifier.scalar(loss_tree)
+        for name in (*declared, *indexed):
+            unifier.name(name)
+        found = unifier.settle()
+        builder = Builder(self.lattice.indices, found, checker.offset)
+        self.variables = {
+            name: Variable(self._var(name, found[name], kind != "parameter"), kind, kind != "parameter")
+            for kind, names in (("parameter", kinds["parameter"]), ("input", kinds["input"]), ("target", kinds["target"]), ("state", self.states))
+            for name in names
+        }
+        self.equations = {}
+        for statement in statements:
+            name = target_name(statement)
+            target = self.variables[name].var
+            self.equations[name] = Equation(target, builder.node(statement.value, target.shape), source.place(statement))
+        if loss_tree is not None:
+            self._append_loss(builder.node(loss_tree, SCALAR))
+        self._all_read(source)
+
+    def _var(self, name: str, shape: tuple[Expr, Expr], indexed: bool) -> Var:
+        return Var(name, (), self.lattice.indices if indexed else (), *shape)
+
+    def _append_loss(self, rhs: Node) -> None:
+        var = self._var(LOSS, SCALAR, True)
+        self.variables[LOSS] = Variable(var, "state", True)
+        self.equations[LOSS] = Equation(var, rhs)
+
+    def _all_read(self, source: Source) -> None:
+        read = {v.base for e in self.equations.values() for v in expr.variables(e.rhs)}
+        for variable in self.variables.values():
+            if variable.kind != "state" and variable.name not in read:
+                raise DeriveError(f"{source.file}: the {variable.kind} {variable.name} is not read by any equation{did_you_mean(variable.name, read)}")
+
+
+def _unique(source: Source, statements: list[Any], kinds: Mapping[str, Mapping[str, Any]]) -> None:
+    seen: dict[str, str] = {name: f"among the {kind}s" for kind, names in kinds.items() for name in names}
+    if LOSS in seen:
+        raise DeriveError(f"{source.file}: {LOSS} is the name of the loss; call the {seen[LOSS][10:-1]} something else")
+    for statement in statements:
+        name = target_name(statement)
+        if name == LOSS:
+            raise SystemError_(f"{LOSS} is the name of the loss; write it as loss='…'", source.place(statement))
+        if name in seen:
+            raise SystemError_(f"{name} is defined twice, here and {seen[name]}", source.place(statement))
+        seen[name] = "by an equation before"
+
+
+def _locate(text: str, file: str) -> Source:
+    """Where the equations stand in the file that holds them, so that an error can name line and column."""
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    body = "\n".join(lines[first:])
+    indent = min((len(line) - len(line.lstrip()) for line in body.splitlines() if line.strip()), default=0)
+    try:
+        before = Path(file).read_text(encoding="utf-8").split(body, 1)
+    except OSError:
+        before = []
+    if len(before) < 2 or not body.strip():
+        return Source(dedent(body), "<equations>", first + 1, indent)
+    last_line = before[0].rpartition("\n")[2]
+    return Source(dedent(body), file, before[0].count("\n") + 1, indent if not last_line else len(last_line))
+
+
+def _last_states(equations: Mapping[str, Equation]) -> tuple[str, ...]:
+    """The outputs where none are named: the states that no other equation reads at the same point, the loss aside."""
+    names = [n for n in equations if n != LOSS]
+    read = {v.name for n in names for v in expr.variables(equations[n].rhs) if v.index == equations[n].target.index}
+    return tuple(n for n in names if n not in read) or (names[-1],)
+
+
+def _boundaries(chosen: Mapping[str, str], names: Sequence[str], lattice: Lattice) -> dict[str, str]:
+    for name, kind in chosen.items():
+        if name not in names:
+            raise DeriveError(f"a boundary value is chosen for {name}, which is no state or input{did_you_mean(name, names)}")
+        if kind not in BOUNDARIES:
+            raise DeriveError(f"the boundary values of {name} are {', '.join(BOUNDARIES)}; found {kind!r}")
+    default = "given" if lattice.dimension == 1 else "zero"
+    return {name: chosen.get(name, default) for name in names}
+
+
+def _with_abstract_loss(parts: Parts) -> Parts:
+    """`L[t] = Σ <cotangent of h, h[t]>` over the outputs: its gradient is the cotangent, whatever the loss may be."""
+    variables, equations = dict(parts.variables), dict(parts.equations)
+    terms = []
+    for output in parts.outputs:
+        var = variables[output].var
+        cotangent = var.marked("ct")
+        variables[cotangent.name] = Variable(cotangent, "cotangent", True)
+        terms.append(expr.inner(cotangent, var))
+    loss = Var(LOSS, (), parts.lattice.indices, *SCALAR)
+    variables[LOSS] = Variable(loss, "state", True)
+    equations[LOSS] = Equation(loss, expr.add(*terms))
+    return replace(parts, variables=variables, equations=equations)

@@ -1,0 +1,61 @@
+"""Forward mode: the tangent of a system, again a system.
+
+    u_dot[t] = Σ over the entries (u, v, offset) of the table:  J(u, v, offset)[t] v_dot[t + offset]
+
+Tangents of inputs, parameters and boundary values are free.  The tangent of a system together with its adjoint holds
+Hessian-vector products: `W_bar_dot` is the derivative of `∂L/∂W` along the direction `(W_dot, x_dot, …)` (Pearlmutter 1994).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.expr import Node
+from derive.partials import Entry, table
+from derive.system import Equation, System, Variable
+
+MARK = "dot"
+
+
+@cache
+def tangent(system: System) -> System:
+    """`system` with `v_dot` for every state, and free tangents of its inputs and parameters."""
+    local = table(system)
+    equations = dict(system.equations)
+    variables = dict(system.variables)
+    for variable in system.variables.values():
+        dotted = variable.var.marked(MARK)
+        if dotted.name in variables:
+            raise DeriveError(f"{system.name}: the tangent {dotted.name} collides with a name of the system; rename that one")
+        if variable.kind != "state":
+            kind = "parameter" if variable.kind == "parameter" else "input"
+            variables[dotted.name] = Variable(dotted, kind, variable.indexed)
+    for name, equation in system.equations.items():
+        target = equation.target.marked(MARK)
+        terms = [_term(system, e) for e in local.of_target(name)]
+        rhs = expr.add(*terms) if terms else expr.Zero(*target.shape)
+        equations[target.name] = replace(equation, target=target, rhs=rhs, place=None)
+        variables[target.name] = Variable(target, "state", bool(target.index))
+    boundary = {**system.boundary, **{f"{n}_{MARK}": kind for n, kind in system.boundary.items()}}
+    parts = replace(
+        system.parts,
+        name=f"{system.name} tangent",
+        title=f"Tangent of {system.title}",
+        equations=equations,
+        variables=variables,
+        boundary=boundary,
+        given=tuple(system.equations),
+    )
+    return System.of(parts)
+
+
+def _term(system: System, entry: Entry) -> Node:
+    source = entry.source.marked(MARK)
+    if entry.offset is not None:
+        source = source.at(i + o for i, o in zip(source.index, entry.offset, strict=True))
+    term = entry.map.push(source)
+    summed = not entry.target.index and entry.source.index
+    return expr.Sum.build(term, *system.lattice.ranges) if summed else term
