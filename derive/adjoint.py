@@ -77,7 +77,7 @@ class _Adjoint:
 
     def _adjoint_of(self, source: Var) -> Equation:
         entries = [e for e in self.local.of_source(source.name) if e.target.name in self.live or e.target.name == LOSS]
-        terms = [self._term(e) for e in sorted(entries, key=_as_written)]
+        terms = [self._term(e) for e in sorted(entries, key=as_written)]
         return Equation(source.marked(MARK), expr.add(*terms), extent=self._extent(source))
 
     def _delta_of(self, target: Var) -> Equation:
@@ -121,7 +121,7 @@ class _Adjoint:
         return tuple(depths) if any(map(any, depths)) else ()
 
 
-def _as_written(entry: Entry) -> tuple[bool, bool, bool]:
+def as_written(entry: Entry) -> tuple[bool, bool, bool]:
     """The order of the terms of an adjoint: the loss, the same point, then the neighbours, a variable's own first."""
     return entry.target.name != LOSS, any(entry.offset or ()), entry.target.name != entry.source.name
 

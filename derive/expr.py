@@ -14,7 +14,7 @@ flatten, pull numbers to the front and keep the author's order.  Trees may be de
     At                                      1 where the index is the given point, else 0
     Sum Product                             over an index, both ends included, empty if hi < lo; a product says its order
     Partial                                 ∂y/∂x, total or immediate, not worked out
-    Pulled                                  (∂⁺y/∂x)* d, for an x that is a matrix
+    Pulled GradientOf                       (∂⁺y/∂x)* d, and ∂L_t/∂x, for an x that is a matrix
     Block                                   a matrix of matrices
     Labelled                                an expression with a name under its brace
 """
@@ -439,6 +439,18 @@ class Pulled(Node):
     @classmethod
     def shape_of(cls, y: Var, x: Var, d: Node) -> Shape:
         _same_shape(f"the pullback to {x.name}", (y, d))
+        return x.shape
+
+
+class GradientOf(Node):
+    """`∂y/∂x` of a true scalar `y`, as a column (or a matrix) of the shape of `x`: the gradient of one loss term."""
+
+    def __new__(cls, y: Var, x: Var) -> GradientOf:
+        return Node.__new__(cls, y, x)  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, y: Var, x: Var) -> Shape:
+        _same_shape(f"the gradient of {y.name}: a scalar", (y, Ones(*SCALAR)))
         return x.shape
 
 

@@ -118,7 +118,7 @@ class Element:
         return hash(self.v)
 
     def __repr__(self) -> str:
-        return f"{self.v} (≈ {self.s:.6g})"
+        return str(self.v) if math.isnan(self.s) else f"{self.v} (≈ {self.s:.6g})"
 
 
 class Field(Ring):

@@ -1,44 +1,52 @@
 """The table of functions: one row each.  A row is data; SymPy differentiates it.
 
-An elementwise row holds the function as a SymPy expression in `x`.  Its derivatives come from `sympy.diff` and are, where
-that is possible, *closed*: written in terms of the function's own value `y` (`tanh' = 1 - y**2`, `sigmoid' = y - y**2`).
+An elementwise row holds the function as a SymPy expression in `x`, made on first use.  Its derivatives come from
+`sympy.diff` and are, where that is possible, *closed*: written in terms of the function's own value `y`
+(`tanh' = 1 - y**2`, `sigmoid' = y - y**2`).
 To add a function, add a row: the printers, the exact field, the oracles and the emitters all read this table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import sympy
 from sympy import Abs, Expr, Piecewise, Rational, Symbol, erf, exp, log, sign, sqrt
 
 x = Symbol("x", real=True)
 y = Symbol("y", real=True)
+_E = Symbol("E", positive=True)
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """`f` applied to every entry.  `expression` is `f(x)`; None for a named unknown, whose derivatives stay `f', f'', …`.
+    """`f` applied to every entry.  `formula` is `f`; None for a named unknown, whose derivatives stay `f', f'', …`.
 
-    `numpy` is a numerically stable way to write it, with `{x}` for the argument (and `{y}` for a second one); where it is
-    left out, the expression itself is printed.
+    `numpy` is a numerically stable way to write it, with `{x}` for the argument (and `{y}` for a second one); where
+    it is left out, the expression itself is printed.
     """
 
     name: str
-    expression: Expr | None
+    formula: Callable[..., Expr] | None
     latex: str
     text: str
     numpy: str | None = None
     arity: int = 1
     result: str = "same"
 
+    @cached_property
+    def expression(self) -> Expr | None:
+        """`f(x)`, or `f(x, y)` for a function of two arguments, as a SymPy expression."""
+        return self.formula and sympy.sympify(self.formula(*(x, y)[: self.arity]))
+
 
 @dataclass(frozen=True)
 class Vectorial:
     """A function of a whole vector: `result` is "same" (a vector of the same length) or "scalar".
 
-    Its Jacobian is a rule in `derive.partials`; its value, from exp, log, sums and square roots, is one in `derive.evaluate`.
+    Its Jacobian is a rule in `derive.partials`; its value, from exp, log, sums and roots, is one in `derive.evaluate`.
     """
 
     name: str
@@ -48,37 +56,35 @@ class Vectorial:
     arity: int = 1
 
 
-def _piecewise(*branches: tuple[Expr, object]) -> Expr:
-    return Piecewise(*branches)
+def _sigmoid(x: Expr) -> Expr:
+    return 1 / (1 + exp(-x))
 
-
-_SIGMOID = 1 / (1 + exp(-x))
-_sixth = x / 6 + Rational(1, 2)
 
 _ROWS: tuple[Elementwise | Vectorial, ...] = (
-    Elementwise("sigmoid", _SIGMOID, r"\sigma", "σ", "0.5 * np.tanh(0.5 * {x}) + 0.5"),
-    Elementwise("tanh", (exp(2 * x) - 1) / (exp(2 * x) + 1), r"\tanh", "tanh", "np.tanh({x})"),
-    Elementwise("relu", _piecewise((x, x > 0), (0, True)), r"\mathrm{ReLU}", "ReLU", "np.maximum({x}, 0.0)"),
-    Elementwise("leaky_relu", _piecewise((x, x > 0), (x / 100, True)), r"\mathrm{LeakyReLU}", "LeakyReLU"),
-    Elementwise("elu", _piecewise((x, x > 0), (exp(x) - 1, True)), r"\mathrm{ELU}", "ELU",
+    Elementwise("sigmoid", _sigmoid, r"\sigma", "σ", "0.5 * np.tanh(0.5 * {x}) + 0.5"),
+    Elementwise("tanh", lambda x: (exp(2 * x) - 1) / (exp(2 * x) + 1), r"\tanh", "tanh", "np.tanh({x})"),
+    Elementwise("relu", lambda x: Piecewise((x, x > 0), (0, True)), r"\mathrm{ReLU}", "ReLU", "np.maximum({x}, 0.0)"),
+    Elementwise("leaky_relu", lambda x: Piecewise((x, x > 0), (x / 100, True)), r"\mathrm{LeakyReLU}", "LeakyReLU"),
+    Elementwise("elu", lambda x: Piecewise((x, x > 0), (exp(x) - 1, True)), r"\mathrm{ELU}", "ELU",
                 "np.where({x} > 0, {x}, np.expm1(np.minimum({x}, 0.0)))"),
-    Elementwise("softplus", log(1 + exp(x)), r"\mathrm{softplus}", "softplus", "np.logaddexp({x}, 0.0)"),
-    Elementwise("silu", x * _SIGMOID, r"\mathrm{SiLU}", "SiLU", "{x} * (0.5 * np.tanh(0.5 * {x}) + 0.5)"),
-    Elementwise("gelu", x * (1 + erf(x / sqrt(2))) / 2, r"\mathrm{GELU}", "GELU"),
-    Elementwise("hard_sigmoid", _piecewise((0, x <= -3), (1, x >= 3), (_sixth, True)), r"\mathrm{hardsigmoid}",
-                "hardsigmoid", "np.clip({x} / 6 + 0.5, 0.0, 1.0)"),
-    Elementwise("hard_tanh", _piecewise((-1, x <= -1), (1, x >= 1), (x, True)), r"\mathrm{hardtanh}", "hardtanh",
-                "np.clip({x}, -1.0, 1.0)"),
-    Elementwise("identity", x, r"\mathrm{id}", "id", "{x}"),
-    Elementwise("exp", exp(x), r"\exp", "exp", "np.exp({x})"),
-    Elementwise("log", log(x), r"\log", "log", "np.log({x})"),
-    Elementwise("square", x**2, r"\mathrm{square}", "square", "{x} * {x}"),
-    Elementwise("sqrt", sqrt(x), r"\mathrm{sqrt}", "sqrt", "np.sqrt({x})"),
-    Elementwise("abs", Abs(x), r"\mathrm{abs}", "abs", "np.abs({x})"),
-    Elementwise("sign", sign(x), r"\mathrm{sign}", "sign", "np.sign({x})"),
-    Elementwise("step", _piecewise((1, x > 0), (0, True)), r"\mathrm{step}", "step", "np.where({x} > 0, 1.0, 0.0)"),
-    Elementwise("max", _piecewise((x, x > y), (y, True)), r"\max", "max", "np.maximum({x}, {y})", arity=2),
-    Elementwise("min", _piecewise((x, x < y), (y, True)), r"\min", "min", "np.minimum({x}, {y})", arity=2),
+    Elementwise("softplus", lambda x: log(1 + exp(x)), r"\mathrm{softplus}", "softplus", "np.logaddexp({x}, 0.0)"),
+    Elementwise("silu", lambda x: x * _sigmoid(x), r"\mathrm{SiLU}", "SiLU", "{x} * (0.5 * np.tanh(0.5 * {x}) + 0.5)"),
+    Elementwise("gelu", lambda x: x * (1 + erf(x / sqrt(2))) / 2, r"\mathrm{GELU}", "GELU"),
+    Elementwise("hard_sigmoid", lambda x: Piecewise((0, x <= -3), (1, x >= 3), (x / 6 + Rational(1, 2), True)),
+                r"\mathrm{hardsigmoid}", "hardsigmoid", "np.clip({x} / 6 + 0.5, 0.0, 1.0)"),
+    Elementwise("hard_tanh", lambda x: Piecewise((-1, x <= -1), (1, x >= 1), (x, True)),
+                r"\mathrm{hardtanh}", "hardtanh", "np.clip({x}, -1.0, 1.0)"),
+    Elementwise("identity", lambda x: x, r"\mathrm{id}", "id", "{x}"),
+    Elementwise("exp", exp, r"\exp", "exp", "np.exp({x})"),
+    Elementwise("log", log, r"\log", "log", "np.log({x})"),
+    Elementwise("square", lambda x: x**2, r"\mathrm{square}", "square", "{x} * {x}"),
+    Elementwise("sqrt", sqrt, r"\mathrm{sqrt}", "sqrt", "np.sqrt({x})"),
+    Elementwise("abs", Abs, r"\mathrm{abs}", "abs", "np.abs({x})"),
+    Elementwise("sign", sign, r"\mathrm{sign}", "sign", "np.sign({x})"),
+    Elementwise("step", lambda x: Piecewise((1, x > 0), (0, True)), r"\mathrm{step}", "step",
+                "np.where({x} > 0, 1.0, 0.0)"),
+    Elementwise("max", lambda x, y: Piecewise((x, x > y), (y, True)), r"\max", "max", "np.maximum({x}, {y})", arity=2),
+    Elementwise("min", lambda x, y: Piecewise((x, x < y), (y, True)), r"\min", "min", "np.minimum({x}, {y})", arity=2),
     Elementwise("phi", None, r"\phi", "φ"),
     Vectorial("softmax", r"\mathrm{softmax}", "softmax"),
     Vectorial("log_sum_exp", r"\mathrm{logsumexp}", "logsumexp", result="scalar"),
@@ -86,7 +92,7 @@ _ROWS: tuple[Elementwise | Vectorial, ...] = (
     Vectorial("cross_entropy", r"\mathrm{CE}", "CE", result="scalar", arity=2),
     Vectorial("squared_error", r"\mathrm{SE}", "SE", result="scalar", arity=2),
     Vectorial("logistic", r"\mathrm{BCE}", "BCE", result="scalar", arity=2),
-)
+)  # fmt: skip
 
 TABLE: dict[str, Elementwise | Vectorial] = {row.name: row for row in _ROWS}
 
@@ -113,7 +119,7 @@ def expression(name: str, order: int = 0) -> Expr | None:
 
 @dataclass(frozen=True)
 class Closed:
-    """A derivative in terms of `x` and of `y = f(x)`: a polynomial or rational SymPy expression, or another row's name."""
+    """A derivative in terms of `x` and of `y = f(x)`: a polynomial or rational expression, or another row's name."""
 
     expression: Expr | None = None
     row: str | None = None
@@ -121,48 +127,56 @@ class Closed:
 
 @cache
 def closed(name: str) -> Closed | None:
-    """`f'` closed under `f` (`Closed.expression` in `y` and `x`), or as another row of the table, or None: then it is `f'`.
+    """`f'` closed under `f` (`Closed.expression` in `y` and `x`), or as another row of the table; None: it is `f'`.
 
-    Where `f` is a quotient of linear functions of some `E = exp(kx)`, `E` is eliminated; that covers exp, sigmoid and tanh.
+    Where `f` is a quotient of linear functions of `E = exp(kx)`, `E` is eliminated: that covers exp, sigmoid and tanh.
     """
-    function = row(name)
-    if not isinstance(function, Elementwise) or function.expression is None or function.arity > 1:
-        return None
-    derivative = expression(name, 1)
+    function, derivative = row(name), None
+    if isinstance(function, Elementwise) and function.arity == 1:
+        derivative = expression(name, 1)
     if derivative is None:
         return None
-    if derivative.is_polynomial(x) or (name == "log"):
+    if derivative.is_polynomial(x) or name == "log":
         return Closed(derivative)
     if name == "sqrt":
-        return Closed(sympy.simplify(derivative.subs(sqrt(x), y)))
-    same = _named(derivative)
-    if same:
-        return Closed(row=same)
-    return _eliminate_exponential(function.expression, derivative)
-
-
-def _named(derivative: Expr) -> str | None:
-    for other in _ROWS:
-        if isinstance(other, Elementwise) and other.arity == 1 and other.expression == derivative:
-            return other.name
-    return None
+        return Closed(derivative.subs(sqrt(x), y))
+    assert isinstance(function, Elementwise) and function.expression is not None
+    return _eliminate_exponential(function.expression, derivative) or _named(derivative)
 
 
 def _eliminate_exponential(function: Expr, derivative: Expr) -> Closed | None:
-    exponentials = function.atoms(exp)
-    if len(exponentials) != 1 or function.atoms(Piecewise):
+    f, df = _in_exponential(function), _in_exponential(derivative)
+    if f is None or df is None:
         return None
-    (power,) = exponentials
-    E = sympy.Dummy("E", positive=True)
-    f, df = (sympy.together(e.subs(power, E).subs(exp(-power.args[0]), 1 / E)) for e in (function, derivative))
-    if f.has(x) or df.has(x) or f.has(log):
-        return None
-    numerator, denominator = sympy.fraction(sympy.cancel(f))
-    equation = sympy.Poly(numerator - y * denominator, E)
+    numerator, denominator = sympy.fraction(f)
+    equation = sympy.Poly(numerator - y * denominator, _E)
     if equation.degree() != 1:
         return None
     slope, constant = equation.all_coeffs()
-    return Closed(sympy.expand(sympy.cancel(df.subs(E, -constant / slope))))
+    return Closed(sympy.expand(sympy.cancel(df.subs(_E, -constant / slope))))
+
+
+def _named(derivative: Expr) -> Closed | None:
+    """The row whose function is `derivative`."""
+    wanted = _in_exponential(derivative)
+    for other in _ROWS:
+        f = other.expression if isinstance(other, Elementwise) and other.arity == 1 else None
+        if f is not None and (f == derivative or (wanted is not None and _in_exponential(f) == wanted)):
+            return Closed(row=other.name)
+    return None
+
+
+@cache
+def _in_exponential(f: Expr) -> Expr | None:
+    """`f` as one quotient of polynomials in `E = exp(kx)`, where it is one: `1 / (1 + exp(-x))` is `E / (E + 1)`."""
+    powers = f.atoms(exp)
+    if not powers or f.atoms(Piecewise, log, erf):
+        return None
+    k = min(abs(e.args[0].coeff(x)) for e in powers)
+    if not k:
+        return None
+    quotient = sympy.together(f.xreplace({e: _E ** (e.args[0] / (k * x)) for e in powers}))
+    return None if quotient.has(x) else quotient
 
 
 def prime(latex: str, order: int) -> str:

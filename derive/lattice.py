@@ -53,6 +53,21 @@ class Lattice:
         return {i: i + o for i, o in zip(self.indices, offset, strict=True) if o}
 
 
+_GRID = "ijkprstz"
+"""Letters whose upper case, the lengths, no cell uses for a matrix or for the loss."""
+
+
+def index_names(dimensions: int) -> tuple[str, ...]:
+    """`("t",)` for a chain, `("i", "j", …)` for a grid."""
+    return tuple(_GRID[:dimensions]) if dimensions > 1 else ("t",)
+
+
+def neighbours_before(dimensions: int) -> tuple[str, ...]:
+    """The point before along each axis, as it is typed: `("i-1,j", "i,j-1")`."""
+    names = index_names(dimensions)
+    return tuple(",".join(f"{name}-1" if name == axis else name for name in names) for axis in names)
+
+
 @dataclass(frozen=True)
 class Side:
     """One axis of a border: inside the lattice, or the `depth`-th layer beyond an end (`low`: before 1; else after the last)."""

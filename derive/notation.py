@@ -1,8 +1,9 @@
 """How formulas are to look: choices and glyphs, all of it data.
 
-A `Notation` says which of the field's habits a formula follows; `NOTATIONS` names the usual ones and `notation("bar,bold")`
-looks them up and combines them.  A `Style` is what differs between LaTeX and readable Unicode text; `derive.printing` walks
-a formula once and knows neither.  This module imports nothing heavy, so that the command line can list the notations.
+A `Notation` says which of the field's habits a formula follows; `NOTATIONS` names the usual ones and
+`notation("bar,bold")` looks them up and combines them.  A `Style` is what differs between LaTeX and readable Unicode
+text; `derive.printing` walks a formula once and knows neither.  This module imports nothing heavy, so that the
+command line can list the notations.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ class Notation:
     adjoint     `h_bar[t]` is `∇_{h_t} L` (nabla), `∂L/∂h_t` (partial) or `\bar h_t` (bar)
     time        `h_t` (sub) or `h^{(t)}` (sup)
     hadamard    `\odot` or `\circ`
-    form        auto: `diag(a)` in matrices, `a ⊙ x` between vectors.  diag: also `diag(a) x` where `x` is an adjoint, a tangent
-                or a matrix times a vector.  hadamard: `diag(a) x` of a column is `a ⊙ x` in the middle of a product too; a
+    form        auto: `diag(a)` in matrices, `a ⊙ x` between vectors.  diag: also `diag(a) x` where `x` is an adjoint, a
+                tangent or a matrix times a vector.  hadamard: `diag(a) x` of a column is `a ⊙ x` inside a product too;
                 `diag(a) W` stays, since `a ⊙ W` does not say whether it scales rows or columns
-    layout      of `∂y/∂x`: numerator (a gradient `∂L/∂h` is a row) or denominator (`∂y/∂x` is the transposed Jacobian); None
-                leaves Jacobians in numerator layout and gradients as columns, the field's mixture
+    layout      of `∂y/∂x`: numerator (a gradient `∂L/∂h` is a row) or denominator (`∂y/∂x` is the transposed Jacobian);
+                None leaves Jacobians in numerator layout and gradients as columns, the field's mixture
     bold        vectors and matrices bold, scalars not
     transpose   `\top` or `T`
     power       `h^2` (plain) or `h^{\odot 2}` (odot); a matrix always gets the latter, `W^2` being `W W`
     loss        the letter of the total loss
     names       (name as typed, LaTeX) pairs, before any index: `("W_h", "W^{hh}")`
-    factors     (name, what it stands for) pairs: a node, printed by that name wherever it occurs, at any index; or a pair
-                (target, source) that means the local Jacobian and waits for `with_factors`
+    factors     (name, what it stands for) pairs: a node, printed by that name wherever it occurs, at any index; or a
+                pair (target, source) that means the local Jacobian and waits for `with_factors`
     """
 
     adjoint: str = "nabla"
@@ -87,11 +88,16 @@ NOTATIONS: dict[str, Notation] = {
     "goodfellow": Notation(time="sup", form="diag", transpose="T", factors=(("H", ("h", "a")),)),
 }
 
-_RESETS = {"default": Notation().__dict__, "nabla": {"adjoint": "nabla"}, "subscript": {"time": "sub"}}
+_PLAIN = Notation()
+_RESETS: dict[str, dict[str, Any]] = {
+    "default": dict(vars(_PLAIN)),
+    "nabla": {"adjoint": "nabla"},
+    "subscript": {"time": "sub"},
+}
 
 
 def notation(names: str | Notation) -> Notation:
-    """The preset, or the presets, of that name: `"goodfellow"`, `"bar,superscript,bold"`.  A later one wins over an earlier.
+    """The preset, or presets, of that name: `"goodfellow"`, `"bar,superscript,bold"`.  The last one wins.
 
     Raises QueryError where there is no preset of that name.
     """
@@ -108,9 +114,8 @@ def _changes(name: str) -> dict[str, Any]:
         raise QueryError(
             f"there is no notation {name!r}{did_you_mean(name, NOTATIONS)}; the notations are {', '.join(NOTATIONS)}"
         )
-    preset, plain = NOTATIONS[name], Notation()
-    differing = {f.name: getattr(preset, f.name) for f in fields(Notation) if getattr(preset, f.name) != getattr(plain, f.name)}
-    return _RESETS.get(name, differing)
+    chosen = {f.name: getattr(NOTATIONS[name], f.name) for f in fields(Notation)}
+    return _RESETS.get(name, {field: value for field, value in chosen.items() if value != getattr(_PLAIN, field)})
 
 
 # --- glyphs -----------------------------------------------------------------------------------------------------------
@@ -118,7 +123,7 @@ def _changes(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Style:
-    """One way to set a formula: `glyphs` are templates with `@` for each argument; `slash` says that quotients lie on a line."""
+    """One way to set a formula: `glyphs` are templates, `@` for each argument; `slash`: quotients lie on the line."""
 
     name: str
     slash: bool
@@ -132,10 +137,11 @@ class Style:
 
 
 _GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ", "iota": "ι",
-    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
-    "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "ell": "ℓ", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ",
-    "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Upsilon": "Υ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
+    "iota": "ι", "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ",
+    "tau": "τ", "upsilon": "υ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "ell": "ℓ", "Gamma": "Γ",
+    "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Upsilon": "Υ", "Phi": "Φ",
+    "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
 
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
@@ -160,7 +166,7 @@ LATEX = Style(
         "partial": r"\frac{\partial @}{\partial @}",
         "immediate": r"\frac{\partial^{+} @}{\partial @}",
         "held": r"\left. @ \right|_{@}",
-        "nabla": r"@_{@} @",
+        "nabla": "@ @",
         "sum": r"\sum_{@=@}^{@} ",
         "product": r"\prod_{@=@}^{@} ",
         "diag": r"\mathrm{diag}",
@@ -215,7 +221,7 @@ TEXT = Style(
         "partial": "∂@/∂@",
         "immediate": "∂⁺@/∂@",
         "held": "@|_{@}",
-        "nabla": "@_{@} @",
+        "nabla": "@ @",
         "sum": "Σ_{@=@..@} ",
         "product": "∏_{@=@..@} ",
         "diag": "diag",
@@ -243,7 +249,8 @@ TEXT = Style(
         "partial_sign": "∂",
     },
     accents={
-        "tilde": "@\u0303", "hat": "@\u0302", "bar": "@\u0304", "check": "@\u030c", "overline": "@\u0305", "dot": "@\u0307",
+        "tilde": "@\u0303", "hat": "@\u0302", "bar": "@\u0304", "check": "@\u030c", "overline": "@\u0305",
+        "dot": "@\u0307",
     },
     symbols=_GREEK,
     special={"sqrt": "√(@)", "abs": "|@|", "step": "1[@ > 0]"},

@@ -39,19 +39,19 @@ class Walk:
     source: Point
     steps: tuple[tuple[Entry, Offset], ...]
 
-    def nodes(self, at: _Placing) -> tuple[Var, ...]:
+    def nodes(self, at: Placing) -> tuple[Var, ...]:
         """The variables along the path, source first."""
         first = at(self.steps[-1][0].source, self.source.offset) if self.steps else None
         return (first, *(at(e.target, o) for e, o in reversed(self.steps))) if first else ()
 
-    def label(self, at: _Placing) -> expr.Path:
+    def label(self, at: Placing) -> expr.Path:
         return expr.Path(*self.nodes(at))
 
-    def jacobian(self, at: _Placing) -> Node:
+    def jacobian(self, at: Placing) -> Node:
         """The product of the Jacobians, latest factor left."""
         return expr.mul(*(at.node(e.map.jacobian(), o) for e, o in self.steps))
 
-    def partials(self, at: _Placing) -> Node:
+    def partials(self, at: Placing) -> Node:
         """The same product, its factors named and not worked out."""
         factors = []
         for e, o in self.steps:
@@ -59,18 +59,18 @@ class Walk:
             factors.append(expr.Partial(at(e.target, o), at(e.source, source), immediate=True))
         return expr.Mul(*factors) if len(factors) > 1 else factors[0]
 
-    def pull(self, d: Node, at: _Placing) -> Node:
+    def pull(self, d: Node, at: Placing) -> Node:
         """The pullback of `d` along the path."""
         for e, o in self.steps:
             d = _pull_at(e, o, d, at)
         return d
 
 
-def _pull_at(entry: Entry, offset: Offset, d: Node, at: _Placing) -> Node:
+def _pull_at(entry: Entry, offset: Offset, d: Node, at: Placing) -> Node:
     return entry.map.each(lambda node: at.node(node, offset)).pull(d)
 
 
-class _Placing:
+class Placing:
     """Puts expressions written at the lattice's index to an offset from it, or to an absolute point."""
 
     def __init__(self, lattice: Lattice, absolute: bool):
@@ -88,8 +88,8 @@ class _Placing:
         return expr.at(var, self.index(offset)) if var.index and offset is not None else var
 
 
-def placing(lattice: Lattice, absolute: bool = False) -> _Placing:
-    return _Placing(lattice, absolute)
+def placing(lattice: Lattice, absolute: bool = False) -> Placing:
+    return Placing(lattice, absolute)
 
 
 def walks(table: Table, target: Point, source: Point, limit: int, sizes: Sequence[int] | None = None) -> list[Walk]:
@@ -151,7 +151,7 @@ class _Bounds:
     def __init__(self, table: Table, source: str):
         self.source = source
         edges = [(e.target.name, e.source.name, e.offset) for e in table]
-        self._reach = _reaching(edges, source)
+        self._reach = reaching(edges, source)
         inside = [(t, s, o) for t, s, o in edges if t in self._reach and s in self._reach and o is not None]
         axes = range(table.system.lattice.dimension)
         self._high = [_longest(self._reach, [(t, s, o[a]) for t, s, o in inside], source) for a in axes]
@@ -174,7 +174,7 @@ class _Bounds:
         return True
 
 
-def _reaching(edges: Sequence[tuple[str, str, Offset | None]], source: str) -> set[str]:
+def reaching(edges: Sequence[tuple[str, str, Offset | None]], source: str) -> set[str]:
     reach, pending = {source}, [source]
     while pending:
         name = pending.pop()

@@ -1,20 +1,22 @@
 r"""Formulas as LaTeX fragments and as Unicode text: one walk, one rule per node type, two tables of glyphs.
 
-`latex(node, notation)` and `text(node, notation)` print any node, `Equals` or `Path`.  A rule makes a `Fragment` from the
-fragments of the node's children and the glyphs of `derive.notation.LATEX` or `TEXT`; nothing here recurses on depth, so a
-formula that is thousands of levels deep prints too.
+`latex(node, notation)` and `text(node, notation)` print any node, `Equals` or `Path`.  A rule makes a `Fragment` from
+the fragments of the node's children and the glyphs of `derive.notation.LATEX` or `TEXT`; nothing here recurses on
+depth, so a formula that is thousands of levels deep prints too.
 
-Brackets follow the levels below, tightest last.  A Hadamard product and a matrix product are always bracketed in one another:
-`(W d) ⊙ g` and `W (d ⊙ g)`, whichever way a reader would bind them.  `∇_h L`, `Σ` and `∏` are *open*: they would swallow what
-stands to their right, so they are bracketed unless they come last in a product.
+Brackets follow the levels below, tightest last.  A Hadamard product and a matrix product are always bracketed in one
+another: `(W d) ⊙ g` and `W (d ⊙ g)`, whichever way a reader would bind them.  `∇_h L`, `Σ` and `∏` are *open*: they
+would swallow what stands to their right, so they are bracketed unless they come last in a product.
 
-Names.  `h_tilde`, `y_hat`, `c_bar` are accents, `f_prime` a prime, Greek names Greek letters; what else follows an underscore
-is a subscript: `W_xi` is `W_{xi}`.  The index comes after the subscripts: `c_f[t]` is `c_{f,t}` or, with superscript time,
-`c_f^{(t)}`; so the layer of a stacked cell is the first subscript, `h_1[t]` is `h_{1,t}` or `h_1^{(t)}`.  (`h[1,t]` of a grid
-would print the same; a name has one number of indices within a system, so they do not meet.)  An adjoint in bar notation is
-`\bar{h}_t`, and a variable whose own name has a bar is then `\overline{c}`; several marks stack, the outermost derived last.
+Names.  `h_tilde`, `y_hat`, `c_bar` are accents, `f_prime` a prime, Greek names Greek letters; what else follows an
+underscore is a subscript: `W_xi` is `W_{xi}`.  The index comes after the subscripts: `c_f[t]` is `c_{f,t}` or, with
+superscript time, `c_f^{(t)}`; so the layer of a stacked cell is the first subscript, `h_1[t]` is `h_{1,t}` or
+`h_1^{(t)}`.  (`h[1,t]` of a grid would print the same; a name has one number of indices within a system, so they do
+not meet.)  An adjoint in bar notation is `\bar{h}_t`, and a variable whose own name has a bar is then `\overline{c}`;
+several marks stack, the outermost derived last.
 
-A sum whose terms are labelled, or that is too long for a line, is set one term a line, in `aligned` or as lines of text.
+A sum whose terms are labelled, or that is too long for a line, is set one term a line, in `aligned` or as lines of
+text.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, TypeAlias
+from unicodedata import normalize
 from weakref import WeakKeyDictionary
 
 import sympy
-from sympy import Basic, Expr, Rational, Symbol
+from sympy import Basic, Expr, Rational, Symbol, Tuple
 
 from derive import functions
 from derive.errors import DeriveError
@@ -62,7 +65,6 @@ from derive.expr import (
     is_scalar,
     split_number,
     variables,
-    walk,
 )
 from derive.notation import LATEX, SUPERSCRIPTS, TEXT, Notation, Style
 
@@ -88,11 +90,11 @@ class Fragment:
         self.parts = parts
         self.level = level
         pieces = [part for part in parts if isinstance(part, Fragment)]
-        self.tall = any(piece.tall for piece in pieces)
-        self.carries = any(piece.carries for piece in pieces)
-        self.open = False
+        self.tall: bool = any(piece.tall for piece in pieces)
+        self.carries: bool = any(piece.carries for piece in pieces)
+        self.open: bool = False
         self.factors: tuple[Fragment, ...] = ()
-        self.width = sum(_visible(part) if isinstance(part, str) else part.width for part in parts)
+        self.width: int = sum(_visible(part) if isinstance(part, str) else part.width for part in parts)
         first, last = parts[0], parts[-1]
         self.head: str = first.head if isinstance(first, Fragment) else first
         self.tail: str = last.tail if isinstance(last, Fragment) else last
@@ -117,7 +119,10 @@ def _visible(latex: str) -> int:
     return len(_UNSEEN.sub("", _COMMAND.sub("x", _SILENT.sub("", latex))))
 
 
-_SILENT = re.compile(r"\\(begin|end)\{\w+\}|\\(left|right|mathrm|mathbf|boldsymbol|text|underbrace|frac|tfrac|tilde|hat|bar|dot|overline)\b")
+_SILENT = re.compile(
+    r"\\(begin|end)\{\w+\}"
+    r"|\\(left|right|mathrm|mathbf|boldsymbol|text|underbrace|frac|tfrac|tilde|hat|bar|dot|overline)(?![a-zA-Z])"
+)
 _COMMAND = re.compile(r"\\[a-zA-Z]+")
 _UNSEEN = re.compile(r"[{}_^\s]|\\[,!\\]|[\u0300-\u036f]")
 
@@ -147,7 +152,10 @@ def join(separator: str, pieces: Iterable[str | Fragment], level: int = ATOM, **
 
 
 def latex(node: Basic, notation: Notation = Notation()) -> str:  # noqa: B008 - frozen
-    """A fragment for math mode; what is too long, or names its terms, is an `aligned` block.  Raises DeriveError for a foreign node."""
+    """A fragment for math mode; a sum that is too long, or names its terms, is an `aligned` block.
+
+    Raises DeriveError for a node that no rule knows.
+    """
     return _printer(notation, LATEX).page(node)
 
 
@@ -179,12 +187,14 @@ class Printer:
         found = self.done.get(root) if isinstance(root, (Node, Equals, Path)) else self.number(root)
         if found is not None:
             return found
-        for node in walk(root):
-            rule = RULES.get(type(node))
-            if rule is not None and node not in self.done:
-                self.done[node] = self.factor_named(node) or rule(self, node)
-            elif rule is None and isinstance(node, (Node, Equals, Path)):
-                raise DeriveError(f"there is no rule to print a {type(node).__name__}; add one to derive.printing.RULES")
+        pending: list[tuple[Basic, bool]] = [(root, False)]
+        while pending:
+            node, ready = pending.pop()
+            if ready:
+                self.done[node] = self.factor_named(node) or _rule(node)(self, node)
+            elif node not in self.done:
+                pending.append((node, True))
+                pending.extend((child, False) for child in _children(node))
         return self.done[root]
 
     # --- lines
@@ -281,7 +291,7 @@ class Printer:
         return join(separator, (self.at_least(self.number(c), PRODUCT), inside), HADAMARD, open=inside.open)
 
     def term(self, node: Node) -> tuple[bool, Fragment]:
-        """A term of a sum: whether it is subtracted, and its absolute value.  The sign of a labelled term stands before the brace."""
+        """A term of a sum: whether it is subtracted, and without its sign, which stands before the brace of a label."""
         c, body = _peel(node)
         negative = _is_negative(c)
         c = -c if negative else c
@@ -312,19 +322,19 @@ class Printer:
         symbol = self.style.symbols.get(letter)
         if self.notation.bold and shape != SCALAR:
             return _put(self.glyph["bold_symbol" if symbol else "bold"], symbol or letter)
-        return symbol or (letter if len(letter) < 2 else _put(self.glyph["roman"], _braced(letter, self.style)))
+        return symbol or (letter if len(letter) < 2 else _put(self.glyph["roman"], _escaped(letter, self.style)))
 
-    def braced(self, script: str) -> str:
-        return _put(self.glyph["group"], script) if self.style.slash is False else _braces(script)
+    def grouped(self, script: str) -> str:
+        return _braces(script) if self.style.slash else _put(self.glyph["group"], script)
 
     def subscript(self, part: str) -> str:
         """Two letters are two indices (`W_{hh}`, and `xi` is no Greek letter); three or more are Greek or a word."""
         if len(part) < 3 or part.isdigit():
             return part
-        return self.style.symbols.get(part) or _put(self.glyph["roman"], _braced(part, self.style))
+        return self.style.symbols.get(part) or _put(self.glyph["roman"], _escaped(part, self.style))
 
     def accent(self, core: str, name: str) -> str:
-        return _put(self.style.accents[name], core)
+        return normalize("NFC", _put(self.style.accents[name], core))
 
     def scripts(self, core: str, sub: Iterable[str] = (), sup: str = "") -> str:
         """`core_{sub}^{sup}`; a single character needs no braces."""
@@ -334,12 +344,12 @@ class Printer:
         return core + below + above
 
     def indexed(self, core: str, sub: Sequence[str], index: Sequence[Expr], sup: str = "", above: str = "") -> str:
-        """With the index below or above, as the notation has it; `above` is a script of its own, `sup` follows the index."""
+        """With the index below or above, as the notation has it; `above` is a script of its own, `sup` goes last."""
         where = index_string(index, self.style)
         if where and self.notation.time == "sup":
             return self.scripts(core, (*sub, above), f"({where}){sup}")
         if above:  # the name first, as in \delta^{z}_t
-            core, above = f"{core}{self.glyph['sup']}{self.braced(above)}", ""
+            core, above = f"{core}{self.glyph['sup']}{self.grouped(above)}", ""
         return self.scripts(core, (*sub, where), sup)
 
     def plain(self, v: Var, sup: str = "") -> str:
@@ -365,7 +375,9 @@ class Printer:
 
     def is_quotient(self, v: Basic) -> bool:
         """Whether a variable prints as `∂L/∂h`."""
-        return isinstance(v, Var) and (v.marks == ("ct",) or (v.marks == ("bar",) and self.notation.adjoint == "partial"))
+        if not isinstance(v, Var):
+            return False
+        return v.marks == ("ct",) or (v.marks == ("bar",) and self.notation.adjoint == "partial")
 
     def gradient(self, v: Var) -> Fragment:
         loss = self.loss(v.index) if v.marks == ("ct",) else self.loss()
@@ -377,7 +389,8 @@ class Printer:
         for mark in v.marks[1:]:
             sign = self.accent(sign, self.mark_accents[mark])
         loss = self.loss() if v.marks[0] == "bar" else self.loss(v.index)
-        return fill(self.glyph["nabla"], sign, self.plain(v), loss, level=QUOTIENT, open=True, carries=True)
+        operator = self.scripts(sign, (self.plain(v),))
+        return fill(self.glyph["nabla"], operator, loss, level=QUOTIENT, open=True, carries=True)
 
     def is_operator(self, v: Var) -> bool:
         marks = v.marks
@@ -397,7 +410,8 @@ class Printer:
 
     def power(self, body: Fragment, exponent: Any, matrix: bool = False) -> Fragment:
         if matrix or self.notation.power == "odot":
-            return self.superscript(body, f"{self.hadamard}{exponent}" if self.style.slash else f"{self.hadamard} {exponent}")
+            space = "" if self.style.slash else " "
+            return self.superscript(body, f"{self.hadamard}{space}{exponent}")
         if self.style.slash:
             return fill("@" + str(exponent).translate(SUPERSCRIPTS), self.at_least(body, ATOM), level=SCRIPTED)
         return self.superscript(body, str(exponent))
@@ -414,7 +428,7 @@ class Printer:
     def label(self, label: Basic) -> str | Fragment:
         if isinstance(label, (Node, Path, Equals)):
             return self.of(label)
-        return _put(self.glyph["words"], _braced(str(label), self.style))
+        return _put(self.glyph["words"], _escaped(str(label), self.style))
 
     # --- named factors
 
@@ -430,6 +444,21 @@ class Printer:
                     written = self.indexed(core, sub, index)
                     return fill("@", written, level=SCRIPTED if self.notation.time == "sup" and index else ATOM)
         return None
+
+
+def _children(node: Basic) -> Iterable[Basic]:
+    """The formulas right under a node, those in the rows of a block matrix too."""
+    for child in node.args if not isinstance(node, (Var, At)) else ():
+        if isinstance(child, (Node, Path, Equals)):
+            yield child
+        elif isinstance(child, Tuple):
+            yield from (entry for entry in child if isinstance(entry, Node))
+
+
+def _rule(node: Basic) -> Rule:
+    if type(node) not in RULES:
+        raise DeriveError(f"there is no rule to print a {type(node).__name__}; add one to derive.printing.RULES")
+    return RULES[type(node)]
 
 
 def _base(index: Expr) -> Any:
@@ -448,7 +477,7 @@ def _is_negative(c: Expr) -> bool:
 
 
 def _peel(node: Node) -> tuple[Any, Node]:
-    """`(c, x)` with `node = c x`, numbers taken out from under a label: `x` is Labelled, with a body that has no number, or plain."""
+    """`(c, x)` with `node = c x` and `c` a number, taken out from under a label too."""
     c, body = split_number(node)
     if isinstance(body, Labelled):
         inner, under = _peel(body.args[0])
@@ -470,12 +499,9 @@ def _put(template: str, argument: str) -> str:
     return template.replace("@", argument)
 
 
-def _braced(word: str, style: Style) -> str:
-    """A word for `\\mathrm` or `\\text`: in braces, with what TeX would read as markup taken out."""
-    return word if style.slash else "{" + re.sub(r"([\\{}$&#^_%~])", lambda m: _ESCAPES.get(m[1], "\\" + m[1]), word) + "}"
-
-
-_ESCAPES = {"\\": r"\backslash ", "^": r"\wedge ", "~": r"\sim "}
+def _escaped(word: str, style: Style) -> str:
+    """A word for `\\mathrm` or `\\text`: what TeX would read as markup is escaped, or left out where it can't be."""
+    return word if style.slash else re.sub(r"([{}$&#_%])", r"\\\1", re.sub(r"[\\^~]", "", word))
 
 
 def _columns(line: str) -> int:
@@ -498,7 +524,8 @@ def _fraction(value: Rational, slash: bool) -> str:
 @lru_cache(4096)
 def _index(expression: Expr, style: Style) -> str:
     """`t-1`, `T-t+1`: what is subtracted after what is added, numbers last, no spaces."""
-    terms = sorted(sympy.Add.make_args(expression), key=lambda e: (e.is_number, e.could_extract_minus_sign(), sympy.sstr(e)))
+    terms = sympy.Add.make_args(expression)
+    terms = sorted(terms, key=lambda e: (e.is_number, e.could_extract_minus_sign(), sympy.sstr(e)))
     written = ""
     for term in terms:
         minus = term.could_extract_minus_sign()
@@ -603,7 +630,7 @@ def _scale(p: Printer, node: Scale) -> Fragment:
         coefficient = coefficient if free else p.factor(coefficient, last=False)
         return join(p.glyph["thin"], (coefficient, inside), HADAMARD, open=inside.open)
     if _is_negative(c):
-        return fill(p.glyph["negative"], p.scaled(-c, body), level=SUM)
+        return fill(p.glyph["negative"], p.at_least(p.scaled(-c, body), HADAMARD), level=SUM)
     return p.scaled(c, body)
 
 
@@ -721,7 +748,7 @@ def _sum(p: Printer, node: Sum) -> Fragment:
 
 
 def _product(p: Printer, node: Product) -> Fragment:
-    """Bounds in the order in which the factors stand from left to right: `∏_{m=t}^{k+1}` when the latest is leftmost."""
+    """Bounds in the order in which the factors stand, left to right: `∏_{m=t}^{k+1}` when the latest is leftmost."""
     index, lo, hi = node.args[1]
     first, last = (hi, lo) if node.descending else (lo, hi)
     sign = fill(p.glyph["product"], *(index_string((e,), p.style) for e in (index, first, last)))

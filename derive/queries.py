@@ -136,6 +136,7 @@ def derive(
     unroll: int | None = None,
     layout: str | None = None,
     notation: str | Notation | None = None,
+    where: Mapping[str, int] | None = None,
 ) -> Derivation:
     """The worked answer to `query`.  Raises `QueryError` where the system has none."""
     held = tuple(h for h in hold.replace(",", " ").split() if h != "none") if isinstance(hold, str) else tuple(hold)
@@ -150,7 +151,12 @@ def derive(
             raise QueryError(f"the layout is numerator or denominator, found {layout!r}{did_you_mean(layout, ('numerator', 'denominator'))}")
         chosen = replace(chosen, layout=layout)
     request = Request(system, parse(query, system), held, unroll, chosen)
-    return _answer(request)
+    answer = _answer(request)
+    if not where:
+        return answer
+    from derive.readings.special import at_values
+
+    return at_values(answer, dict(where))
 
 
 def _answer(request: Request) -> Derivation:

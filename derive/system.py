@@ -263,11 +263,16 @@ class System:
         unroll: int | None = None,
         layout: str | None = None,
         notation: Any = None,
+        where: Mapping[str, int] | None = None,
     ) -> Derivation:
-        """The worked answer to a query such as `"dh[t]/dh[t-1]"`.  Raises `QueryError` where it has none."""
+        """The worked answer to a query such as `"dh[t]/dh[t-1]"`.
+
+        `hold`: names held constant.  `unroll`: a number in place of the length.  `layout`: numerator or denominator.
+        `where`: names with the constant value at which the result is read, `{"z": 1}`.  Raises `QueryError`.
+        """
         from derive.queries import derive
 
-        return derive(self, query, hold=hold, unroll=unroll, layout=layout, notation=notation)
+        return derive(self, query, hold=hold, unroll=unroll, layout=layout, notation=notation, where=where)
 
     def compile(self, backend: str = "numpy", dtype: str = "float64") -> Any:
         """Functions to call: `.forward`, `.vjp`, `.value_and_grad`, `.function`, `.source`."""

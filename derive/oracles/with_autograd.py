@@ -26,7 +26,7 @@ class AutogradEngine(VectorEngine):
     traced = AutogradRing()
 
     def vjp(self, f: Callable[[Any], Any], x: numpy.ndarray) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
-        pull, value = make_vjp(f, x)
+        pull, value = make_vjp(f)(x)
         return value, pull
 
 

@@ -23,10 +23,11 @@ class SympyRing(Ring):
     """Object arrays of SymPy scalars."""
 
     def number(self, q: Rational) -> Any:
-        return q
+        """As a `(1, 1)` array: SymPy's own `*` would make a tensor of NumPy's."""
+        return object_array([[q]])
 
     def pi(self) -> Any:
-        return sympy.pi
+        return object_array([[sympy.pi]])
 
     def constant(self, rows: Iterable[Iterable[int]]) -> Array:
         return object_array([[sympy.Integer(entry) for entry in row] for row in rows])
@@ -71,7 +72,7 @@ class SympyEngine(Engine):
         scalars = _Scalars()
         symbols = {key: scalars.leaves(key, array) for key, array in leaves.items()}
         outputs = program(self.traced, symbols, scalars.settle)
-        at = {key: scalars.settle((key, "output"), array) for key, array in outputs.items()}
+        at = {key: array if _known(array) else scalars.settle((key, "output"), array) for key, array in outputs.items()}
         place = {s: i for i, s in enumerate(scalars.values)}
         total = scalars.total(place)
 
@@ -96,16 +97,15 @@ class _Scalars:
 
     def settle(self, key: Key, array: Array) -> Array:
         """New symbols that equal the entries; their local derivatives, as numbers."""
-        symbols = _symbols(key, array.shape)
-        for symbol, entry in zip(symbols.flat, array.flat, strict=True):
-            self._equation(symbol, sympy.sympify(entry))
+        symbols = _symbols(("state", key), array.shape)
+        entries = [sympy.sympify(entry) for entry in array.flat]
+        reads = sorted({s for entry in entries for s in entry.free_symbols}, key=str)
+        rows = [[entry, *(_diff(entry, s) if entry.has(s) else 0 for s in reads)] for entry in entries]
+        numbers = sympy.lambdify(reads, rows, "math", cse=True)(*(self.values[s] for s in reads))
+        for symbol, (value, *partials) in zip(symbols.flat, numbers, strict=True):
+            self.values[symbol] = float(value)
+            self.partials[symbol] = dict(zip(reads, map(float, partials), strict=True))
         return symbols
-
-    def _equation(self, symbol: Symbol, entry: Expr) -> None:
-        reads = sorted(entry.free_symbols, key=str)
-        found = sympy.lambdify(reads, [entry, *(entry.diff(s) for s in reads)], "math")(*(self.values[s] for s in reads))
-        self.values[symbol] = float(found[0])
-        self.partials[symbol] = dict(zip(reads, map(float, found[1:]), strict=True))
 
     def total(self, place: Mapping[Symbol, int]) -> numpy.ndarray:
         """`(I - A)⁻¹` with leaves and states in one vector: row `s`, column `θ` is `ds/dθ`."""
@@ -114,6 +114,15 @@ class _Scalars:
             for read, value in partials.items():
                 local[place[symbol], place[read]] = value
         return numpy.linalg.inv(numpy.eye(len(place)) - local)
+
+
+def _diff(entry: Expr, symbol: Symbol) -> Expr:
+    """A jump has derivative zero."""
+    return entry.diff(symbol).replace(sympy.DiracDelta, lambda *args: sympy.Integer(0))
+
+
+def _known(array: Array) -> bool:
+    return all(isinstance(entry, Symbol) for entry in array.flat)
 
 
 def _symbols(key: Key, shape: tuple[int, ...]) -> Array:

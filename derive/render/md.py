@@ -39,7 +39,7 @@ def section(derivation: Derivation) -> Iterator[str]:
 
 def step_blocks(number: int, step: Step, derivation: Derivation) -> Iterator[str]:
     yield f"### {number}. {prose(step.title)}"
-    yield f"*{prose(step.rule)}.* {prose(step.reason)}"
+    yield f"*{prose(outline.sentence(step.rule))}.* {prose(step.reason)}"
     if step.before:
         yield "From"
         yield from map(display, step.latex_before(derivation.notation))
@@ -49,8 +49,8 @@ def step_blocks(number: int, step: Step, derivation: Derivation) -> Iterator[str
 
 def display(fragment: str) -> str:
     """A display formula.  No line starts with a sign, which Markdown would take for a list or heading."""
-    joined = re.sub(r"[ \t]*\n[ \t]*(?=[-+*=#>]|\d+[.)]|$)", " ", fragment.strip())
-    return f"$$\n{joined}\n$$"
+    lines = filter(None, map(str.strip, fragment.splitlines()))
+    return re.sub(r"\n(?=[-+*=#>]|\d+[.)])", " ", "$$\n" + "\n".join(lines) + "\n$$")
 
 
 def prose(words: str) -> str:

@@ -38,6 +38,11 @@ def spans(prose: str) -> list[tuple[bool, str]]:
     return [(bool(i % 2), piece) for i, piece in enumerate(pieces) if piece]
 
 
+def sentence(words: str) -> str:
+    """With a capital at the start, as a sentence has it."""
+    return words[:1].upper() + words[1:]
+
+
 def plain(prose: str) -> str:
     """Prose without its backticks."""
     return "".join(piece for _, piece in spans(prose))

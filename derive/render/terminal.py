@@ -55,10 +55,11 @@ def _step(number: int, step: Step, derivation: Derivation, width: int, colour: b
     for line in wrap(outline.plain(step.reason), width - 3, initial_indent="   ", subsequent_indent="   "):
         yield paint("reason", line, colour)
     if step.before:
-        yield ""
-        yield from (paint("reason", line, colour) for line in _formulas(step.before, derivation))
+        yield paint("reason", "   From", colour)
+        yield from _formulas(step.before, derivation)
+        yield paint("reason", "   follows", colour)
     if step.lines:
-        yield ""
+        yield from [] if step.before else [""]
         yield from _formulas(step.lines, derivation)
 
 

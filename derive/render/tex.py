@@ -37,9 +37,10 @@ _ESCAPES = {
 }
 _SYMBOLS = {
     "∘": r"\circ", "⊙": r"\odot", "·": r"\cdot", "×": r"\times", "∂": r"\partial", "∇": r"\nabla", "Σ": r"\sum",
-    "∑": r"\sum",     "Π": r"\prod", "∏": r"\prod", "→": r"\to", "←": r"\leftarrow", "⇒": r"\Rightarrow", "↦": r"\mapsto", "≤": r"\le",
-    "≥": r"\ge", "≠": r"\ne", "≈": r"\approx", "∈": r"\in", "∞": r"\infty", "√": r"\surd", "−": "-", "⟨": r"\langle",
-    "⟩": r"\rangle", "ᵀ": "^{T}", "⊤": r"\top", "′": "'", "⁺": "^{+}", "⁻": "^{-}", "₋": "_{-}", "₊": "_{+}",
+    "∑": r"\sum", "Π": r"\prod", "∏": r"\prod", "→": r"\to", "←": r"\leftarrow", "⇒": r"\Rightarrow", "↦": r"\mapsto",
+    "≤": r"\le", "≥": r"\ge", "≠": r"\ne", "≈": r"\approx", "∈": r"\in", "∞": r"\infty", "√": r"\surd", "−": "-",
+    "⟨": r"\langle", "⟩": r"\rangle", "ᵀ": "^{T}", "⊤": r"\top", "′": "'", "⁺": "^{+}", "⁻": "^{-}", "₋": "_{-}",
+    "₊": "_{+}",
 }  # fmt: skip
 LATIN_END = 0x180
 """Up to here inputenc knows every letter in T1."""
@@ -56,12 +57,10 @@ _ACCENTS = {
 def render(derivations: Sequence[Derivation]) -> str:
     parts = [
         PREAMBLE,
-        f"\\title{{{prose(outline.title(derivations))}}}",
-        "\\author{}\\date{}",
         "\\begin{document}",
-        "\\maketitle",
+        f"{{\\LARGE\\bfseries {prose(outline.title(derivations))}\\par}}",
     ]
-    parts += [f"\\noindent {prose(reference)}\n" for reference in outline.references(derivations)]
+    parts += [f"{prose(reference)}\n" for reference in outline.references(derivations)]
     for derivation in derivations:
         parts += _section(derivation)
     return "\n".join([*parts, "\\end{document}"]) + "\n"
@@ -79,7 +78,7 @@ def _section(derivation: Derivation) -> Iterator[str]:
 
 def _step(number: int, step: Step, derivation: Derivation) -> Iterator[str]:
     yield f"\n\\subsection*{{{number}. {prose(step.title)}}}"
-    yield f"\\emph{{{prose(step.rule)}.}} {prose(step.reason)}"
+    yield f"\\emph{{{prose(outline.sentence(step.rule))}.}} {prose(step.reason)}"
     if step.before:
         yield "From"
         yield from map(display, step.latex_before(derivation.notation))

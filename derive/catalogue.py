@@ -1,0 +1,189 @@
+"""The catalogue: the files of `derive.cells`, and the one door through which every system comes, `load`.
+
+A file `lstm_peephole.py` holds the system `lstm-peephole` under the name `lstm_peephole`: a `System`, or a *family*, a
+function of whole numbers with defaults that returns one.  Names and titles are read from the files as text, so that
+`derive list` does not import SymPy.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from derive.errors import DeriveError, did_you_mean
+
+if TYPE_CHECKING:
+    from derive.system import System
+
+_CELLS = Path(__file__).with_name("cells")
+_SPEC = re.compile(r"\s*([^()]*?)\s*(?:\((.*)\))?\s*")
+LARGEST = 8
+"""The largest argument of a family: beyond it, formulas are no longer for reading."""
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """The names of the catalogue, in alphabetical order."""
+    return tuple(sorted(p.stem.replace("_", "-") for p in _CELLS.glob("*.py") if p.stem != "__init__"))
+
+
+def titles() -> dict[str, str]:
+    """Name to what it is, in one line."""
+    return {name: _title(_CELLS / f"{_identifier(name)}.py") for name in names()}
+
+
+def load(spec: str | Path | System) -> System:
+    """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`; a `System` is returned as it is.
+
+    A file is run as Python does it.  Raises `DeriveError` where nothing of that name is found, with the nearest name.
+    """
+    if not isinstance(spec, (str, Path)):
+        return _checked(spec, f"{type(spec).__name__} object")
+    path, colon, name = str(spec).rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), name)
+    if str(spec).endswith(".py"):
+        return _from_file(Path(spec), "")
+    if Path(spec).suffix.lower() in (".md", ".tex"):
+        raise DeriveError(
+            f"{spec}: this version of derive does not read systems from documents yet; "
+            "write the equations in a Python file and name it as FILE.py:NAME"
+        )
+    return named(str(spec))
+
+
+def named(spec: str) -> System:
+    """The system of the catalogue that `spec` names, `"gru"` or `"mdrnn(3)"`; no file of the user's is ever run."""
+    name, arguments = _parse(spec)
+    name = name.lower().replace("_", "-")
+    if name not in names():
+        raise DeriveError(
+            f"there is no system {spec!r} in the catalogue{did_you_mean(name, names())}; `derive list` shows all, "
+            "and a system of your own is named as FILE.py:NAME"
+        )
+    return _of_catalogue(name, arguments)
+
+
+@cache
+def _of_catalogue(name: str, arguments: str | None) -> System:
+    identifier = _identifier(name)
+    return _made(getattr(import_module(f"derive.cells.{identifier}"), identifier), name, arguments)
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _title(file: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].removesuffix(".")
+
+
+def _parse(spec: str) -> tuple[str, str | None]:
+    """`"mdrnn(3)"` to `("mdrnn", "3")`; None where there are no brackets."""
+    match = _SPEC.fullmatch(spec)
+    return (match[1], match[2]) if match else (spec, None)
+
+
+# --- a file of the user's ---------------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path, spec: str) -> System:
+    name, arguments = _parse(spec)
+    module = _run(path)
+    if not name:
+        return _only_system(path, module)
+    if not hasattr(module, name):
+        raise DeriveError(f"{path} defines no {name}{did_you_mean(name, _offered(module))}{_listed(_offered(module))}")
+    return _made(getattr(module, name), f"{path}:{name}", arguments)
+
+
+def _run(path: Path) -> ModuleType:
+    """The module that the file is.  Raises `DeriveError` where it can't be read or stops with an error."""
+    if not path.is_file():
+        beside = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        raise DeriveError(f"{path}: there is no such file{did_you_mean(str(path), beside)}")
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except DeriveError:
+        raise
+    except SyntaxError as error:
+        raise DeriveError(f"{error.filename}:{error.lineno}:{error.offset}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise DeriveError(f"{where}: the file stopped with {type(error).__name__}: {error}") from error
+    return module
+
+
+def _offered(module: ModuleType) -> list[str]:
+    """The systems that a file defines."""
+    from derive.system import System
+
+    return [name for name, value in vars(module).items() if isinstance(value, System)]
+
+
+def _only_system(path: Path, module: ModuleType) -> System:
+    offered = _offered(module)
+    if len(offered) != 1:
+        example = offered[0] if offered else "NAME"
+        raise DeriveError(f"say which system of {path} is meant, as in {path}:{example}{_listed(offered)}")
+    return getattr(module, offered[0])  # type: ignore[no-any-return]
+
+
+def _listed(offered: Iterable[str]) -> str:
+    return f"; its systems are {', '.join(offered)}" if offered else "; it defines no System"
+
+
+# --- families ---------------------------------------------------------------------------------------------------------
+
+
+def _made(found: Any, name: str, arguments: str | None) -> System:
+    """The system itself, or the member of the family that the arguments ask for."""
+    from derive.system import System
+
+    if isinstance(found, System) or not inspect.isfunction(found):
+        if arguments is not None and isinstance(found, System):
+            raise DeriveError(f"{name} takes no arguments, found {name}({arguments})")
+        return _checked(found, name)
+    return _checked(found(*_numbers(found, name, arguments or "")), f"{name}({arguments or ''})")
+
+
+def _numbers(family: Callable[..., Any], name: str, arguments: str) -> list[int]:
+    """The arguments of a family, whole numbers from 1 to `LARGEST`."""
+    parameters = list(inspect.signature(family).parameters.values())
+    given = [a.strip() for a in arguments.split(",")] if arguments.strip() else []
+    needed = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    if not len(needed) <= len(given) <= len(parameters):
+        takes = ", ".join(p.name for p in parameters) or "nothing"
+        raise DeriveError(f"{name} takes {takes}, found {name}({arguments})")
+    for parameter, text in zip(parameters, given, strict=False):
+        if not text.isdecimal() or not 1 <= int(text) <= LARGEST:
+            raise DeriveError(f"{parameter.name} of {name} is a whole number from 1 to {LARGEST}, found {text!r}")
+    return [int(text) for text in given]
+
+
+def _checked(found: Any, name: str) -> System:
+    from derive.system import System
+
+    if not isinstance(found, System):
+        raise DeriveError(f"{name} is {_kind(found)}, not a System; write it as System(name, equations=…)")
+    return found
+
+
+def _kind(value: Any) -> str:
+    article = "an" if type(value).__name__[0].lower() in "aeiou" else "a"
+    return f"{article} {type(value).__name__}"

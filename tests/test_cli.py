@@ -1,0 +1,251 @@
+"""The program `derive`: what it prints where, with which exit code, and how fast it answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+import derive
+from derive import cli
+from derive.errors import DeriveError
+
+
+def run(*arguments: str, **settings) -> subprocess.CompletedProcess[str]:
+    """The program as a process of its own."""
+    command = [sys.executable, "-m", "derive", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, **settings)
+
+
+@pytest.fixture
+def world(monkeypatch, gate, derivation):
+    """A catalogue of one system whose every answer is the derivation made by hand; `asked` keeps what it was asked."""
+    asked: list[tuple] = []
+
+    class Known:
+        lattice, equations, variables = gate.lattice, gate.equations, gate.variables
+        reads, outputs, name = gate.reads, gate.outputs, gate.name
+
+        def derive(self, query, **options):
+            asked.append((query, options))
+            return replace(derivation, query=query, verdict=None)
+
+        def compile(self, backend):
+            asked.append((backend, {}))
+            return SimpleNamespace(source="import numpy as np\n")
+
+    def load(spec):
+        if spec != "gate":
+            raise DeriveError(f"there is no system {spec}")
+        return Known()
+
+    catalogue = ModuleType("derive.catalogue")
+    catalogue.load, catalogue.names, catalogue.titles = load, lambda: ["gate"], lambda: {"gate": "A gate"}
+    check = ModuleType("derive.check")
+    check.rows = [{"system": "gate", "formulas": 12, "field": 1e-24, "torch": None, "ok": True}]
+    check.check_systems = lambda names, seed, roads: check.rows
+    check.check_derivation = lambda d, seed: SimpleNamespace(ok=d.query != "wrong")
+    for module in (catalogue, check):
+        name = module.__name__.partition(".")[2]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(derive, name, module, raising=False)
+    return SimpleNamespace(asked=asked, check=check)
+
+
+# --- answering at once ------------------------------------------------------------------------------------------------
+
+
+def test_help_costs_less_than_100_ms_of_cpu():
+    """The least of some runs: what else the machine does can only add."""
+
+    def cpu() -> float:
+        before = os.times()
+        assert run("--help").returncode == 0
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(cpu() for _ in range(5)) < 0.1
+
+
+@pytest.mark.parametrize(
+    "statement", ["import derive", "import derive.cli", "import derive.cli; derive.cli._parsers()"]
+)
+def test_nothing_heavy_is_imported_before_a_command_runs(statement):
+    code = f"{statement}; import sys; print(sorted({{'sympy', 'numpy'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_names_what_it_has():
+    assert set(derive.__all__) <= set(dir(derive))
+    assert derive.System.__module__ == "derive.system"
+    with pytest.raises(AttributeError, match="no attribute 'sytem'"):
+        _ = derive.sytem
+
+
+def test_version_and_bare_call():
+    assert run("--version").stdout == f"derive {derive.__version__}\n"
+    bare = run()
+    assert bare.returncode == 0 and "solve" in bare.stdout
+
+
+# --- solve ------------------------------------------------------------------------------------------------------------
+
+
+def test_solve_prints_the_derivation(world, capsys):
+    assert cli.main(["solve", "gate", "dh[t]/dh[t-1]"]) == 0
+    out, err = capsys.readouterr()
+    assert "4. Collected" in out and "\033" not in out and err == ""
+
+
+def test_solve_without_a_query_asks_for_the_main_results(world, capsys):
+    assert cli.main(["solve", "gate"]) == 0
+    assert [query for query, _ in world.asked] == ["forward", "table", "dh[t]/dh[t-1]", "adjoint"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gate", "q", "--hold", "z, r", "--unroll", "3", "--layout", "numerator", "--notation", "goodfellow"],
+        ["--hold=z,r", "gate", "--unroll=3", "--layout=numerator", "--notation=goodfellow", "q"],
+    ],
+)
+def test_solve_passes_its_options_on_wherever_they_stand(arguments, world, capsys):
+    assert cli.main(["solve", *arguments]) == 0
+    assert world.asked == [
+        ("q", {"hold": ("z", "r"), "unroll": 3, "layout": "numerator", "notation": "goodfellow"}),
+    ]
+
+
+def test_solve_writes_the_file_whose_suffix_says_the_format(world, tmp_path, capsys):
+    assert cli.main(["solve", "gate", "q", "-o", str(tmp_path / "a.html")]) == 0
+    assert (tmp_path / "a.html").read_text().startswith("<!DOCTYPE html>")
+    assert capsys.readouterr().out == ""
+
+
+def test_solve_looks_at_the_suffix_before_it_works(world, capsys):
+    assert cli.main(["solve", "gate", "q", "-o", "a.doc"]) == 2
+    assert world.asked == []
+    assert "use one of .tex" in capsys.readouterr().err
+
+
+def test_solve_as_json_is_what_the_json_file_holds(world, tmp_path, capsys):
+    assert cli.main(["solve", "gate", "q", "--format", "json"]) == 0
+    printed = capsys.readouterr().out
+    assert cli.main(["solve", "gate", "q", "-o", str(tmp_path / "a.json")]) == 0
+    assert (tmp_path / "a.json").read_text() == printed
+    assert json.loads(printed)["derivations"][0]["query"] == "q"
+
+
+def test_solve_exits_with_1_where_a_check_fails(world, capsys):
+    assert cli.main(["solve", "gate", "right", "--check"]) == 0
+    assert cli.main(["solve", "gate", "right", "wrong", "--check"]) == 1
+    assert capsys.readouterr().err == "derive: the check of wrong failed\n"
+
+
+# --- the other commands -----------------------------------------------------------------------------------------------
+
+
+def test_list_prints_names_and_titles(world, capsys):
+    assert cli.main(["list"]) == 0
+    assert capsys.readouterr().out == "gate  A gate\n"
+    assert cli.main(["list", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"name": "gate", "title": "A gate"}]
+
+
+def test_show_prints_equations_shapes_and_reference(monkeypatch, world, gate, capsys):
+    monkeypatch.setattr("derive.catalogue.load", lambda spec: gate)
+    assert cli.main(["show", "gate"]) == 0
+    out = capsys.readouterr().out
+    for part in ("h_t = z_t ⊙ h_{t-1}", "U_z  n x n", "t = 1..T", "h[0]: given", "Müller_1990"):
+        assert part in out
+    assert cli.main(["show", "gate", "--format", "json", "--notation", "superscript"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["boundary"] == {"h[0]": "given"} and data["dimensions"] == ["n", "m"]
+    assert "h^{(t)}" in data["equations"][1]["latex"]
+
+
+def test_export_prints_or_writes_the_module(world, tmp_path, capsys):
+    assert cli.main(["export", "gate"]) == 0
+    assert capsys.readouterr().out == "import numpy as np\n"
+    assert cli.main(["export", "gate", "--backend", "jax", "-o", str(tmp_path / "f.py")]) == 0
+    assert (tmp_path / "f.py").read_text() == "import numpy as np\n" and world.asked[-1] == ("jax", {})
+
+
+def test_check_prints_a_table_that_counts(world, capsys):
+    assert cli.main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["system", "formulas", "field", "torch"]
+    assert lines[1].split() == ["gate", "12", "1.0e-24", "-", "ok"]
+    assert lines[-1] == "1 passed, 0 failed"
+
+
+def test_check_exits_with_1_where_one_fails_or_none_was_made(world, capsys):
+    world.check.rows = [*world.check.rows, {**world.check.rows[0], "ok": False}]
+    assert cli.main(["check", "gate"]) == 1
+    assert "FAILED" in capsys.readouterr().out
+    assert cli.main(["check", "gate", "--format", "json"]) == 1
+    assert [row["ok"] for row in json.loads(capsys.readouterr().out)] == [True, False]
+    world.check.rows = []
+    assert cli.main(["check", "gate"]) == 1
+
+
+# --- what can go wrong ------------------------------------------------------------------------------------------------
+
+
+def test_an_error_is_one_sentence_on_stderr(world, capsys):
+    assert cli.main(["solve", "grru"]) == 2
+    assert capsys.readouterr() == ("", "derive: there is no system grru\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sovle"], ["solve"], ["solve", "gate", "--unroll", "0"], ["list", "--hold", "z"]]
+)
+def test_arguments_that_are_off_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error():
+    long = "c.COMMANDS['list'] = (lambda _: c._print('line\\n' * 10**6), '', ())"
+    program = f"import derive.cli as c; {long}; raise SystemExit(c.main(['list']))"
+    command = ["bash", "-c", '"$0" -c "$1" | head -c 1; exit ${PIPESTATUS[0]}', sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == "" and done.returncode == 0
+
+
+def test_an_interrupt_is_quiet(world, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("derive.catalogue.load", interrupted)
+    assert cli.main(["solve", "gate"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_for_a_terminal_only(monkeypatch, capsys):
+    assert list(cli._with_progress(["a", "b"])) == ["a", "b"]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert list(cli._with_progress(["a", "b"], iter([1, 2]))) == [1, 2]
+    assert "2/2 b" in capsys.readouterr().err
+
+
+def test_jacobians_are_asked_between_neighbours_on_any_lattice():
+    from derive.system import System
+
+    grid = System(
+        "grid",
+        equations="h[i, j] = tanh(U @ h[i-1, j] + V @ h[i, j-1] + W @ x[i, j])",
+        inputs="x: m",
+        parameters="U: n x n, V: n x n, W: n x m",
+        shapes="h: n",
+    )
+    assert cli.jacobians(grid) == ["dh[i,j]/dh[i-1,j]", "dh[i,j]/dh[i,j-1]"]
