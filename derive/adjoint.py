@@ -20,7 +20,7 @@ from derive.errors import DeriveError, did_you_mean
 from derive.expr import SCALAR, Node, Var
 from derive.lattice import Offset
 from derive.linear import Chain, Op
-from derive.partials import Entry, Table, table
+from derive.partials import VECTORIAL, Entry, Table, elementwise_derivative, table
 from derive.system import LOSS, Equation, System, Variable
 
 MARK = "bar"
@@ -86,7 +86,7 @@ class _Adjoint:
     def _term(self, entry: Entry) -> Node:
         """The contribution of one entry at the index of its source; summed over the lattice where the source has none."""
         factors = self.deltas.get(entry.target.name, ())
-        chains = tuple(without_factors(c, factors) for c in entry.map.chains) if factors else entry.map.chains
+        chains = tuple(without_factors(c, factors) for c in entry.map.chains)
         term = replace(entry.map, chains=chains).pull(self.upstream(entry))
         if entry.offset is None:
             return expr.Sum.build(term, *self.forward.lattice.ranges) if entry.target.index else term
@@ -134,12 +134,16 @@ def loss_weight(system: System) -> Node:
 
 
 def shared_factors(local: Table, target: str) -> tuple[Node, ...]:
-    """The Hadamard factors that end every chain into `target`, where two or more reads share them."""
+    """The factors of the derivative of `target`'s activation, where two or more reads share them."""
     entries = local.of_target(target)
-    last = [_last_factors(c) for e in entries for c in e.map.chains]
-    if len(entries) < 2 or target == LOSS:
+    rhs = local.system.equations[target].rhs if target in local.system.equations else None
+    if len(entries) < 2 or not isinstance(rhs, expr.Apply) or rhs.function in VECTORIAL or len(rhs.arguments) > 1:
         return ()
-    return tuple(f for f in last[0] if all(f in factors for factors in last))
+    names = {rhs: local.system.equations[target].target}
+    _, derivative = expr.split_number(elementwise_derivative(rhs, names))
+    wanted = derivative.args if isinstance(derivative, expr.Had) else (derivative,)
+    last = [_last_factors(c) for e in entries for c in e.map.chains]
+    return tuple(f for f in wanted if all(f in factors for factors in last))
 
 
 def _last_factors(chain: Chain) -> tuple[Node, ...]:
@@ -151,6 +155,8 @@ def _last_factors(chain: Chain) -> tuple[Node, ...]:
 
 def without_factors(chain: Chain, factors: tuple[Node, ...]) -> Chain:
     """The chain without these factors of its last Hadamard product."""
+    if not factors:
+        return chain
     rest = [f for f in _last_factors(chain) if f not in factors]
     last = (Op("hadamard", expr.had(*rest)),) if rest else ()
     return replace(chain, ops=(*chain.ops[:-1], *last))

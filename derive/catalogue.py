@@ -10,11 +10,12 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -104,29 +105,41 @@ def _from_file(path: Path, spec: str) -> System:
         return _only_system(path, module)
     if not hasattr(module, name):
         raise DeriveError(f"{path} defines no {name}{did_you_mean(name, _offered(module))}{_listed(_offered(module))}")
-    return _made(getattr(module, name), f"{path}:{name}", arguments)
+    with _errors_of(path):
+        return _made(getattr(module, name), f"{path}:{name}", arguments)
 
 
 def _run(path: Path) -> ModuleType:
-    """The module that the file is.  Raises `DeriveError` where it can't be read or stops with an error."""
+    """The file as a module.  Raises `DeriveError` where it can't be read or stops with an error."""
     if not path.is_file():
-        beside = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise DeriveError(f"{path}: there is no such file{did_you_mean(str(path), beside)}")
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
+        near = did_you_mean(str(path), map(str, sorted(path.parent.glob("*.py"))))
+        raise DeriveError(f"{path}: there is no such file{near}")
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    beside = str(path.parent.resolve())
+    sys.path.insert(0, beside)  # as for a script: it may import the files beside it
     try:
-        spec.loader.exec_module(module)
+        with _errors_of(path):
+            exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), module.__dict__)
+    finally:
+        sys.path.remove(beside)
+    return module
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """What the user's code raises as one sentence, with the last line of the file that it passed."""
+    try:
+        yield
     except DeriveError:
         raise
     except SyntaxError as error:
         raise DeriveError(f"{error.filename}:{error.lineno}:{error.offset}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
         where = f"{path}:{lines[-1]}" if lines else str(path)
         raise DeriveError(f"{where}: the file stopped with {type(error).__name__}: {error}") from error
-    return module
 
 
 def _offered(module: ModuleType) -> list[str]:

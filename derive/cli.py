@@ -86,6 +86,16 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(filter(None, (name.strip() for name in value.split(","))))
 
 
+def _values(value: str) -> dict[str, int]:
+    pairs = [part.partition("=") for part in _names(value)]
+    if not all(name and number.strip().lstrip("-").isdecimal() for name, _, number in pairs):
+        raise argparse.ArgumentTypeError(f"{value!r} is not understood; write z=1 or z=1,r=0")
+    return {name.strip(): int(number) for name, _, number in pairs}
+
+
+_values.__name__ = "values"
+
+
 def _at_least_one(value: str) -> int:
     number = int(value)
     if number < 1:
@@ -105,6 +115,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"choices": ("text", "json"), "default": "text", "help": "of the output (default: text)"},
     ),
     "hold": (("--hold",), {"metavar": "NAMES", "type": _names, "default": (), "help": "names held constant: z,r"}),
+    "where": (
+        ("--where",),
+        {"metavar": "NAMES", "type": _values, "default": {}, "help": "the result at a value: z=1 (every entry)"},
+    ),
     "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
@@ -153,7 +167,7 @@ def _solve(options: argparse.Namespace) -> int:
         _print(render.json.render(derivations))
     else:
         _print(render.terminal.render(derivations, colour=_colour()))
-    failed = [d.query for d in derivations if d.verdict is not None and not d.verdict.ok]
+    failed = [d.query for d in derivations if d.verdict is not None and not d.verdict]
     for query in failed:
         print(f"derive: the check of {query} failed", file=sys.stderr)
     return FAILED if failed else DONE
@@ -161,7 +175,12 @@ def _solve(options: argparse.Namespace) -> int:
 
 def _derivation(system: System, query: str, options: argparse.Namespace) -> Derivation:
     found = system.derive(
-        query, hold=options.hold, unroll=options.unroll, layout=options.layout, notation=options.notation
+        query,
+        hold=options.hold,
+        unroll=options.unroll,
+        layout=options.layout,
+        notation=options.notation,
+        where=options.where,
     )
     return found.checked(options.seed) if options.check else found
 
@@ -218,7 +237,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
     "solve": (
         _solve,
         "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",
-        ("system", "queries", "output", "hold", "unroll", "layout", "notation", "check", "seed", "format"),
+        ("system", "queries", "output", "hold", "where", "unroll", "layout", "notation", "check", "seed", "format"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "check": (_check, "every derivation against every oracle", ("systems", "roads", "seed", "jobs", "format")),
@@ -256,28 +275,33 @@ def _point(system: System, offset: Sequence[int] = ()) -> str:
     return ",".join(f"{i}{d:+d}" if d else str(i) for i, d in zip(system.lattice.indices, steps, strict=True))
 
 
+FORMATS = {"seconds": "{:.2f}"}
+"""How numbers of a column are written, where it is not as `1.2e-16`."""
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of cells as a table, numbers to the right, with a last line that counts."""
+    """Rows of cells as a table, what failed in a line each below it, and a last line that counts."""
     if not rows:
         return "nothing was checked"
-    columns = [key for key in rows[0] if key != "ok"]
+    columns = [key for key in rows[0] if key not in ("ok", "failure")]
     lines = [[*columns, ""]]
-    lines += ([*(_cell(row.get(c)) for c in columns), "ok" if row["ok"] else "FAILED"] for row in rows)
+    lines += ([*(_cell(c, row.get(c)) for c in columns), "ok" if row["ok"] else "FAILED"] for row in rows)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     body = ["  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    failures = [f"{row[columns[0]]}: {row['failure']}" for row in rows if row.get("failure")]
     good = sum(bool(row["ok"]) for row in rows)
-    return "\n".join([*body, "", f"{good} passed, {len(rows) - good} failed"])
+    return "\n".join([*body, "", *failures, f"{good} passed, {len(rows) - good} failed"])
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.1e}" if isinstance(value, float) else str(value)
+    return FORMATS.get(column, "{:.1e}").format(value) if isinstance(value, float) else str(value)
 
 
 def _cells(row: Any) -> dict[str, Any]:
-    """A row of `check_systems` as a mapping with the key `ok`."""
-    return dict(row) if isinstance(row, Mapping) else dict(row.to_dict())
+    """A row of `check_systems` as a mapping: its fields, and whether all is `ok`."""
+    return {**vars(row), "ok": row.ok}
 
 
 def _with_progress(names: Sequence[str], results: Iterator[Any] | None = None) -> Iterator[Any]:

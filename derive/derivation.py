@@ -6,13 +6,13 @@ A `Derivation` holds SymPy objects only; what a person sees is made from them by
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from sympy import Basic
 
-from derive.expr import Equals
+from derive.expr import Equals, strip_labels
 from derive.printing import latex, text
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ class Step:
     def latex(self, notation: Notation) -> tuple[str, ...]:
         """The formulas after the step as LaTeX fragments, short equations aligned in one block."""
         return tuple(fragments(self.lines, notation))
-
-    def latex_before(self, notation: Notation) -> tuple[str, ...]:
-        return tuple(fragments(self.before, notation))
 
     def to_dict(self, number: int, notation: Notation) -> dict[str, Any]:
         return {
@@ -72,8 +69,10 @@ class Derivation:
 
     @property
     def result(self) -> tuple[Basic, ...]:
-        """The formulas of the last step; those of the expression itself where there is no step."""
-        return self.steps[-1].lines if self.steps else (self.expr,)
+        """The formulas of the last step that states `expr`; what follows it (border cases, say) adds to the result."""
+        result = strip_labels(self.expr)
+        stating = [s.lines for s in self.steps if any(strip_labels(_right_side(line)) is result for line in s.lines)]
+        return stating[-1] if stating else (self.expr,)
 
     def latex(self) -> str:
         """The result as LaTeX math: a fragment for a display, one `aligned` block after the other."""
@@ -121,6 +120,10 @@ class Derivation:
         return self.markdown()
 
 
+def _right_side(line: Basic) -> Basic:
+    return line.rhs if isinstance(line, Equals) else line
+
+
 def formula(line: Basic, notation: Notation) -> dict[str, str]:
     """One formula in both scripts."""
     return {"latex": latex(line, notation), "text": text(line, notation)}
@@ -162,9 +165,11 @@ def _one_display(parts: tuple[str, ...]) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """`value` as JSON data: what it says of itself with `to_dict`, else lists, numbers and strings."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
+    """`value` as JSON data: the fields of a dataclass, mappings, lists, numbers and strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import linecache
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from textwrap import dedent
+from math import isfinite
+from typing import NoReturn
 
 from sympy import Expr, Rational, Symbol
 
@@ -15,43 +17,94 @@ from derive.expr import Node, Var
 from derive.shapes import ONE
 
 BUILTINS = ("diag", "sum")
+LARGEST = 64
+"""The largest offset of a read, since each one up to it has a boundary value, and the largest exponent."""
+QUOTED = 60
+"""How many characters of a formula an error repeats."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text of a system and where it stands, so that errors can point at it."""
+    """A text, its margin taken off, and where it stands: its first line in `file`, and what stands before each line."""
 
     text: str
-    file: str = "<equations>"
-    first_line: int = 1
-    indent: int = 0
+    file: str
+    first_line: int
+    margins: tuple[int, ...]
+
+    @classmethod
+    def located(cls, text: str, file: str, line: int, name: str) -> Source:
+        """The text in the file that makes a system at `line`; one that stands nowhere there is placed in `name`."""
+        lines = text.splitlines()
+        # The first line may follow the quotes, as in a docstring: its margin is its own.
+        margin = min((_margin(line) for line in lines[1:] if line.strip()), default=0)
+        margins = [_margin(text), *(margin for _ in lines[1:])]
+        body = "\n".join(line[cut:] for line, cut in zip(lines, margins, strict=False))
+        linecache.checkcache(file)
+        before = _before(text, linecache.getlines(file), line)
+        if before is None:
+            return cls(body, name, 1, tuple(margins))
+        margins[0] += len(before) - before.rfind("\n") - 1
+        return cls(body, file, before.count("\n") + 1, tuple(margins))
 
     def place(self, node: ast.AST) -> Place:
-        return Place(self.file, getattr(node, "lineno", 1) + self.first_line - 1, getattr(node, "col_offset", 0) + self.indent + 1)
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        typed = self.text.split("\n")[line - 1].encode()[:column].decode(errors="replace")  # Python counts bytes
+        return self._at(line, len(typed))
+
+    def _at(self, line: int, column: int) -> Place:
+        line = min(line, len(self.margins))
+        return Place(self.file, self.first_line + line - 1, self.margins[line - 1] + column + 1)
+
+    def quote(self, node: ast.AST) -> str:
+        """The node as it was typed, on one line."""
+        return _shortened(ast.get_source_segment(self.text, node) or ast.unparse(node))
 
     def statements(self) -> list[ast.Assign]:
-        """The equations as assignments.  Raises `SystemError_` where the text is not a list of `name[index] = expression`."""
-        text = dedent(self.text)
-        try:
-            body = ast.parse(text).body
-        except SyntaxError as error:
-            place = Place(self.file, (error.lineno or 1) + self.first_line - 1, (error.offset or 1) + self.indent)
-            line = (error.text or "").strip()
-            raise SystemError_(f"this is not an equation ({error.msg}): '{line}'; write h[t] = tanh(W @ h[t-1] + b)", place) from None
+        """The equations as assignments.  Raises `SystemError_` where the text is no list of `name[t] = expression`."""
+        body = self._parse("equation", "h[t] = tanh(W @ h[t-1] + b)").body
         for statement in body:
             simple = isinstance(statement, ast.Assign) and len(statement.targets) == 1
-            if not simple or not _is_indexed(statement.targets[0]):  # type: ignore[union-attr]
-                raise SystemError_(
-                    f"an equation has the form name[t] = expression, found '{ast.unparse(statement)}'", self.place(statement)
-                )
+            if not simple or not _is_indexed(statement.targets[0]):  # type: ignore[attr-defined]
+                law = "an equation has the form name[t] = expression"
+                raise SystemError_(f"{law}, found '{self.quote(statement)}'", self.place(statement))
         return body  # type: ignore[return-value]
 
     def expression(self) -> ast.expr:
         """A single expression, as a loss is written."""
+        body = self._parse("loss", "cross_entropy(o[t], y[t])").body
+        if len(body) != 1 or not isinstance(body[0], ast.Expr):
+            law = "a loss is one expression, such as cross_entropy(o[t], y[t])"
+            raise SystemError_(f"{law}, found '{_shortened(self.text)}'", self._at(1, 0))
+        return body[0].value
+
+    def _parse(self, what: str, example: str) -> ast.Module:
         try:
-            return ast.parse(self.text.strip(), mode="eval").body
+            return ast.parse(self.text)
         except SyntaxError as error:
-            raise SystemError_(f"this is not an expression ({error.msg}): '{self.text.strip()}'", Place(self.file, self.first_line, error.offset or 1)) from None
+            place, found = self._at(error.lineno or 1, (error.offset or 1) - 1), _shortened(error.text or "")
+            raise SystemError_(f"this is no {what} ({error.msg}): '{found}'; write it like {example}", place) from None
+        except (MemoryError, RecursionError):
+            raise SystemError_(f"this {what} is nested too deeply; give its parts names", self._at(1, 0)) from None
+        except ValueError as error:
+            raise SystemError_(f"this is no {what} ({error}); write it like {example}", self._at(1, 0)) from None
+
+
+def _shortened(typed: str) -> str:
+    typed = " ".join(typed.split())
+    return typed if len(typed) <= QUOTED else typed[: QUOTED - 1] + "…"
+
+
+def _margin(line: str) -> int:
+    return len(line) - len(line.lstrip(" \t"))
+
+
+def _before(text: str, lines: list[str], line: int) -> str | None:
+    """What stands in a file before the text: where it first stands from `line` on, or else above."""
+    whole = "".join(lines)
+    start = whole.find(text, sum(map(len, lines[: line - 1])))
+    start = start if start >= 0 else whole.rfind(text)
+    return whole[:start] if start >= 0 and text.strip() else None
 
 
 def _is_indexed(node: ast.AST) -> bool:
@@ -72,57 +125,86 @@ def lattice_names(source: Source, statements: list[ast.Assign]) -> tuple[str, ..
     for statement in statements:
         target = statement.targets[0]
         elements = index_elements(target)  # type: ignore[arg-type]
-        if not all(isinstance(e, ast.Name) for e in elements):
-            raise SystemError_(f"the left-hand side stands at the plain index, as in h[t], found '{ast.unparse(target)}'", source.place(target))
-        names = tuple(e.id for e in elements)  # type: ignore[attr-defined]
-        if found is not None and names != found:
-            raise SystemError_(
-                f"all equations live on one lattice [{', '.join(found)}], found '{ast.unparse(target)}'", source.place(target)
-            )
-        found = names
+        names = tuple(e.id for e in elements if isinstance(e, ast.Name))
+        if len(names) < len(elements):
+            law = "a left-hand side stands at the plain index, as in h[t]: shift the whole equation"
+        elif len(set(names)) < len(names) or not all(map(str.islower, names)):
+            law = "indices are different lower-case names, as in h[i,j]"
+        elif found is not None and names != found:
+            law = f"all equations live on one lattice, here [{','.join(found)}]"
+        else:
+            found = names
+            continue
+        raise SystemError_(f"{law}; found '{source.quote(target)}'", source.place(target))
     if found is None:
         raise SystemError_("a system needs at least one equation", Place(source.file, source.first_line, 1))
     return found
 
 
 class Checker(ast.NodeVisitor):
-    """Walks a parsed right-hand side: only the operators of equations, only names that are known, indices at constant offsets."""
+    """Walks a right-hand side: only the operators of equations, only known names, indices at constant offsets."""
 
-    def __init__(self, source: Source, indices: tuple[str, ...], indexed: set[str], plain: set[str], unknowns: set[str]):
+    def __init__(
+        self, source: Source, indices: tuple[str, ...], indexed: set[str], plain: set[str], unknowns: set[str]
+    ):
         self.source, self.indices, self.indexed, self.plain, self.unknowns = source, indices, indexed, plain, unknowns
-        self.reads: list[tuple[str, tuple[int, ...]]] = []
+        self.target = ""
+        self.read: set[str] = set()
 
-    def fail(self, node: ast.AST, message: str) -> None:
+    def equation(self, statement: ast.Assign) -> None:
+        self.target = target_name(statement)
+        self.visit(statement.value)
+
+    def loss(self, source: Source, tree: ast.expr) -> None:
+        self.source, self.target = source, ""
+        self.visit(tree)
+
+    def fail(self, node: ast.AST, message: str) -> NoReturn:
         raise SystemError_(message, self.source.place(node))
 
-    def generic_visit(self, node: ast.AST) -> None:
-        self.fail(node, f"'{ast.unparse(node)}' has no meaning in an equation; use + - * / @ ** .T, names, numbers and functions")
+    def undefined(self, node: ast.AST, name: str) -> NoReturn:
+        alike, others = (self.indexed, self.plain) if isinstance(node, ast.Subscript) else (self.plain, self.indexed)
+        near = did_you_mean(name, sorted(alike)) or did_you_mean(name, sorted(others))
+        self.fail(node, f"{name} is not defined{near}; give it an equation or list it among the inputs or parameters")
+
+    def point(self, shift: int = 0) -> str:
+        """The canonical point as it is typed, moved along the first axis."""
+        return ",".join([f"{self.indices[0]}{shift:+d}" if shift else self.indices[0], *self.indices[1:]])
+
+    def generic_visit(self, node: ast.AST) -> NoReturn:
+        typed = self.source.quote(node)
+        self.fail(node, f"'{typed}' has no meaning in an equation; use + - * / @ ** .T, names, numbers and functions")
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)) or not isfinite(node.value):
             self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in self.indexed:
-            self.fail(node, f"{node.id} needs an index here: {node.id}[{', '.join(self.indices)}]")
+            self.fail(node, f"{node.id} needs an index here: {node.id}[{self.point()}]")
+        if node.id in self.indices:
+            self.fail(node, f"{node.id} is an index and has no value in an equation; read it from an input")
         if node.id not in self.plain:
-            self.fail(node, f"{node.id} is not defined{did_you_mean(node.id, self.plain | self.indexed)}; give it an equation or list it among the inputs or parameters")
+            self.undefined(node, node.id)
+        self.read.add(node.id)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         if not isinstance(node.value, ast.Name):
-            return self.generic_visit(node)
+            self.generic_visit(node)
         name = node.value.id
         if name in self.plain:
             self.fail(node, f"{name} is a parameter and has no index; write {name}, or list it among the inputs")
         if name not in self.indexed:
-            self.fail(node, f"{name} is not defined{did_you_mean(name, self.plain | self.indexed)}; give it an equation or list it among the inputs or parameters")
-        self.reads.append((name, self.offset(node)))
-        return None
+            self.undefined(node, name)
+        self.read.add(name)
+        if not any(self.offset(node)) and name == self.target:
+            self.fail(node, f"{name}[{self.point()}] is defined by itself; did you mean {name}[{self.point(-1)}]?")
 
     def offset(self, node: ast.Subscript) -> tuple[int, ...]:
         elements = index_elements(node)
         if len(elements) != len(self.indices):
-            self.fail(node, f"'{ast.unparse(node)}' needs {len(self.indices)} indices [{', '.join(self.indices)}]")
+            count = f"{len(self.indices)} ind{'ices' if len(self.indices) > 1 else 'ex'}"
+            self.fail(node, f"'{self.source.quote(node)}' needs {count}: [{self.point()}]")
         return tuple(self._one_offset(e, i, node) for e, i in zip(elements, self.indices, strict=True))
 
     def _one_offset(self, element: ast.expr, index: str, node: ast.Subscript) -> int:
@@ -136,18 +218,27 @@ class Checker(ast.NodeVisitor):
             and isinstance(element.right, ast.Constant)
             and isinstance(element.right.value, int)
         ):
+            if element.right.value > LARGEST:
+                self.fail(node, f"'{self.source.quote(node)}' is read too far away: offsets go up to {LARGEST}")
             return element.right.value if isinstance(element.op, ast.Add) else -element.right.value
-        self.fail(node, f"'{ast.unparse(node)}' is read at an index that is not {index} plus or minus a number")
-        raise AssertionError
+        typed = self.source.quote(node)
+        if isinstance(element, ast.Constant):
+            self.fail(node, f"'{typed}' is read at a fixed point; a read at {index}-1 brings in the boundary value")
+        self.fail(node, f"'{typed}' is read at an index that is not {index} plus or minus a number")
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
         if isinstance(node.op, ast.Pow):
-            if not (isinstance(node.right, ast.Constant) and isinstance(node.right.value, int)):
-                self.fail(node, f"'{ast.unparse(node)}': only integer powers, entry by entry")
+            exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+            whole = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int)
+            if not whole or exponent.value > LARGEST:  # type: ignore[attr-defined]
+                law = f"an exponent is a whole number up to {LARGEST}; write exp(b * log(a)) or sqrt(a)"
+                self.fail(node, f"{law}, found '{self.source.quote(node)}'")
             self.visit(node.left)
         elif isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.MatMult)):
             self.visit(node.left)
             self.visit(node.right)
+            if isinstance(node.op, ast.Div) and isinstance(node.right, ast.Constant) and not node.right.value:
+                self.fail(node, f"'{self.source.quote(node)}' divides by zero")
         else:
             self.generic_visit(node)
 
@@ -162,12 +253,19 @@ class Checker(ast.NodeVisitor):
         self.visit(node.value)
 
     def visit_Call(self, node: ast.Call) -> None:
+        known = [*functions.TABLE, *BUILTINS, *sorted(self.unknowns)]
+        if isinstance(node.func, ast.Attribute) and node.func.attr in known:
+            self.fail(node, f"{self.source.quote(node.func)} is written without its module: {node.func.attr}")
         if not isinstance(node.func, ast.Name) or node.keywords:
             self.generic_visit(node)
-        name = node.func.id  # type: ignore[attr-defined]
-        if name not in functions.TABLE and name not in BUILTINS and name not in self.unknowns:
-            known = [*functions.TABLE, *BUILTINS, *self.unknowns]
-            self.fail(node, f"{name} is not a function that derive knows{did_you_mean(name, known)}; a function without a formula is listed in unknown_functions")
+        name = node.func.id
+        if name in self.indexed:
+            inside = ",".join(map(self.source.quote, node.args))
+            self.fail(node, f"{name} is not a function; did you mean {name}[{inside}]?")
+        if name not in known:
+            near = did_you_mean(name, known)
+            unknown = "one without a formula is listed in unknown_functions"
+            self.fail(node, f"{name} is not a function that derive knows{near}; {unknown}")
         arity = 1 if name in BUILTINS else functions.row(name).arity
         if len(node.args) != arity:
             self.fail(node, f"{name} takes {arity} argument{'s' if arity > 1 else ''}, found {len(node.args)}")
@@ -178,7 +276,12 @@ class Checker(ast.NodeVisitor):
 class Builder:
     """From a checked right-hand side and the shapes of its names to a node."""
 
-    def __init__(self, indices: tuple[Symbol, ...], shapes: Mapping[str, tuple[Expr, Expr]], offset: Callable[[ast.Subscript], tuple[int, ...]]):
+    def __init__(
+        self,
+        indices: tuple[Symbol, ...],
+        shapes: Mapping[str, tuple[Expr, Expr]],
+        offset: Callable[[ast.Subscript], tuple[int, ...]],
+    ):
         self.indices, self.shapes, self.offset = indices, shapes, offset
 
     def node(self, tree: ast.expr, shape: tuple[Expr, Expr]) -> Node:
@@ -192,7 +295,7 @@ class Builder:
             return Var(tree.id, (), (), *self.shapes[tree.id])
         if isinstance(tree, ast.Subscript):
             name = tree.value.id  # type: ignore[attr-defined]
-            index = tuple(i + o for i, o in zip(self.indices, self.offset(tree), strict=True))
+            index = tuple(i + o if o else i for i, o in zip(self.indices, self.offset(tree), strict=True))
             return Var(name, (), index, *self.shapes[name])
         if isinstance(tree, ast.UnaryOp):
             value = self.build(tree.operand)
@@ -227,7 +330,9 @@ class Builder:
         if isinstance(tree.op, ast.Mult):
             return left * right
         if isinstance(tree.op, ast.Div):
-            return left / right if isinstance(left, Node) or not isinstance(right, Node) else expr.scale(left, expr.power(right, -1))
+            if isinstance(left, Node) or not isinstance(right, Node):
+                return left / right
+            return expr.scale(left, expr.power(right, -1))
         if isinstance(right, Node) and isinstance(left, Node) and expr.is_scalar(left):
             left = expr.as_node(left, right.shape)
         return left + right if isinstance(tree.op, ast.Add) else left - right

@@ -1,12 +1,15 @@
 """The value of a node in a ring: integers modulo a prime, floats, SymPy scalars, or the arrays of an autodiff library.
 
-A value is a 2-D array of ring elements, a column `(n, 1)`, a true scalar `(1, 1)`.  `Ring` lists all that a ring must know:
-numbers, `+ * @ **` on its arrays, four transcendental functions and a choice between two values.  Everything else follows
-here, by one rule per node.  The functions of `derive.functions` are walked as SymPy expressions in those operations.
+A value is a 2-D array of ring elements, a column `(n, 1)`, a true scalar `(1, 1)`.  `Ring` lists all that a ring must
+know: numbers, `+ * @ **` on its arrays, four transcendental functions and a choice between two values.  Everything
+else follows here, by one rule per node.  The functions of `derive.functions` are walked as SymPy expressions in those
+operations.
 
     env     what symbols are worth: {"n": 3, "T": 4, "t": 2}, keyed by name
     read    (Var, point) -> the variable's array there
-    partial (Partial, y's point, x's point) -> the array of a derivative that is not worked out
+    partial (node, y's point, x's point, …) -> the array of a derivative that is not worked out: `Partial`,
+    `GradientOf`,
+            or `Pulled`, for which the value of what is pulled back comes last
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ Array: TypeAlias = Any
 Env: TypeAlias = "Mapping[str, int]"
 Point: TypeAlias = "tuple[int, ...]"
 Read: TypeAlias = "Callable[[expr.Var, Point], Array]"
-PartialOf: TypeAlias = "Callable[[expr.Partial, Point, Point], Array]"
+PartialOf: TypeAlias = "Callable[..., Array]"
 
 
 class Unevaluable(DeriveError):
@@ -124,7 +127,7 @@ Operation: TypeAlias = "Callable[[Ring, list[Any]], Any]"
 
 @cache
 def program(name: str, order: int) -> tuple[Operation, ...]:
-    """`functions.expression(name, order)` as a list of operations; operation `k` may use the results of those before it."""
+    """`functions.expression(name, order)` as operations, each of which may use the results before it."""
     base, wanted = functions.expression(name, 0), functions.expression(name, order)
     assert base is not None and wanted is not None
     return _compile(wanted, _exponents(base))
@@ -133,8 +136,9 @@ def program(name: str, order: int) -> tuple[Operation, ...]:
 def _exponents(base: Expr) -> tuple[Expr, ...]:
     """The arguments of exp that a function is made of, smallest first.
 
-    SymPy writes `exp(2x)**2` as `exp(4x)`; a hashed exp doesn't know that they are equal, so every exp of the function and
-    of its derivatives is taken as an integer power of one of these.  `erf(u)` contributes `-u**2`, which is in its derivative.
+    SymPy writes `exp(2x)**2` as `exp(4x)`; a hashed exp doesn't know that they are equal, so every exp of the function
+    and of its derivatives is taken as an integer power of one of these.  `erf(u)` contributes `-u**2`, which is in its
+    derivative.
     """
     found = {e.args[0] for e in base.atoms(sympy.exp)} | {-(e.args[0] ** 2) for e in base.atoms(sympy.erf)}
     return tuple(sorted(found, key=lambda a: (abs(a.as_coeff_Mul()[0]), sympy.default_sort_key(a))))
@@ -295,7 +299,7 @@ VECTORIAL: dict[str, Callable[..., Array]] = {
 
 
 def function(ring: Ring, name: str, order: int, *arguments: Array) -> Array:
-    """The `order`-th derivative of a function of the table, entry by entry (order 0 only, for a function of a vector)."""
+    """The `order`-th derivative of a function of the table, entry by entry; of a vector's function order 0 only."""
     if name in VECTORIAL:
         if order:
             raise Unevaluable(f"{name} takes a vector: its derivative is a matrix, not {functions.prime(name, order)}")
@@ -304,7 +308,11 @@ def function(ring: Ring, name: str, order: int, *arguments: Array) -> Array:
         return ring.unknown(name, order, arguments[0])
     value = run(program(name, order), ring, *arguments)
     # A derivative such as identity' is a bare number: spread it over the argument's shape.
-    return value if hasattr(value, "shape") and tuple(value.shape) == tuple(arguments[0].shape) else arguments[0] * 0 + value
+    return (
+        value
+        if hasattr(value, "shape") and tuple(value.shape) == tuple(arguments[0].shape)
+        else arguments[0] * 0 + value
+    )
 
 
 # --- symbols ----------------------------------------------------------------------------------------------------------
@@ -325,8 +333,10 @@ def _affine(e: Expr) -> tuple[int, tuple[tuple[str, int], ...]] | None:
     return None
 
 
-def integer(e: Expr, env: Env) -> int:
+def integer(e: Expr | int, env: Env) -> int:
     """The value of an index, a length or a dimension."""
+    if isinstance(e, int):
+        return e
     affine = _affine(e)
     try:
         if affine is not None:
@@ -375,7 +385,7 @@ class _Evaluation:
         self.ring, self.read, self.partial = ring, read, partial
 
     def value(self, root: Basic, env: Env) -> Array:
-        """Children before parents; only the body of a sum or a product, which has an environment of its own, starts anew."""
+        """Children before parents; only the body of a sum or a product, with an environment of its own, starts anew."""
         done: dict[Basic, Array] = {}
         for node in _order(root):
             rule = RULES.get(type(node))
@@ -403,8 +413,10 @@ def _order(root: Basic) -> tuple[Basic, ...]:
 
 def children(node: Basic) -> list[Basic]:
     """The nodes whose values, at the same point, the value of `node` is made of."""
-    if isinstance(node, (expr.Var, expr.At, expr.Sum, expr.Product, expr.Partial)):
+    if isinstance(node, (expr.Var, expr.At, expr.Sum, expr.Product, expr.Partial, expr.GradientOf)):
         return []
+    if isinstance(node, expr.Pulled):
+        return [node.args[2]]
     if isinstance(node, expr.Block):
         return [entry for row in node.args for entry in row]
     return [a for a in node.args if isinstance(a, expr.Node)]
@@ -441,7 +453,7 @@ def _at(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Arr
 
 
 def _ranges(ranges: Iterable[Tuple], env: Env) -> Iterable[dict[str, int]]:
-    """Every environment that the ranges run through; an inner bound may use an outer index, which stands to its left."""
+    """Every environment that the ranges run through; an inner bound may use an index that stands to its left."""
     environments = [dict(env)]
     for index, lo, hi in ranges:
         environments = [
@@ -468,14 +480,15 @@ def _product(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -
 
 
 def _partial(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    y, x, *rest = node.args
     if run_.partial is None:
-        raise Unevaluable(f"∂{node.args[0].name}/∂{node.args[1].name} is not worked out, so it has no value here")
-    y, x = node.args[:2]
-    return run_.partial(node, point(y.index, env), point(x.index, env))
+        raise Unevaluable(f"∂{y.name}/∂{x.name} is not worked out, so it has no value here")
+    pulled = [done[d] for d in rest if isinstance(node, expr.Pulled)]
+    return run_.partial(node, point(y.index, env), point(x.index, env), *pulled)
 
 
 def _block(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    """`Σ P_i A_ij Q_j` with the 0/1 matrices that put block `(i, j)` in its place: needs nothing of the ring but `@`."""
+    """`Σ P_i A_ij Q_j`, where 0/1 matrices put block `(i, j)` in its place: any ring that has `@` will do."""
     entries = [[done[entry] for entry in row] for row in node.args]
     heights, widths = [row[0].shape[0] for row in entries], [entry.shape[1] for entry in entries[0]]
     total = None
@@ -506,18 +519,22 @@ RULES: dict[type, Rule] = {
     expr.Diag: lambda r, node, env, done: done[node.args[0]] * r.ring.identity(_shape(node, env)[0]),
     expr.Diagonal: _diagonal,
     expr.Inner: lambda r, node, env, done: r.ring.sum(done[node.args[0]] * done[node.args[1]]),
-    expr.Apply: lambda r, node, env, done: function(r.ring, node.function, node.order, *(done[a] for a in node.arguments)),
+    expr.Apply: lambda r, node, env, done: function(
+        r.ring, node.function, node.order, *(done[a] for a in node.arguments)
+    ),
     expr.At: _at,
     expr.Sum: _sum,
     expr.Product: _product,
     expr.Partial: _partial,
+    expr.Pulled: _partial,
+    expr.GradientOf: _partial,
     expr.Block: _block,
     expr.Labelled: lambda r, node, env, done: done[node.args[0]],
 }
 
 
 def reads(root: Basic, env: Env) -> list[tuple[expr.Var, Point]]:
-    """The variables that the value of `root` reads, each with its point, once, in reading order."""
+    """The variables that the value of `root` reads, each with its point, once, in a fixed order."""
     found: dict[tuple[expr.Var, Point], None] = {}
     pending: list[tuple[Basic, Env]] = [(root, env)]
     while pending:

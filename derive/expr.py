@@ -22,6 +22,7 @@ flatten, pull numbers to the front and keep the author's order.  Trees may be de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -72,8 +73,8 @@ class Node(MatrixExpr):
     def __ne__(self, other: object) -> bool:
         return self is not other
 
-    def __hash__(self) -> int:
-        return Basic.__hash__(self)
+    # Equal nodes are one object, so that its identity is its hash.
+    __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> Node:
         return add(self, as_node(other, self.shape))
@@ -128,11 +129,12 @@ class Node(MatrixExpr):
 
 
 def is_scalar(node: Node) -> bool:
-    return node.shape == SCALAR
+    rows, columns = node._shape
+    return rows is ONE and columns is ONE
 
 
 def is_column(node: Node) -> bool:
-    return bool(node.shape[1] == 1)
+    return node._shape[1] is ONE
 
 
 def show_shape(shape: Shape) -> str:
@@ -144,9 +146,9 @@ def show_shape(shape: Shape) -> str:
 
 
 def _same_shape(what: str, nodes: Sequence[Node]) -> Shape:
-    first = nodes[0].shape
+    first = nodes[0]._shape
     for node in nodes[1:]:
-        if node.shape != first:
+        if node._shape is not first and node._shape != first:
             raise ShapeError(f"{what} needs equal shapes, found {show_shape(first)} and {show_shape(node.shape)}")
     return first
 
@@ -154,32 +156,27 @@ def _same_shape(what: str, nodes: Sequence[Node]) -> Shape:
 class Var(Node):
     """`base`, with marks and at an index: `Var("h", ("bar",), (t + 1,), (n, 1))` is `h_bar[t+1]`.  A parameter has no index."""
 
+    base: str
+    marks: tuple[str, ...]
+    name: str
+    """The name as typed: `h_bar`."""
+    index: tuple[Expr, ...]
+
     def __new__(cls, base: Any, marks: Any, index: Any, rows: Any, columns: Any) -> Var:
-        return Node.__new__(cls, _str(base), Tuple(*map(_str, marks)), Tuple(*index), sympify(rows), sympify(columns))  # type: ignore[return-value]
+        var: Any = Node.__new__(cls, _str(base), _marks(marks), Tuple(*index), sympify(rows), sympify(columns))
+        if not hasattr(var, "name"):
+            var.base = str(var.args[0])
+            var.marks = tuple(map(str, var.args[1].args))
+            var.name = "_".join((var.base, *var.marks))
+            var.index = var.args[2].args
+        return var
 
     @classmethod
     def shape_of(cls, base: Str, marks: Tuple, index: Tuple, rows: Expr, columns: Expr) -> Shape:
         return rows, columns
 
-    @property
-    def base(self) -> str:
-        return str(self.args[0])
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        return tuple(map(str, self.args[1].args))
-
-    @property
-    def name(self) -> str:
-        """The name as typed: `h_bar`."""
-        return "_".join((self.base, *self.marks))
-
-    @property
-    def index(self) -> tuple[Expr, ...]:
-        return self.args[2].args  # type: ignore[return-value]
-
     def at(self, index: Iterable[Any]) -> Var:
-        return Var(self.args[0], self.args[1].args, tuple(index), *self.shape)
+        return Var(self.args[0], self.args[1], tuple(index), *self.shape)
 
     def marked(self, *marks: str) -> Var:
         return Var(self.args[0], (*self.marks, *marks), self.index, *self.shape)
@@ -187,6 +184,10 @@ class Var(Node):
 
 def _str(value: Any) -> Str:
     return value if isinstance(value, Str) else Str(str(value))
+
+
+def _marks(marks: Any) -> Tuple:
+    return marks if isinstance(marks, Tuple) else Tuple(*map(_str, marks))
 
 
 class _Constant(Node):
@@ -329,14 +330,14 @@ class Apply(Node):
     def shape_of(cls, name: Str, order: Expr, *arguments: Node) -> Shape:
         if len(arguments) > 1:
             _same_shape(str(name), arguments)
-        row = functions.row(str(name))
+        row = functions.row(name.name)
         if not isinstance(row, functions.Elementwise) and not is_column(arguments[0]):
             raise ShapeError(f"{name} takes a column vector, found {show_shape(arguments[0].shape)}")
         return SCALAR if row.result == "scalar" else arguments[0].shape
 
     @property
     def function(self) -> str:
-        return str(self.args[0])
+        return self.args[0].name
 
     @property
     def order(self) -> int:
@@ -558,12 +559,19 @@ def scale(c: Any, body: Node) -> Node:
         if value is None:
             return _scale_by_node(c, body)
         c = value
+    if c is ONE:
+        return body
     c = sympify(c)
     if c == 0 or isinstance(body, Zero):
         return Zero(*body.shape)
     factor, body = split_number(body)
-    c = c * factor
+    c = _times(c, factor)
     return body if c == 1 else Scale(c, body)
+
+
+def _times(a: Expr, b: Expr) -> Expr:
+    """`a b`; nearly every coefficient is 1."""
+    return b if a is ONE else a if b is ONE else a * b
 
 
 def _scale_by_node(c: Node, body: Node) -> Node:
@@ -586,10 +594,12 @@ def add(*terms: Node) -> Node:
         c, term = pending.pop()
         factor, body = split_number(term)
         if isinstance(body, Add):
-            pending.extend((c * factor, inner_term) for inner_term in reversed(body.args))
+            c = _times(c, factor)
+            pending.extend((c, inner_term) for inner_term in reversed(body.args))
         elif not isinstance(body, Zero):
-            coefficients[body] = coefficients.get(body, Integer(0)) + c * factor
-    kept = [scale(c, body) for body, c in coefficients.items() if c != 0]
+            c = _times(c, factor)
+            coefficients[body] = coefficients[body] + c if body in coefficients else c
+    kept = [scale(c, body) for body, c in coefficients.items() if c is ONE or c != 0]
     if not kept:
         return Zero(*terms[0].shape)
     _same_shape("a sum", [*terms])
@@ -605,7 +615,7 @@ def had(*factors: Node) -> Node:
     pending = list(reversed(factors))
     while pending:
         c, body = split_number(pending.pop())
-        coefficient *= c
+        coefficient = _times(coefficient, c)
         if isinstance(body, Zero):
             return Zero(*shape)
         if isinstance(body, Had):
@@ -617,8 +627,8 @@ def had(*factors: Node) -> Node:
             scalars.append(body)
         elif not isinstance(body, Ones):
             base, exponent = body.args if isinstance(body, Power) else (body, ONE)
-            exponents[base] = exponents.get(base, Integer(0)) + exponent
-    kept = [power(base, exponent) for base, exponent in exponents.items() if exponent != 0]
+            exponents[base] = exponents[base] + exponent if base in exponents else exponent
+    kept = [power(base, exponent) for base, exponent in exponents.items() if exponent is ONE or exponent != 0]
     product = Ones(*shape) if not kept else kept[0] if len(kept) == 1 else Had(*kept)
     if scalars:
         product = scale(had(*scalars), product)
@@ -626,6 +636,8 @@ def had(*factors: Node) -> Node:
 
 
 def power(body: Node, exponent: Any) -> Node:
+    if exponent is ONE:
+        return body
     exponent = sympify(exponent)
     if exponent == 1 or isinstance(body, Ones):
         return body
@@ -648,7 +660,7 @@ def mul(*factors: Node) -> Node:
     pending = list(reversed(factors))
     while pending:
         c, body = split_number(pending.pop())
-        coefficient *= c
+        coefficient = _times(coefficient, c)
         if isinstance(body, Mul):
             pending.extend(reversed(body.args))
         elif isinstance(body, Scale):
@@ -755,8 +767,17 @@ def entries_sum(body: Node) -> Node:
 # --- walking ----------------------------------------------------------------------------------------------------------
 
 
-def walk(root: Basic) -> list[Basic]:
+def walk(root: Basic) -> tuple[Basic, ...]:
     """Every distinct sub-expression, children before parents, each once, in a fixed order."""
+    known = getattr(root, "_walk", None)
+    if known is None:
+        known = _walk(root)
+        if isinstance(root, Node):
+            root._walk = known
+    return known
+
+
+def _walk(root: Basic) -> tuple[Basic, ...]:
     seen: set[int] = set()
     order: list[Basic] = []
     pending: list[tuple[Basic, bool]] = [(root, False)]
@@ -766,29 +787,36 @@ def walk(root: Basic) -> list[Basic]:
             order.append(node)
         elif id(node) not in seen:
             seen.add(id(node))
+            if isinstance(node, (Var, At)):
+                order.append(node)
+                continue
             pending.append((node, True))
-            if not isinstance(node, (Var, At)):
-                pending.extend((child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path)))
-    return order
+            pending.extend((child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path)))
+    return tuple(order)
 
 
-def variables(root: Basic) -> list[Var]:
+def variables(root: Basic) -> tuple[Var, ...]:
     """The distinct `Var`s in reading order."""
-    return [node for node in walk(root) if isinstance(node, Var)]
+    known = getattr(root, "_variables", None)
+    if known is None:
+        known = tuple(node for node in walk(root) if isinstance(node, Var))
+        if isinstance(root, Node):
+            root._variables = known
+    return known
 
 
 def rewrite(root: Any, leaf: Callable[[Basic], Basic]) -> Any:
     """`root` with every node replaced by `leaf(node)`, bottom up, and everything above simplified anew."""
     done: dict[int, Basic] = {}
+    changed: set[int] = set()
     for node in walk(root):
-        args = tuple(done.get(id(a), a) for a in node.args)
-        if all(a is b for a, b in zip(args, node.args, strict=True)):
-            rebuilt = node
-        elif isinstance(node, Node):
-            rebuilt = node.build(*args)
-        else:
-            rebuilt = node.func(*args)
-        done[id(node)] = leaf(rebuilt)
+        rebuilt = node
+        if changed and not isinstance(node, (Var, At)) and not changed.isdisjoint(map(id, node.args)):
+            args = (done.get(id(a), a) for a in node.args)
+            rebuilt = node.build(*args) if isinstance(node, Node) else node.func(*args)
+        done[id(node)] = new = leaf(rebuilt)
+        if new is not node:
+            changed.add(id(node))
     return done[id(root)]
 
 
@@ -799,15 +827,24 @@ def replace(root: Any, mapping: Mapping[Node, Node]) -> Any:
 
 def at(root: Any, index: Mapping[Symbol, Any]) -> Any:
     """`root` with index symbols (or lengths) replaced everywhere: `at(e, {t: t + 1})`."""
-    if not index:
-        return root
-    swap = {k: sympify(v) for k, v in index.items()}
+    return _at(root, tuple((k, sympify(v)) for k, v in index.items())) if index else root
+
+
+@lru_cache(maxsize=1 << 14)
+def _at(root: Any, items: tuple[tuple[Symbol, Expr], ...]) -> Any:
+    swap = dict(items)
+    moved: dict[Expr, Expr] = {}
+
+    def move(i: Expr) -> Expr:
+        if i not in moved:
+            moved[i] = i.xreplace(swap)
+        return moved[i]
 
     def leaf(node: Basic) -> Basic:
         if isinstance(node, Var):
-            return node.at(i.xreplace(swap) for i in node.index) if node.index else node
+            return node.at(map(move, node.index)) if node.index else node
         if isinstance(node, At):
-            return At((i.xreplace(swap) for i in node.index), (p.xreplace(swap) for p in node.point))
+            return At(map(move, node.index), map(move, node.point))
         if isinstance(node, (Sum, Product)):
             return node.func(*(a.xreplace(swap) if isinstance(a, Tuple) else a for a in node.args))
         return node

@@ -3,13 +3,14 @@
     E(0) = 1     E(-v) = 1/E(v)     Log(E(v)) = v     E(Log(w)) = w     erf(-v) = -erf(v)     √v · √v = v     √2 = 2^31
 
 Sigmoid, tanh, softmax and the others are rational in `E`, so what follows from the axioms of a field, from equal
-arguments giving equal values and from the derivative rules holds here exactly: a true line is never rejected.  (What needs
-`exp(a + b) = exp(a) exp(b)` for unrelated `a`, `b` is not in the model.)  A line that is false as an identity between
-rational functions is accepted only if a nonzero polynomial vanishes at a random point: see `Field.error`.
+arguments giving equal values and from the derivative rules holds here exactly: a true line is never rejected.  (What
+needs `exp(a + b) = exp(a) exp(b)` for unrelated `a`, `b` is not in the model.)  A line that is false as an identity
+between rational functions is accepted only if a nonzero polynomial vanishes at a random point: see `Field.error`.
 
 Every element carries a *shadow*, an ordinary float computed alongside, from which relu, max, abs and step take their
-branch.  The elements record themselves on a tape of scalars; `Field.pull` runs it backwards.  The tape knows `+ * 1/ E log
-erf sqrt` and unknown functions, one line each, and nothing of matrices: it shares no rule with the symbolic engine.
+branch.  The elements record themselves on a tape of scalars; `Field.pull` runs it backwards.  The tape knows `+ * 1/ E
+log erf sqrt` and unknown functions, one line each, and nothing of matrices: it shares no rule with the symbolic
+engine.
 
     v, s     value mod p, shadow            d, level   degree, and depth of nested inverses (for the error bound)
     k        place on the tape, -1 for a constant
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 from sympy import Rational
@@ -30,6 +31,8 @@ from derive.evaluate import Array, Ring, unknown_shift
 
 P = 2**61 - 1
 PRIME_BITS = 61
+Span: TypeAlias = "tuple[int, int | None]"
+"""Where a program begins and ends on the tape."""
 
 
 class Resample(DeriveError):
@@ -134,7 +137,7 @@ class Field(Ring):
         self._exp: dict[int, tuple[int, int, int]] = {}
         self._log: dict[int, tuple[int, int, int]] = {}
         self._numbers: dict[Any, Element] = {}
-        self._degrees: dict[int, tuple[int, int]] = {}  # {start on the tape: (length then, degree)}
+        self._degrees: dict[tuple[int, int], int] = {}
         self._seen: set[tuple[str, int]] = set()
         root = self.hash("pi", 0)
         self._pi = Element(self, root * root % P, math.pi, 2)
@@ -300,48 +303,70 @@ class Field(Ring):
 
     # --- reverse mode ----------------------------------------------------------------------------------------------
 
-    def pull(self, outputs: Array, cotangents: Array, leaves: dict[Any, Array], since: int = 0) -> dict[Any, Array]:
-        """The derivatives of `Σ cotangent · output` by every leaf, one backward sweep over the tape down to `since`."""
-        seeds = [(y.k, c.v if isinstance(c, Element) else c) for y, c in zip(outputs.flat, cotangents.flat, strict=True)]
+    def pull(
+        self, outputs: Array, cotangents: Array, leaves: dict[Any, Array], span: Span = (0, None)
+    ) -> dict[Any, Array]:
+        """The derivatives of `Σ cotangent · output` by every leaf, one backward sweep over a span of the tape."""
+        seeds = [
+            (y.k, c.v if isinstance(c, Element) else c) for y, c in zip(outputs.flat, cotangents.flat, strict=True)
+        ]
         top = max((k for k, _ in seeds), default=-1)
         bars = [0] * (top + 2 if top >= 0 else 1)  # the last slot takes what flows into constants (k = -1)
         for k, c in seeds:
             bars[k] = (bars[k] + c) % P
         tape = self.tape
-        for k in range(top, since - 1, -1):
+        for k in range(top, span[0] - 1, -1):
             bar = bars[k]
             if bar:
                 i, wi, _, j, wj, _ = tape[k]
                 bars[i] = (bars[i] + bar * wi) % P
                 bars[j] = (bars[j] + bar * wj) % P
-        degree = self.degree(since)
+        degree = self.degree(span)
         return {
             key: entrywise(lambda e: Element(self, bars[e.k] if 0 <= e.k <= top else 0, math.nan, degree), array)
             for key, array in leaves.items()
         }
 
+    def push(
+        self, outputs: dict[Any, Array], directions: dict[Any, tuple[Array, Array]], span: Span = (0, None)
+    ) -> dict[Any, Array]:
+        """The derivatives of all outputs along `(leaf, direction)` pairs: one forward sweep over the same slopes."""
+        dots = [0] * (len(self.tape) + 1)  # the last slot is what constants contribute (k = -1)
+        for leaf, direction in directions.values():
+            for e, d in zip(leaf.flat, direction.flat, strict=True):
+                dots[e.k] = d.v
+        for k, (i, wi, _, j, wj, _) in enumerate(self.tape[slice(*span)], start=span[0]):
+            if i >= 0 or j >= 0:
+                dots[k] = (wi * dots[i] + wj * dots[j]) % P
+        degree = self.degree(span) + 1
+        return {
+            key: entrywise(lambda e: Element(self, dots[e.k], math.nan, degree), array)
+            for key, array in outputs.items()
+        }
+
     # --- the error bound -------------------------------------------------------------------------------------------
 
-    def degree(self, since: int = 0) -> int:
+    def degree(self, span: Span) -> int:
         """A bound on the degree, in leaves, hashes and inverses, of every derivative on the tape: the heaviest path."""
-        if self._degrees.get(since, (0, 0))[0] != len(self.tape):
-            paths = [0] * (len(self.tape) - since + 1)
-            for k, (i, _, di, j, _, dj) in enumerate(self.tape[since:]):
-                left = paths[i - since] + di if i >= since else 0
-                right = paths[j - since] + dj if j >= since else 0
+        start, stop = span[0], span[1] or len(self.tape)
+        if (start, stop) not in self._degrees:
+            paths = [0] * (stop - start + 1)
+            for k, (i, _, di, j, _, dj) in enumerate(self.tape[start:stop]):
+                left = paths[i - start] + di if i >= start else 0
+                right = paths[j - start] + dj if j >= start else 0
                 paths[k] = left if left > right else right
-            self._degrees[since] = len(self.tape), max(paths)
-        return self._degrees[since][1]
+            self._degrees[start, stop] = max(paths)
+        return self._degrees[start, stop]
 
     def error(self, degree: int) -> float:
         """A bound on the probability that one run under one random key accepts a false equation.
 
-        Both sides are polynomials of degree at most `degree` in independent uniform variables (leaves and hashes) and in
-        inverses `1/u`.  Multiplying by every `u` of one level, as often as the degree asks, clears that level, so
+        Both sides are polynomials of degree at most `degree` in independent uniform variables (leaves and hashes) and
+        in inverses `1/u`.  Multiplying by every `u` of one level, as often as the degree asks, clears that level, so
         `D = degree · Π_levels (1 + Σ deg u)` bounds the numerator of their difference; a square root doubles it, and
         halves the chance that a drawn point can be used at all.  By Schwartz and Zippel it vanishes with probability
-        `≤ D/p`.  To this comes the chance that two of the `hashes` arguments collide, each a difference of the same kind.
-        The factor 2 pays for the points that are thrown away for a division by zero.
+        `≤ D/p`.  To this comes the chance that two of the `hashes` arguments collide, each a difference of the same
+        kind. The factor 2 pays for the points that are thrown away for a division by zero.
         """
         clearing = math.prod(1 + sum(level.values()) for level in self.inverse_degrees)
         pairs = 1 + self.hashes * (self.hashes - 1) // 2

@@ -17,11 +17,14 @@ Edge: TypeAlias = "tuple[str, str, Offset]"
 
 
 class CycleError(DeriveError):
-    """No order of evaluation exists; `cycle` are the names around one cycle that no sweep of the lattice breaks."""
+    """No order of evaluation exists; `cycle` are the names around one cycle that no sweep of the lattice breaks.
 
-    def __init__(self, cycle: tuple[str, ...]):
-        super().__init__(" -> ".join(cycle))
-        self.cycle = cycle
+    `edges` are the reads among them, all at one point where such a cycle exists.
+    """
+
+    def __init__(self, cycle: tuple[str, ...], edges: tuple[Edge, ...]):
+        super().__init__(" <- ".join(cycle))
+        self.cycle, self.edges = cycle, edges
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Lattice:
     def ranges(self) -> tuple[tuple[Symbol, int, Expr], ...]:
         return tuple((i, 1, n) for i, n in zip(self.indices, self.lengths, strict=True))
 
+    def point(self, offset: Sequence[int] = ()) -> str:
+        """The canonical point, moved by `offset`, as it is typed: `i-1,j`."""
+        moves = [*offset, *(0 for _ in self.indices[len(offset) :])]
+        return ",".join(f"{i}{o:+d}" if o else str(i) for i, o in zip(self.indices, moves, strict=True))
+
     def shifted(self, offset: Sequence[int]) -> dict[Symbol, Expr]:
         """The substitution that moves an expression by `offset`."""
         return {i: i + o for i, o in zip(self.indices, offset, strict=True) if o}
@@ -70,7 +78,7 @@ def neighbours_before(dimensions: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Side:
-    """One axis of a border: inside the lattice, or the `depth`-th layer beyond an end (`low`: before 1; else after the last)."""
+    """One axis of a border: inside the lattice, or the `depth`-th layer beyond an end (`low`: before 1)."""
 
     depth: int = 0
     low: bool = True
@@ -106,7 +114,10 @@ def borders(variable: str, offsets: Iterable[Offset], lattice: Lattice) -> Itera
 
 @dataclass(frozen=True)
 class Loop:
-    """A sweep along `axis`, upwards (`direction` +1) or downwards; at step `s` a variable with shift `p` is at `s - direction * p`."""
+    """A sweep along `axis`, upwards (`direction` +1) or downwards.
+
+    At step `s` a variable with shift `p` is at `s - direction * p`.
+    """
 
     axis: int
     direction: int
@@ -117,7 +128,7 @@ class Loop:
 def order(names: Sequence[str], edges: Sequence[Edge], dimension: int) -> tuple[Loop | str, ...]:
     """Nested sweeps in which every value is computed before it is read.
 
-    A plain name stands for a variable that is computed at all points at once.  Raises `CycleError` where no order exists.
+    A plain name stands for a variable that is computed at all points at once.  Raises `CycleError` where there is none.
     Karp, Miller and Winograd 1967: an axis along which a strongly connected part only looks back can be swept; what is
     left of its edges is ordered by the axes inside.
     """
@@ -163,11 +174,16 @@ def _sweep(part: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...]) ->
             rest = tuple(a for a in axes if a != axis)
             body = _order(part, left, rest, looped=True)
             return Loop(axis, direction, body, {n: p for n, p in shifts.items() if p})
-    raise CycleError(_cycle(part, edges))
+    # A cycle at one point is preferred, since it is the mistake.
+    for candidates in ([e for e in edges if not any(e[2])], edges):
+        cycle = _cycle(part, candidates)
+        if cycle:
+            raise CycleError(cycle, tuple(e for e in candidates if {e[0], e[1]} <= {*cycle}))
+    raise AssertionError(f"{part} is no cycle")
 
 
 def _shifts(part: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> dict[str, int] | None:
-    """`p` with `w + p[source] - p[target] <= 0` for every edge: longest paths (Bellman and Ford); None where a cycle gains."""
+    """`p` with `w + p[source] - p[target] <= 0` for every edge (Bellman and Ford); None where a cycle gains."""
     shifts = dict.fromkeys(part, 0)
     for _ in range(len(part) + 1):
         changed = False
@@ -181,10 +197,9 @@ def _shifts(part: Sequence[str], edges: Sequence[tuple[str, str, int]]) -> dict[
 
 
 def _cycle(part: Sequence[str], edges: Sequence[Edge]) -> tuple[str, ...]:
-    """The names around one cycle, first name again at the end; cycles at one point are preferred, since they are the mistake."""
-    still = [e for e in edges if not any(e[2])]
+    """The names around one cycle, the first again at the end; empty where there is none."""
     successors: dict[str, list[str]] = {}
-    for target, source, _ in still or edges:
+    for target, source, _ in edges:
         successors.setdefault(target, []).append(source)
     for start in part:
         seen, path = {start}, [start]
@@ -200,7 +215,7 @@ def _cycle(part: Sequence[str], edges: Sequence[Edge]) -> tuple[str, ...]:
                 seen.add(following)
                 path.append(following)
                 stack.append(iter(successors.get(following, ())))
-    return tuple(part)
+    return ()
 
 
 def strongly_connected(names: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:

@@ -213,21 +213,32 @@ def elementwise_derivative(node: expr.Apply, names: Names) -> Node:
 
 def from_sympy(formula: sympy.Expr, x: Node, y: Node) -> Node:
     """A polynomial or reciprocal in `x` and `y` as a node, written as people do: `y * (1 - y)`, `1 - y**2`."""
-    numerator, denominator = sympy.fraction(sympy.together(formula))
+    numerator, denominator = _terms(formula)
     node = _polynomial(numerator, x, y)
-    return node if denominator == 1 else expr.had(node, expr.power(_polynomial(denominator, x, y), -1))
+    return node if denominator is None else expr.had(node, expr.power(_polynomial(denominator, x, y), -1))
 
 
-def _polynomial(formula: sympy.Expr, x: Node, y: Node) -> Node:
-    poly = sympy.Poly(formula, functions.x, functions.y)
-    terms = sorted(poly.terms(), key=lambda term: sum(term[0]))
+Terms: TypeAlias = "tuple[tuple[tuple[int, int], sympy.Expr], ...]"
+
+
+@cache
+def _terms(formula: sympy.Expr) -> tuple[Terms, Terms | None]:
+    """Numerator and denominator as powers of `x` and `y` with their coefficients, lowest degree first."""
+    parts = sympy.fraction(sympy.together(formula))
+    numerator, denominator = (
+        tuple(sorted(sympy.Poly(p, functions.x, functions.y).terms(), key=lambda term: sum(term[0]))) for p in parts
+    )
+    return numerator, None if parts[1] == 1 else denominator
+
+
+def _polynomial(terms: Terms, x: Node, y: Node) -> Node:
     common = [min(powers[i] for powers, _ in terms) for i in (0, 1)]
 
-    def monomial(powers: list[int]) -> Node:
-        return expr.had(expr.power(x, powers[0]), expr.power(y, powers[1]))
+    def monomial(i: int, j: int) -> Node:
+        return expr.had(expr.power(x, i), expr.power(y, j))
 
-    rest = [expr.scale(c, monomial([p - q for p, q in zip(powers, common, strict=True)])) for powers, c in terms]
-    return expr.had(monomial(common), expr.add(*rest))
+    rest = [expr.scale(c, monomial(i - common[0], j - common[1])) for (i, j), c in terms]
+    return expr.had(monomial(*common), expr.add(*rest))
 
 
 # --- functions of a whole vector: one Jacobian per argument ---------------------------------------------------------------

@@ -50,7 +50,9 @@ from derive.expr import (
     Mul,
     Node,
     Ones,
+    GradientOf,
     Partial,
+    Pulled,
     Path,
     Power,
     Product,
@@ -593,6 +595,18 @@ def _derivative(p: Printer, node: Partial) -> Fragment:
     return fill(p.glyph["held"], written, held, level=QUOTIENT, carries=False)
 
 
+def _pulled(p: Printer, node: Pulled) -> Fragment:
+    y, x, d = (p.of(part) for part in node.args)
+    local = fill(p.glyph["immediate"], p.at_least(y, SCRIPTED), p.at_least(x, SCRIPTED), level=QUOTIENT, tall=True)
+    return fill(p.glyph["pulled"], p.bracket(local), p.at_least(d, SCRIPTED), level=PRODUCT)
+
+
+def _gradient_of(p: Printer, node: GradientOf) -> Fragment:
+    y, x = (p.of(part) for part in node.args)
+    operator = fill("@", p.scripts(p.glyph["nabla_sign"], (str(x),)))
+    return fill(p.glyph["nabla"], operator, y, level=QUOTIENT, open=True, carries=True)
+
+
 def _zero(p: Printer, node: Zero) -> Fragment:
     return fill("0")
 
@@ -793,6 +807,8 @@ RULES: dict[type[Basic], Rule] = {
     Sum: _sum,
     Product: _product,
     Partial: _partial,
+    Pulled: _pulled,
+    GradientOf: _gradient_of,
     Block: _block,
     Labelled: _labelled,
     Path: _path,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sympy import Expr, Integer, Symbol
@@ -62,6 +62,8 @@ class Request:
     hold: tuple[str, ...] = ()
     unroll: int | None = None
     notation: Notation = Notation()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """The options as they were asked for."""
 
     @property
     def sizes(self) -> tuple[int, ...] | None:
@@ -75,8 +77,11 @@ class Request:
     def answer(self, steps: Sequence[Any], result: Any, **more: Any) -> Derivation:
         from derive.derivation import Derivation
 
-        options = {"hold": self.hold, "unroll": self.unroll, "layout": self.notation.layout}
-        kept = {k: v for k, v in (options | more).items() if v}
+        if self.notation.layout == "numerator":
+            from derive.readings.layout import as_rows
+
+            steps = [s and as_rows(s) for s in steps]
+        kept = {k: v for k, v in (*self.asked.items(), *more.items()) if v}
         return Derivation(self.system, self.query.text, tuple(s for s in steps if s is not None), result, self.notation, kept)
 
 
@@ -149,8 +154,11 @@ def derive(
     if layout is not None:
         if layout not in ("numerator", "denominator"):
             raise QueryError(f"the layout is numerator or denominator, found {layout!r}{did_you_mean(layout, ('numerator', 'denominator'))}")
-        chosen = replace(chosen, layout=layout)
-    request = Request(system, parse(query, system), held, unroll, chosen)
+        adjoint = "partial" if chosen.adjoint == "nabla" else chosen.adjoint
+        chosen = replace(chosen, layout=layout, adjoint=adjoint)
+    named = notation if isinstance(notation, str) else None
+    asked = {"hold": held, "unroll": unroll, "layout": layout, "notation": named}
+    request = Request(system, parse(query, system), held, unroll, chosen, asked)
     answer = _answer(request)
     if not where:
         return answer

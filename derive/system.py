@@ -16,29 +16,28 @@ A system checks itself when it is made: its names, its shapes, and that an order
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
-from sympy import Expr, Symbol
+from sympy import Symbol
 
 from derive import expr
 from derive.equations import Builder, Checker, Source, lattice_names, target_name
-from derive.errors import DeriveError, SystemError_, did_you_mean
+from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.expr import SCALAR, Node, Shape, Var
 from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, order
 from derive.shapes import Unifier, parse_declarations
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
-    from derive.errors import Place
 
 LOSS = "L"
 BOUNDARIES = ("given", "zero", "learned")
+MARKS = {"bar": "adjoint", "dot": "tangent", "delta": "adjoint of the argument", "ct": "cotangent"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Parts:
 
 
 class System:
-    """Equations, and what they are checked for.  `System(name, equations=…)` reads text; `System.of(parts)` takes nodes."""
+    """Equations, and what they are checked for.  `System(name, equations=…)` reads text, `System.of` takes nodes."""
 
     def __init__(
         self,
@@ -118,9 +117,19 @@ class System:
         title: str = "",
         reference: str = "",
     ):
-        source = _locate(equations, sys._getframe(1).f_code.co_filename)
-        reading = _Reading(source, inputs, parameters, shapes, targets, loss, unknown_functions)
-        states = reading.states
+        caller = sys._getframe(1)
+        here = caller.f_code.co_filename, caller.f_lineno, name
+        try:
+            declarations = _Declarations(inputs, parameters, targets, shapes, unknown_functions)
+            reading = _Reading(Source.located(equations, *here), Source.located(loss, *here), declarations)
+            indexed = [*reading.states, *declarations.of("input", "target")]
+            chosen = _boundaries(boundary or {}, indexed, reading.lattice)
+        except SystemError_:
+            raise
+        except DeriveError as error:
+            raise DeriveError(f"{name}: {error}") from None
+        except RecursionError:
+            raise DeriveError(f"{name}: an equation is nested too deeply; give its parts names of their own") from None
         self._take(
             Parts(
                 name=name,
@@ -130,7 +139,7 @@ class System:
                 variables=reading.variables,
                 equations=reading.equations,
                 outputs=tuple(outputs.replace(",", " ").split()) or _last_states(reading.equations),
-                boundary=_boundaries(boundary or {}, [*states, *parse_declarations(inputs), *parse_declarations(targets)], reading.lattice),
+                boundary=chosen,
                 loss=loss_at,
             )
         )
@@ -155,7 +164,8 @@ class System:
     def _check(self) -> None:
         for output in self.outputs:
             if output not in self.equations:
-                raise DeriveError(f"{self.name}: the output {output} has no equation{did_you_mean(output, self.equations)}")
+                near = did_you_mean(output, self.equations)
+                raise DeriveError(f"{self.name}: the output {output} has no equation{near}")
         if self.loss not in ("every", "last"):
             raise DeriveError(f"{self.name}: loss_at is 'every' or 'last', found {self.loss!r}")
         for equation in self.equations.values():
@@ -240,11 +250,16 @@ class System:
         try:
             return order(tuple(self.equations), dependent, self.lattice.dimension)
         except CycleError as error:
-            raise SystemError_(
-                f"no order of evaluation exists, since {error.cycle[0]} needs itself: {' <- '.join(error.cycle)}; "
-                f"one of these reads should be at an earlier index, such as {error.cycle[0]}[{self.lattice.indices[0]}-1]",
-                self.equations[error.cycle[0]].place,
-            ) from None
+            raise SystemError_(self._explained(error), self.equations[error.cycle[0]].place) from None
+
+    def _explained(self, error: CycleError) -> str:
+        point = self.lattice.point
+        if not any(any(offset) for _, _, offset in error.edges):
+            around = [f"{name}[{point()}]" for name in error.cycle]
+            instead = f"{error.cycle[0]}[{point((-1,))}]"
+            return f"{around[0]} needs itself: {' <- '.join(around)}; read one of them a step earlier, say {instead}"
+        reads = ", ".join(f"{target} reads {source}[{point(offset)}]" for target, source, offset in error.edges)
+        return f"no order of evaluation exists: {reads}; give each direction a chain of its own, as birnn does"
 
     def _dependencies(self) -> Iterable[Edge]:
         still = (0,) * self.lattice.dimension
@@ -302,54 +317,100 @@ class System:
     def __repr__(self) -> str:
         return f"System({self.name!r}: {', '.join(f'{e.name}' for e in self.equations.values())})"
 
-    def _repr_latex_(self) -> str:
-        return self.derive("forward")._repr_latex_()
+    def _repr_markdown_(self) -> str:
+        return self.derive("forward").markdown()
+
+
+class _Declarations:
+    """The names that a system declares, by kind, and the shapes that are given with them."""
+
+    def __init__(self, inputs: str, parameters: str, targets: str, shapes: str, unknown_functions: str):
+        self.kinds = {
+            "parameter": parse_declarations(parameters),
+            "input": parse_declarations(inputs),
+            "target": parse_declarations(targets),
+        }
+        self.shapes = parse_declarations(shapes)
+        self.unknown_functions = set(unknown_functions.replace(",", " ").split())
+
+    def of(self, *kinds: str) -> list[str]:
+        return [name for kind in kinds for name in self.kinds[kind]]
+
+    def settled(self, states: Sequence[str]) -> dict[str, Shape | None]:
+        """Every name with its shape or None.  Raises where a name stands in two places or a shape is nobody's."""
+        where: dict[str, str] = {}
+        found: dict[str, Shape | None] = {}
+        for kind, names in self.kinds.items():
+            for name, shape in names.items():
+                if name in where:
+                    raise DeriveError(f"{name} is among the {where[name]}s and among the {kind}s; give one a new name")
+                where[name], found[name] = kind, shape
+        known = [*found, *states]
+        for name, shape in self.shapes.items():
+            if name not in known:
+                near = did_you_mean(name, known)
+                raise DeriveError(f"a shape is given for {name}, which is no variable of the system{near}")
+            if found.get(name) not in (None, shape):
+                raise DeriveError(f"{name} is given two shapes, among the {where[name]}s and in shapes")
+            found[name] = shape
+        return found
 
 
 class _Reading:
     """The steps from text to nodes, in order: names, reads, shapes, nodes."""
 
-    def __init__(self, source: Source, inputs: str, parameters: str, shapes: str, targets: str, loss: str, unknowns: str):
-        statements = source.statements()
-        indices = lattice_names(source, statements)
+    def __init__(self, equations: Source, loss: Source, declarations: _Declarations):
+        self.equations_source, self.loss_source = equations, loss
+        statements = equations.statements()
+        indices = lattice_names(equations, statements)
         self.lattice = Lattice.named(indices)
         self.states = [target_name(s) for s in statements]
-        kinds = {"input": parse_declarations(inputs), "target": parse_declarations(targets), "parameter": parse_declarations(parameters)}
-        _unique(source, statements, kinds)
-        declared = {**kinds["parameter"], **kinds["input"], **kinds["target"], **parse_declarations(shapes)}
-        indexed = {*self.states, *kinds["input"], *kinds["target"]}
-        checker = Checker(source, indices, indexed, set(kinds["parameter"]), set(unknowns.replace(",", " ").split()))
+        _unique(equations, statements, declarations)
+        declared = declarations.settled(self.states)
+        self.loss_tree = loss.expression() if loss.text.strip() else None
+        self.loss_nodes = {id(node) for node in ast.walk(self.loss_tree)} if self.loss_tree else set()
+        parameters, indexed = declarations.of("parameter"), [*self.states, *declarations.of("input", "target")]
+        checker = Checker(equations, indices, set(indexed), set(parameters), declarations.unknown_functions)
         for statement in statements:
-            checker.visit(statement.value)
-        loss_source = replace(source, text=loss, file=f"{source.file} (loss)", first_line=1, indent=0)
-        loss_tree = loss_source.expression() if loss else None
-        if loss_tree is not None:
-            checker.source = loss_source
-            checker.visit(loss_tree)
-        unifier = Unifier(declared, source.place)
-        for statement in statements:
-            unifier.equation(target_name(statement), statement)
-        if loss_tree is not None:
-            unifier.scalar(loss_tree)
-        for name in (*declared, *indexed):
-            unifier.name(name)
-        found = unifier.settle()
-        builder = Builder(self.lattice.indices, found, checker.offset)
+            checker.equation(statement)
+        if self.loss_tree is not None:
+            checker.loss(loss, self.loss_tree)
+        for kind, names in declarations.kinds.items():
+            for name in names:
+                if name not in checker.read:
+                    raise DeriveError(f"the {kind} {name} is read by no equation; use it or leave it out")
+        shapes = self._shapes(statements, {**declared}, [*parameters, *indexed])
         self.variables = {
-            name: Variable(self._var(name, found[name], kind != "parameter"), kind, kind != "parameter")
-            for kind, names in (("parameter", kinds["parameter"]), ("input", kinds["input"]), ("target", kinds["target"]), ("state", self.states))
+            name: Variable(self._var(name, shapes[name], kind != "parameter"), kind, kind != "parameter")
+            for kind, names in {**declarations.kinds, "state": self.states}.items()
             for name in names
         }
+        builder = Builder(self.lattice.indices, shapes, checker.offset)
         self.equations = {}
         for statement in statements:
-            name = target_name(statement)
-            target = self.variables[name].var
-            self.equations[name] = Equation(target, builder.node(statement.value, target.shape), source.place(statement))
-        if loss_tree is not None:
-            self._append_loss(builder.node(loss_tree, SCALAR))
-        self._all_read(source)
+            target = self.variables[target_name(statement)].var
+            rhs = builder.node(statement.value, target.shape)
+            self.equations[target.name] = Equation(target, rhs, equations.place(statement))
+        if self.loss_tree is not None:
+            self._append_loss(builder.node(self.loss_tree, SCALAR))
 
-    def _var(self, name: str, shape: tuple[Expr, Expr], indexed: bool) -> Var:
+    def _shapes(
+        self, statements: list[ast.Assign], declared: dict[str, Shape | None], names: list[str]
+    ) -> dict[str, Shape]:
+        unifier = Unifier(declared, self._located)
+        for statement in statements:
+            unifier.equation(target_name(statement), statement)
+        if self.loss_tree is not None:
+            unifier.loss(self.loss_tree)
+        for name in names:
+            unifier.name(name)
+        return unifier.settle()
+
+    def _located(self, node: ast.AST) -> tuple[Place, str]:
+        source = self.loss_source if id(node) in self.loss_nodes else self.equations_source
+        return source.place(node), source.quote(node)
+
+    def _var(self, name: str, shape: Shape, indexed: bool) -> Var:
         return Var(name, (), self.lattice.indices if indexed else (), *shape)
 
     def _append_loss(self, rhs: Node) -> None:
@@ -357,17 +418,12 @@ class _Reading:
         self.variables[LOSS] = Variable(var, "state", True)
         self.equations[LOSS] = Equation(var, rhs)
 
-    def _all_read(self, source: Source) -> None:
-        read = {v.base for e in self.equations.values() for v in expr.variables(e.rhs)}
-        for variable in self.variables.values():
-            if variable.kind != "state" and variable.name not in read:
-                raise DeriveError(f"{source.file}: the {variable.kind} {variable.name} is not read by any equation{did_you_mean(variable.name, read)}")
 
-
-def _unique(source: Source, statements: list[Any], kinds: Mapping[str, Mapping[str, Any]]) -> None:
-    seen: dict[str, str] = {name: f"among the {kind}s" for kind, names in kinds.items() for name in names}
+def _unique(source: Source, statements: list[ast.Assign], declarations: _Declarations) -> None:
+    """Raises `SystemError_` where a left-hand side has a name that is taken."""
+    seen = {name: f"among the {kind}s" for kind, names in declarations.kinds.items() for name in names}
     if LOSS in seen:
-        raise DeriveError(f"{source.file}: {LOSS} is the name of the loss; call the {seen[LOSS][10:-1]} something else")
+        raise DeriveError(f"{LOSS} is the name of the loss; call the one {seen[LOSS]} something else")
     for statement in statements:
         name = target_name(statement)
         if name == LOSS:
@@ -375,22 +431,10 @@ def _unique(source: Source, statements: list[Any], kinds: Mapping[str, Mapping[s
         if name in seen:
             raise SystemError_(f"{name} is defined twice, here and {seen[name]}", source.place(statement))
         seen[name] = "by an equation before"
-
-
-def _locate(text: str, file: str) -> Source:
-    """Where the equations stand in the file that holds them, so that an error can name line and column."""
-    lines = text.splitlines()
-    first = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    body = "\n".join(lines[first:])
-    indent = min((len(line) - len(line.lstrip()) for line in body.splitlines() if line.strip()), default=0)
-    try:
-        before = Path(file).read_text(encoding="utf-8").split(body, 1)
-    except OSError:
-        before = []
-    if len(before) < 2 or not body.strip():
-        return Source(dedent(body), "<equations>", first + 1, indent)
-    last_line = before[0].rpartition("\n")[2]
-    return Source(dedent(body), file, before[0].count("\n") + 1, indent if not last_line else len(last_line))
+    for name in seen:
+        base, _, mark = name.rpartition("_")
+        if mark in MARKS and base in seen:
+            raise DeriveError(f"{name} is the name of the {MARKS[mark]} of {base}; call it something else")
 
 
 def _last_states(equations: Mapping[str, Equation]) -> tuple[str, ...]:
@@ -403,7 +447,8 @@ def _last_states(equations: Mapping[str, Equation]) -> tuple[str, ...]:
 def _boundaries(chosen: Mapping[str, str], names: Sequence[str], lattice: Lattice) -> dict[str, str]:
     for name, kind in chosen.items():
         if name not in names:
-            raise DeriveError(f"a boundary value is chosen for {name}, which is no state or input{did_you_mean(name, names)}")
+            near = did_you_mean(name, names)
+            raise DeriveError(f"a boundary value is chosen for {name}, which is no state or input{near}")
         if kind not in BOUNDARIES:
             raise DeriveError(f"the boundary values of {name} are {', '.join(BOUNDARIES)}; found {kind!r}")
     default = "given" if lattice.dimension == 1 else "zero"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,18 @@ def katex() -> Callable[[str], str]:
     return check
 
 
+@dataclass(frozen=True)
 class Verdict:
-    """What the renderers ask of a verdict."""
+    """What the renderers ask of a verdict: whether it is good, a sentence, its fields."""
 
-    ok = True
+    verdict: str
+    error_bound: float
+
+    def __bool__(self) -> bool:
+        return self.verdict == "holds"
 
     def __str__(self) -> str:
         return "The formula holds exactly over F_p, p = 2⁶¹ − 1, T = 1…4, error at most 1e-30."
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"ok": True, "error_bound": 1e-30}
 
 
 @pytest.fixture(scope="session")
@@ -120,8 +123,10 @@ def derivation(gate: System) -> Derivation:
             "chain rule",
             "Collected",
             "One term for each path; ∂h_t/∂h_{t-1} is their sum.",
-            (),
+            forward[1:2],
             (Equals(jacobian, collected),),
         ),
     )
-    return Derivation(gate, "dh[t]/dh[t-1]", steps, collected, Notation(), {"hold": (), "unroll": None}, Verdict())
+    return Derivation(
+        gate, "dh[t]/dh[t-1]", steps, collected, Notation(), {"hold": (), "unroll": None}, Verdict("holds", 1e-30)
+    )

@@ -47,9 +47,9 @@ def world(monkeypatch, gate, derivation):
     catalogue = ModuleType("derive.catalogue")
     catalogue.load, catalogue.names, catalogue.titles = load, lambda: ["gate"], lambda: {"gate": "A gate"}
     check = ModuleType("derive.check")
-    check.rows = [{"system": "gate", "formulas": 12, "field": 1e-24, "torch": None, "ok": True}]
+    check.rows = [SimpleNamespace(system="gate", error_bound=1e-24, max_rel_err=None, seconds=0.5, failure="", ok=True)]
     check.check_systems = lambda names, seed, roads: check.rows
-    check.check_derivation = lambda d, seed: SimpleNamespace(ok=d.query != "wrong")
+    check.check_derivation = lambda d, seed: d.query != "wrong"
     for module in (catalogue, check):
         name = module.__name__.partition(".")[2]
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -180,15 +180,19 @@ def test_export_prints_or_writes_the_module(world, tmp_path, capsys):
 def test_check_prints_a_table_that_counts(world, capsys):
     assert cli.main(["check"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["system", "formulas", "field", "torch"]
-    assert lines[1].split() == ["gate", "12", "1.0e-24", "-", "ok"]
+    assert lines[0].split() == ["system", "error_bound", "max_rel_err", "seconds"]
+    assert lines[1].split() == ["gate", "1.0e-24", "-", "0.50", "ok"]
     assert lines[-1] == "1 passed, 0 failed"
 
 
 def test_check_exits_with_1_where_one_fails_or_none_was_made(world, capsys):
-    world.check.rows = [*world.check.rows, {**world.check.rows[0], "ok": False}]
+    world.check.rows = [
+        *world.check.rows,
+        SimpleNamespace(**{**vars(world.check.rows[0]), "ok": False, "failure": "h_bar differs"}),
+    ]
     assert cli.main(["check", "gate"]) == 1
-    assert "FAILED" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].endswith("FAILED") and lines[-2:] == ["gate: h_bar differs", "1 passed, 1 failed"]
     assert cli.main(["check", "gate", "--format", "json"]) == 1
     assert [row["ok"] for row in json.loads(capsys.readouterr().out)] == [True, False]
     world.check.rows = []

@@ -31,7 +31,7 @@ def test_every_format_shows_every_step_and_is_the_same_at_every_run(suffix, deri
 
 def test_every_fragment_is_valid_tex_math(derivation, katex):
     for step in derivation.steps:
-        for fragment in step.latex(derivation.notation) + step.latex_before(derivation.notation):
+        for fragment in step.latex(derivation.notation):
             assert "katex-html" in katex(fragment)
     assert "katex-html" in katex(derivation.latex())
 
@@ -58,16 +58,35 @@ def test_terminal_numbers_the_steps_in_order(derivation):
     assert numbers == [str(n) for n, _ in enumerate(derivation.steps, 1)]
 
 
+@pytest.mark.parametrize("suffix", [".tex", ".html", ".md", ".txt"])
+def test_formulas_before_a_step_are_shown_unless_they_stand_right_above(suffix, derivation):
+    assert [len(before) for _, _, before in outline.numbered(derivation)] == [0, 0, 0, 1]
+    assert [len(step.before) for step in derivation.steps] == [0, 1, 0, 1]
+    assert len(re.findall(r"(?i)\bfrom$|>from<", render.RENDERERS[suffix]([derivation]), re.M)) == 1
+
+
+def test_names_in_prose_are_written_as_the_formulas_write_them(derivation):
+    prose = "`h[t-1]`, `U_z`, `h[ T ]`, `z[0]`, `k < t`, `nowhere[t]`"
+    assert tex.prose(prose, derivation) == (r"$h_{t-1}$, $U_z$, $h_T$, $z_0$, \texttt{k < t}, \texttt{nowhere[t]}")
+    assert md.prose(prose, derivation) == "$h_{t-1}$, $U_z$, $h_T$, $z_0$, `k < t`, `nowhere[t]`"
+    assert terminal.prose(prose, derivation) == "h_{t-1}, U_z, h_T, z_0, k < t, nowhere[t]"
+
+
+def test_the_result_is_what_the_last_step_that_states_it_says(derivation):
+    from dataclasses import replace
+
+    border = replace(derivation.steps[0], title="Border cases")
+    assert replace(derivation, steps=(*derivation.steps, border)).result == derivation.steps[-1].lines
+
+
 # --- Markdown and notebook --------------------------------------------------------------------------------------------
 
 
 def test_markdown_has_a_display_per_fragment_and_escapes_prose(derivation):
     page = derivation.markdown()
-    fragments = [
-        f for s in derivation.steps for f in s.latex_before(derivation.notation) + s.latex(derivation.notation)
-    ]
-    assert page.count("\n$$\n") == 2 * len(fragments)
-    assert r"A gate & a \<tanh\>" in page and "`h[t-1]`" in page
+    fragments = [f for s in derivation.steps for f in s.latex(derivation.notation)]
+    assert page.count("\n$$\n") == 2 * (len(fragments) + 1)
+    assert r"A gate & a \<tanh\>" in page and "### 3. Paths from $h_{t-1}$" in page
 
 
 @pytest.mark.parametrize("sign", "+-=*#>")
@@ -101,7 +120,7 @@ def test_json_holds_rule_reason_and_both_scripts(derivation):
     assert [step["n"] for step in data["steps"]] == [1, 2, 3, 4]
     assert set(data["steps"][0]) == {"n", "rule", "title", "reason", "before", "lines"}
     assert set(data["result"][0]) == {"latex", "text"}
-    assert data["verdict"] == {"ok": True, "error_bound": 1e-30}
+    assert data["verdict"] == {"verdict": "holds", "error_bound": 1e-30}
 
 
 # --- HTML -------------------------------------------------------------------------------------------------------------

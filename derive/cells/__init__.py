@@ -1,1 +1,1 @@
-"""The catalogue: one architecture a file, each known by its file's name with dashes (`lstm_peephole.py` is `lstm-peephole`)."""
+"""The catalogue: one architecture a file, known by the file's name with dashes, `lstm-peephole`."""

@@ -1,4 +1,4 @@
-"""The IRNN: rectified linear units whose recurrent matrix starts as the identity; the last state classifies the sequence."""
+"""The IRNN: rectified linear units, the recurrent matrix starting as the identity; the last output classifies."""
 
 from derive.system import System
 
@@ -15,6 +15,6 @@ irnn = System(
     targets="y: q",
     loss="cross_entropy(o[t], y[t])",
     loss_at="last",
-    outputs="h o",
-    reference="Le, Jaitly and Hinton 2015, arXiv:1504.00941: the recurrence of a ReLU network, W = I and b = 0 at the start",
+    outputs="o",
+    reference="Le, Jaitly and Hinton 2015, arXiv:1504.00941: a ReLU recurrence with W = I and b = 0 at the start",
 )

@@ -16,6 +16,6 @@ linear_attention = System(
     parameters="W_q W_k W_v",
     shapes="k: n, v: p",
     outputs="y",
-    reference="Katharopoulos et al. 2020, arXiv:2006.16236, equations 16 to 20, with the identity for φ and no normaliser; "
+    reference="Katharopoulos et al. 2020, arXiv:2006.16236, equations 16 to 20, with φ(x) = x and no normaliser; "
     "Schlag, Irie and Schmidhuber 2021, arXiv:2102.11174",
 )

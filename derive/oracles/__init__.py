@@ -6,13 +6,15 @@
     torch      PyTorch, float64
     sympy      every equation differentiated entry by entry by SymPy, the total derivative by solving a linear system
 
-A road is a file that knows its library and nothing of recurrent networks; `truth` unrolls a system and asks the road.
+A road is a file that knows its library and nothing of recurrent networks; `truth` unrolls a system and asks the
+road; `check` compares the two sides of an equation with that.
 """
 
 from __future__ import annotations
 
+from derive.oracles.check import Failure, Verdict, check_equation, check_system
 from derive.oracles.road import Engine, MissingLibrary, Road
-from derive.oracles.truth import Failure, Unrolled, Verdict, check_equation
+from derive.oracles.truth import Unrolled
 
 ROADS: dict[str, Road] = {
     road.name: road
@@ -25,4 +27,14 @@ ROADS: dict[str, Road] = {
     )
 }
 
-__all__ = ["ROADS", "Engine", "Failure", "MissingLibrary", "Road", "Unrolled", "Verdict", "check_equation"]
+__all__ = [
+    "ROADS",
+    "Engine",
+    "Failure",
+    "MissingLibrary",
+    "Road",
+    "Unrolled",
+    "Verdict",
+    "check_equation",
+    "check_system",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from derive.evaluate import Array, Ring
 if TYPE_CHECKING:
     from derive.system import System
 
-Key: TypeAlias = Hashable
+Key: TypeAlias = Any
 Settle: TypeAlias = "Callable[[Key, Array], Array]"
 Program: TypeAlias = "Callable[[Ring, Mapping[Key, Array], Settle], dict[Key, Array]]"
 """`program(ring, leaves, settle)` gives the outputs; every value that others read goes through `settle` once."""
@@ -30,10 +30,12 @@ class MissingLibrary(DeriveError):
 
 @dataclass(frozen=True)
 class Linearization:
-    """Outputs of a program at a point, and `pull(key, cotangent)`, the derivatives of `<cotangent, output>` by every leaf."""
+    """Outputs of a program, and `pull(key, cotangent)`: the derivatives of `<cotangent, output>` by every leaf."""
 
     values: dict[Key, Array]
     pull: Callable[[Key, Array], dict[Key, Array]]
+    push: Callable[[Mapping[Key, Array]], dict[Key, Array]] | None = None
+    """The derivatives of all outputs along directions of the leaves, where the road has a quicker way than `pull`."""
 
 
 class Engine:
@@ -73,7 +75,9 @@ class VectorEngine(Engine):
 
     traced: Ring
 
-    def vjp(self, f: Callable[[Any], Any], x: numpy.ndarray) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
+    def vjp(
+        self, f: Callable[[Any], Any], x: numpy.ndarray
+    ) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
         raise NotImplementedError
 
     def linearize(self, program: Program, leaves: Mapping[Key, Array]) -> Linearization:
@@ -147,14 +151,16 @@ class Road:
 
         return Unrolled(system, self, {**sizes, **lengths(system, T)}, seed)
 
-    def gradients(self, system: System, sizes: Mapping[Any, int], seed: int, T: int | tuple[int, ...]) -> dict[str, Array]:
+    def gradients(
+        self, system: System, sizes: Mapping[Any, int], seed: int, T: int | tuple[int, ...]
+    ) -> dict[str, Array]:
         """The gradient of the total loss by every name: parameters `W`; trajectories, time first, of inputs `x` and
         states `h`; boundary values `h[0]`."""
         return self.unroll(system, sizes, seed, T).gradients()
 
     def jacobian(
-        self, system: System, sizes: Mapping[Any, int], seed: int, T: int | tuple[int, ...], y: str, y_point: tuple[int, ...],
-        x: str, x_point: tuple[int, ...], held: tuple[str, ...] = (),
+        self, system: System, sizes: Mapping[Any, int], seed: int, T: int | tuple[int, ...], y: str, y_point:
+        tuple[int, ...], x: str, x_point: tuple[int, ...], held: tuple[str, ...] = (),
     ) -> Array:  # fmt: skip
         """`∂y/∂x`, total, in numerator layout; `held` names are constants."""
         return self.unroll(system, sizes, seed, T).jacobian(y, y_point, x, x_point, held)

@@ -8,7 +8,6 @@ from typing import Any
 import autograd.numpy as anp
 import numpy
 from autograd import make_vjp
-from autograd.scipy.special import erf
 
 from derive.evaluate import Array, Ring
 from derive.oracles.road import Engine, VectorEngine
@@ -18,6 +17,9 @@ class AutogradRing(Ring):
     array = anp
 
     def erf(self, a: Array) -> Array:
+        """Only here does autograd need SciPy."""
+        from autograd.scipy.special import erf
+
         return erf(a)
 
 
@@ -25,7 +27,9 @@ class AutogradEngine(VectorEngine):
     method = "autograd"
     traced = AutogradRing()
 
-    def vjp(self, f: Callable[[Any], Any], x: numpy.ndarray) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
+    def vjp(
+        self, f: Callable[[Any], Any], x: numpy.ndarray
+    ) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
         pull, value = make_vjp(f)(x)
         return value, pull
 

@@ -36,9 +36,11 @@ class FieldEngine(Engine):
         field, start = self.ring, len(self.ring.tape)
         taped = {key: entrywise(lambda e: field.leaf(e.v, e.s), array) for key, array in leaves.items()}
         outputs = program(field, taped, lambda key, value: value)
+        span = start, len(field.tape)
         return Linearization(
             {key: field.detached(value) for key, value in outputs.items()},
-            lambda key, cotangent: field.pull(outputs[key], cotangent, taped, start),
+            lambda key, cotangent: field.pull(outputs[key], cotangent, taped, span),
+            lambda directions: field.push(outputs, {leaf: (taped[leaf], d) for leaf, d in directions.items()}, span),
         )
 
     def difference(self, a: Array, b: Array) -> tuple[float, tuple[int, int] | None]:

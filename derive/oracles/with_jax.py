@@ -19,7 +19,7 @@ def _x64() -> Any:
     try:
         return jax.enable_x64(True)
     except (AttributeError, TypeError):
-        from jax.experimental import enable_x64
+        from jax.experimental import enable_x64  # type: ignore[attr-defined]
 
         return enable_x64()
 
@@ -38,7 +38,9 @@ class JaxEngine(VectorEngine):
     method = "jax"
     traced = JaxRing()
 
-    def vjp(self, f: Callable[[Any], Any], x: numpy.ndarray) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
+    def vjp(
+        self, f: Callable[[Any], Any], x: numpy.ndarray
+    ) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
         with _x64():
             value, pull = jax.vjp(jax.jit(f), jnp.asarray(x))
 

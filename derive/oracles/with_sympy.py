@@ -1,8 +1,8 @@
 """SymPy's scalar `diff`, entry by entry.
 
-Every entry of every state is a symbol `s` with its own scalar equation `s = f(s, θ)`; SymPy differentiates each `f` by each
-symbol in it.  With `A = ∂f/∂s` and `B = ∂f/∂θ` the total derivative is `ds/dθ = (I - A)⁻¹ B`: a linear system is solved,
-no chain rule is written down.
+Every entry of every state is a symbol `s` with its own scalar equation `s = f(s, θ)`; SymPy differentiates each `f` by
+each symbol in it.  With `A = ∂f/∂s` and `B = ∂f/∂θ` the total derivative is `ds/dθ = (I - A)⁻¹ B`: a linear system is
+solved, no chain rule is written down.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class SympyRing(Ring):
         if isinstance(mask, bool):
             return a if mask else b
         sides = [numpy.broadcast_to(numpy.asarray(side, dtype=object), mask.shape).flat for side in (a, b)]
-        return object_array([[sympy.Piecewise((x, m), (y, True)) for m, x, y in zip(mask.flat, *sides, strict=True)]], mask.shape)
+        return object_array(
+            [[sympy.Piecewise((x, m), (y, True)) for m, x, y in zip(mask.flat, *sides, strict=True)]], mask.shape
+        )
 
     def sign(self, a: Array) -> Array:
         return _each(sympy.sign, a)
@@ -77,7 +79,9 @@ class SympyEngine(Engine):
         total = scalars.total(place)
 
         def pull(key: Key, cotangent: Array) -> dict[Key, Array]:
-            row = sum(float(c) * total[place[s]] for s, c in zip(at[key].flat, numpy.asarray(cotangent).flat, strict=True))
+            row = sum(
+                float(c) * total[place[s]] for s, c in zip(at[key].flat, numpy.asarray(cotangent).flat, strict=True)
+            )
             return {leaf: _table(lambda s: row[place[s]], array) for leaf, array in symbols.items()}
 
         return Linearization({key: _table(scalars.values.__getitem__, array) for key, array in at.items()}, pull)

@@ -24,6 +24,10 @@ class TorchRing(Ring):
             return a if mask else b
         return torch.where(mask, *(torch.as_tensor(side, dtype=torch.float64) for side in (a, b)))
 
+    def sqrt(self, a: Any) -> Array:
+        """Of bare numbers too: `√2`."""
+        return torch.sqrt(torch.as_tensor(a, dtype=torch.float64))
+
     def erf(self, a: Array) -> Array:
         return torch.special.erf(a)
 
@@ -35,7 +39,9 @@ class TorchEngine(VectorEngine):
     method = "torch"
     traced = TorchRing()
 
-    def vjp(self, f: Callable[[Any], Any], x: numpy.ndarray) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
+    def vjp(
+        self, f: Callable[[Any], Any], x: numpy.ndarray
+    ) -> tuple[numpy.ndarray, Callable[[numpy.ndarray], numpy.ndarray]]:
         point = torch.tensor(x, dtype=torch.float64, requires_grad=True)
         value = f(point)
 

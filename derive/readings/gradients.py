@@ -240,6 +240,7 @@ def unrolled(request: Request) -> Derivation:
     found = [w for p in targets for w in paths.walks(local, p, source, jacobians.MOST_PATHS, request.sizes)]
     if not found:
         return _independent(request)
+    found.sort(key=lambda w: tuple(-o for o in w.steps[-1][1]))
     terms = [expr.Labelled(w.pull(expr.Ones(*expr.SCALAR), placing), w.label(placing)) for w in found]
     line = Equals(lhs, expr.Add(*terms) if len(terms) > 1 else terms[0])
     result = expr.add(*(t.args[0] for t in terms))

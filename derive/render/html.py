@@ -11,6 +11,10 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
+from sympy import Basic
+
+from derive.derivation import fragments
+from derive.printing import latex
 from derive.render import outline
 
 if TYPE_CHECKING:
@@ -53,23 +57,23 @@ def _section(anchor: str, derivation: Derivation) -> Iterator[str]:
     options = outline.asked(derivation)
     shown = f' <span class="with">with <code>{escape(options)}</code></span>' if options else ""
     yield f'<section id="{anchor}">\n<h2><code>{escape(derivation.query)}</code>{shown}</h2>'
-    for number, step in enumerate(derivation.steps, 1):
-        yield from _step(f"{anchor}-{number}", number, step, derivation)
+    for number, step, before in outline.numbered(derivation):
+        yield from _step(f"{anchor}-{number}", number, step, before, derivation)
     if derivation.verdict is not None:
-        kind = "verdict" if getattr(derivation.verdict, "ok", True) else "verdict bad"
-        yield f'<p class="{kind}">{prose(str(derivation.verdict))}</p>'
+        kind = "verdict" if derivation.verdict else "verdict bad"
+        yield f'<p class="{kind}">{prose(str(derivation.verdict), derivation)}</p>'
     yield "</section>"
 
 
-def _step(anchor: str, number: int, step: Step, derivation: Derivation) -> Iterator[str]:
+def _step(anchor: str, number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation) -> Iterator[str]:
     yield f'<article class="step" id="{anchor}">'
     yield (
         f'<header><a class="number" href="#{anchor}" aria-label="Link to step {number}">{number}</a>'
-        f'<h3>{prose(step.title)}</h3><span class="rule">{prose(step.rule)}</span></header>'
+        f'<h3>{prose(step.title, derivation)}</h3><span class="rule">{prose(step.rule)}</span></header>'
     )
-    yield f'<p class="reason">{prose(step.reason)}</p>'
-    if step.before:
-        formulas = "".join(map(_formula, step.latex_before(derivation.notation)))
+    yield f'<p class="reason">{prose(step.reason, derivation)}</p>'
+    if before:
+        formulas = "".join(map(_formula, fragments(before, derivation.notation)))
         yield f'<p class="from">from</p><div class="before">{formulas}</div>'
     yield from map(_formula, step.latex(derivation.notation))
     yield "</article>"
@@ -77,11 +81,19 @@ def _step(anchor: str, number: int, step: Step, derivation: Derivation) -> Itera
 
 def _formula(fragment: str) -> str:
     """A display formula as its TeX source, which the script replaces; without scripts it can still be read."""
-    return f'<div class="formula" data-tex tabindex="0">{escape(fragment, quote=False)}</div>'
+    return f'<div class="formula" data-tex="display" tabindex="0">{escape(fragment, quote=False)}</div>'
 
 
-def prose(words: str) -> str:
-    return "".join(f"<code>{escape(s)}</code>" if is_name else escape(s) for is_name, s in outline.spans(words))
+def prose(words: str, derivation: Derivation | None = None) -> str:
+    """Prose with its names as inline formulas."""
+    pieces = []
+    for kind, piece in outline.spans(words, derivation):
+        if not isinstance(piece, str):
+            source = latex(piece, derivation.notation)  # type: ignore[union-attr]
+            pieces.append(f'<span data-tex="inline">{escape(source, quote=False)}</span>')
+        else:
+            pieces.append(f"<code>{escape(piece)}</code>" if kind == "code" else escape(piece))
+    return "".join(pieces)
 
 
 def _style(body: str) -> str:

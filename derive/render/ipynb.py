@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from derive.render import md
+from derive.render import md, outline
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
@@ -29,8 +29,8 @@ def _cells(derivations: Sequence[Derivation]) -> Iterator[dict[str, Any]]:
         heading, *_ = md.section(derivation)
         yield _markdown(heading)
         yield _code(derivation)
-        for number, step in enumerate(derivation.steps, 1):
-            yield _markdown("\n\n".join(md.step_blocks(number, step, derivation)))
+        for numbered in outline.numbered(derivation):
+            yield _markdown("\n\n".join(md.step_blocks(*numbered, derivation)))
         if derivation.verdict is not None:
             yield _markdown(list(md.section(derivation))[-1])
 
@@ -41,7 +41,7 @@ def _markdown(source: str) -> dict[str, Any]:
 
 def _code(derivation: Derivation) -> dict[str, Any]:
     """The lines of Python that ask for the derivation; its `d.expr`, `d.latex()` and `d.check()` are then at hand."""
-    options = "".join(f", {k}={v!r}" for k, v in sorted(derivation.options.items()) if v not in (None, (), [], ""))
+    options = "".join(f", {k}={v!r}" for k, v in outline.chosen(derivation).items())
     source = (
         "import derive\n\n"
         f"system = derive.load({derivation.system.name!r})\n"

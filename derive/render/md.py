@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sympy import Basic
+
+from derive.derivation import fragments
+from derive.printing import latex
 from derive.render import outline
 
 if TYPE_CHECKING:
@@ -31,18 +35,18 @@ def section(derivation: Derivation) -> Iterator[str]:
     """One derivation, block by block: its heading, its steps, its verdict."""
     options = outline.asked(derivation)
     yield f"## `{derivation.query}`" + (f" with `{options}`" if options else "")
-    for number, step in enumerate(derivation.steps, 1):
-        yield from step_blocks(number, step, derivation)
+    for numbered in outline.numbered(derivation):
+        yield from step_blocks(*numbered, derivation)
     if derivation.verdict is not None:
-        yield f"**Checked.** {prose(str(derivation.verdict))}"
+        yield f"**Checked.** {prose(str(derivation.verdict), derivation)}"
 
 
-def step_blocks(number: int, step: Step, derivation: Derivation) -> Iterator[str]:
-    yield f"### {number}. {prose(step.title)}"
-    yield f"*{prose(outline.sentence(step.rule))}.* {prose(step.reason)}"
-    if step.before:
+def step_blocks(number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation) -> Iterator[str]:
+    yield f"### {number}. {prose(step.title, derivation)}"
+    yield f"*{prose(outline.sentence(step.rule))}.* {prose(step.reason, derivation)}"
+    if before:
         yield "From"
-        yield from map(display, step.latex_before(derivation.notation))
+        yield from map(display, fragments(before, derivation.notation))
         yield "follows"
     yield from map(display, step.latex(derivation.notation))
 
@@ -53,6 +57,12 @@ def display(fragment: str) -> str:
     return re.sub(r"\n(?=[-+*=#>]|\d+[.)])", " ", "$$\n" + "\n".join(lines) + "\n$$")
 
 
-def prose(words: str) -> str:
-    """Prose with its names as code, and with nothing that Markdown would take for markup."""
-    return "".join(f"`{s}`" if is_name else _MARKUP.sub(r"\\\g<0>", s) for is_name, s in outline.spans(words))
+def prose(words: str, derivation: Derivation | None = None) -> str:
+    """Prose with its names as inline formulas, and with nothing that Markdown would take for markup."""
+    pieces = []
+    for kind, piece in outline.spans(words, derivation):
+        if not isinstance(piece, str):
+            pieces.append(f"${latex(piece, derivation.notation)}$")  # type: ignore[union-attr]
+        else:
+            pieces.append(f"`{piece}`" if kind == "code" else _MARKUP.sub(r"\\\g<0>", piece))
+    return "".join(pieces)

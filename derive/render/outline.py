@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sympy import Basic, Expr, Integer, Symbol
+
+from derive.expr import strip_labels
 
 if TYPE_CHECKING:
-    from derive.derivation import Derivation
+    from derive.derivation import Derivation, Step
+    from derive.expr import Var
+
+OPTIONS = ("hold", "unroll", "layout", "notation")
+_NAME = re.compile(r"([A-Za-z]\w*)(?:\[([\w\s,+-]+)\])?")
 
 
 def title(derivations: Sequence[Derivation]) -> str:
@@ -21,28 +29,54 @@ def references(derivations: Sequence[Derivation]) -> list[str]:
     return list(dict.fromkeys(" ".join(d.system.reference.split()) for d in derivations if d.system.reference))
 
 
+def chosen(derivation: Derivation) -> dict[str, Any]:
+    """The options of the query that were asked for."""
+    return {key: derivation.options[key] for key in OPTIONS if derivation.options.get(key)}
+
+
 def asked(derivation: Derivation) -> str:
-    """The options that were asked for, in the words of the command line: `--hold z --unroll 3`."""
-    words = []
-    for key, value in sorted(derivation.options.items()):
-        if value is None or value == () or value == [] or value == "":
-            continue
-        shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-        words.append(f"--{key} {shown}")
-    return " ".join(words)
+    """The same in the words of the command line: `--hold z --unroll 3`."""
+    shown = {k: ",".join(v) if isinstance(v, (list, tuple)) else str(v) for k, v in chosen(derivation).items()}
+    return " ".join(f"--{key} {value}" for key, value in shown.items())
 
 
-def spans(prose: str) -> list[tuple[bool, str]]:
-    """Prose cut at its backticks: `(is_name, text)`."""
-    pieces = re.split(r"`([^`]*)`", prose)
-    return [(bool(i % 2), piece) for i, piece in enumerate(pieces) if piece]
+def numbered(derivation: Derivation) -> Iterator[tuple[int, Step, tuple[Basic, ...]]]:
+    """The steps with their numbers and the formulas to show before them: none that stand right above anyway."""
+    above: tuple[Basic, ...] = ()
+    for number, step in enumerate(derivation.steps, 1):
+        known = set(map(strip_labels, step.before)) <= set(map(strip_labels, above))
+        yield number, step, () if known else step.before
+        above = step.lines
+
+
+def spans(prose: str, derivation: Derivation | None = None) -> Iterator[tuple[str, str | Var]]:
+    """Prose cut at its backticks: ("prose", text), ("math", variable), or ("code", text) for what names no variable."""
+    for n, piece in enumerate(re.split(r"`([^`]*)`", prose)):
+        variable = _variable(piece, derivation) if n % 2 and derivation else None
+        if variable is not None:
+            yield "math", variable
+        elif piece:
+            yield ("code" if n % 2 else "prose"), piece
+
+
+def _variable(name: str, derivation: Derivation) -> Var | None:
+    """The variable of the system that `h[t-1]` or `U_z` names."""
+    found = _NAME.fullmatch(name.strip())
+    variable = derivation.system.variables.get(found[1]) if found else None
+    if found is None or variable is None:
+        return None
+    if found[2] is None:
+        return variable.var.at(())
+    return variable.var.at(_index(part, derivation) for part in found[2].split(","))
+
+
+def _index(written: str, derivation: Derivation) -> Expr:
+    letter, sign, number = re.match(r"\s*([A-Za-z]*)\s*([+-]?)\s*(\d*)", written).groups()  # type: ignore[union-attr]
+    known = {str(s): s for s in (*derivation.system.lattice.indices, *derivation.system.lattice.lengths)}
+    base = known.get(letter, Symbol(letter, integer=True)) if letter else Integer(0)
+    return base + Integer(int(f"{sign}{number or 0}"))
 
 
 def sentence(words: str) -> str:
     """With a capital at the start, as a sentence has it."""
     return words[:1].upper() + words[1:]
-
-
-def plain(prose: str) -> str:
-    """Prose without its backticks."""
-    return "".join(piece for _, piece in spans(prose))

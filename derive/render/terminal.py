@@ -40,27 +40,35 @@ def _derivation(derivation: Derivation, width: int, colour: bool) -> Iterator[st
     heading = " ".join(filter(None, (derivation.query, outline.asked(derivation))))
     yield paint("title", heading, colour)
     yield paint("title", "─" * min(len(heading), width), colour)
-    for number, step in enumerate(derivation.steps, 1):
-        yield from _step(number, step, derivation, width, colour)
+    for number, step, before in outline.numbered(derivation):
+        yield from _step(number, step, before, derivation, width, colour)
     if derivation.verdict is not None:
-        kind = "ok" if getattr(derivation.verdict, "ok", True) else "bad"
+        kind = "ok" if derivation.verdict else "bad"
         yield ""
-        yield from (paint(kind, line, colour) for line in wrap(str(derivation.verdict), width))
+        yield from (paint(kind, line, colour) for line in wrap(prose(str(derivation.verdict), derivation), width))
 
 
-def _step(number: int, step: Step, derivation: Derivation, width: int, colour: bool) -> Iterator[str]:
+def _step(
+    number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation, width: int, colour: bool
+) -> Iterator[str]:
     yield ""
-    title, rule = f"{number}. {outline.plain(step.title)}", f"[{step.rule}]"
+    title, rule = f"{number}. {prose(step.title, derivation)}", f"[{step.rule}]"
     yield f"{paint('title', title, colour)}  {paint('rule', rule, colour)}"
-    for line in wrap(outline.plain(step.reason), width - 3, initial_indent="   ", subsequent_indent="   "):
+    for line in wrap(prose(step.reason, derivation), width - 3, initial_indent="   ", subsequent_indent="   "):
         yield paint("reason", line, colour)
-    if step.before:
+    if before:
         yield paint("reason", "   From", colour)
-        yield from _formulas(step.before, derivation)
+        yield from _formulas(before, derivation)
         yield paint("reason", "   follows", colour)
     if step.lines:
-        yield from [] if step.before else [""]
+        yield from [] if before else [""]
         yield from _formulas(step.lines, derivation)
+
+
+def prose(words: str, derivation: Derivation) -> str:
+    """Prose with its names as the formulas write them."""
+    pieces = outline.spans(words, derivation)
+    return "".join(p if isinstance(p, str) else text(p, derivation.notation) for _, p in pieces)
 
 
 def _formulas(lines: Sequence[Basic], derivation: Derivation) -> Iterator[str]:

@@ -6,17 +6,21 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sympy import Basic
+
+from derive.derivation import fragments
+from derive.printing import latex
 from derive.render import outline
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation, Step
 
-PREAMBLE = r"""\documentclass[11pt,a4paper]{article}
+PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{lmodern}
 \usepackage{amsmath,amssymb}
-\usepackage[margin=22mm]{geometry}
+\usepackage[margin=20mm]{geometry}
 \allowdisplaybreaks
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{0.6ex}
@@ -70,18 +74,18 @@ def _section(derivation: Derivation) -> Iterator[str]:
     options = outline.asked(derivation)
     with_options = f" with \\texttt{{{escape(options)}}}" if options else ""
     yield f"\n\\section*{{\\texttt{{{escape(derivation.query)}}}{with_options}}}"
-    for number, step in enumerate(derivation.steps, 1):
-        yield from _step(number, step, derivation)
+    for numbered in outline.numbered(derivation):
+        yield from _step(*numbered, derivation)
     if derivation.verdict is not None:
-        yield f"\\medskip\n\\textbf{{Checked.}} {prose(str(derivation.verdict))}"
+        yield f"\\medskip\n\\textbf{{Checked.}} {prose(str(derivation.verdict), derivation)}"
 
 
-def _step(number: int, step: Step, derivation: Derivation) -> Iterator[str]:
-    yield f"\n\\subsection*{{{number}. {prose(step.title)}}}"
-    yield f"\\emph{{{prose(outline.sentence(step.rule))}.}} {prose(step.reason)}"
-    if step.before:
+def _step(number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation) -> Iterator[str]:
+    yield f"\n\\subsection*{{{number}. {prose(step.title, derivation)}}}"
+    yield f"\\emph{{{prose(outline.sentence(step.rule))}.}} {prose(step.reason, derivation)}"
+    if before:
         yield "From"
-        yield from map(display, step.latex_before(derivation.notation))
+        yield from map(display, fragments(before, derivation.notation))
         yield "follows"
     yield from map(display, step.latex(derivation.notation))
 
@@ -95,9 +99,15 @@ def display(fragment: str) -> str:
     return f"\\[\n{fragment.strip()}\n\\]"
 
 
-def prose(words: str) -> str:
-    """Prose with its names in typewriter."""
-    return "".join(f"\\texttt{{{escape(s)}}}" if is_name else escape(s) for is_name, s in outline.spans(words))
+def prose(words: str, derivation: Derivation | None = None) -> str:
+    """Prose with its names as inline formulas."""
+    pieces = []
+    for kind, piece in outline.spans(words, derivation):
+        if not isinstance(piece, str):
+            pieces.append(f"${latex(piece, derivation.notation)}$")  # type: ignore[union-attr]
+        else:
+            pieces.append(f"\\texttt{{{escape(piece)}}}" if kind == "code" else escape(piece))
+    return "".join(pieces)
 
 
 def escape(words: str) -> str:

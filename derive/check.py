@@ -1,0 +1,218 @@
+"""Checks: every formula that derive writes, by roads that share no rule with it, and the emitted code by the same roads.
+
+A derivation is checked line by line: every `lhs = rhs` of every step is evaluated, both sides, at every point of small
+lattices, with all that it reads taken from automatic differentiation of the forward equations (`derive.oracles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sympy import Integer
+
+from derive import expr
+from derive.derivation import Derivation
+from derive.errors import DeriveError, QueryError, ShapeError
+from derive.expr import Equals
+from derive.oracles import ROADS, Road, Verdict, check_equation
+from derive.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NUMERIC = "autograd"
+"""The float road that a derivation's verdict quotes, where it is installed."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A formula as a derivation states it: the equation, what is held constant in it, how many steps there are."""
+
+    system: System
+    equation: Equals
+    derived: System | None
+    hold: tuple[str, ...] = ()
+    unroll: int | None = None
+
+    def verdict(self, road: Road | str, seed: int = 0) -> Verdict:
+        steps = [self.unroll] if self.unroll else None
+        return check_equation(
+            self.system, self.equation, derived=self.derived, road=road, steps=steps, hold=self.hold, seed=seed,
+            extent=_extent(self.equation, self.derived), ranges=_ranges(self),
+        )  # fmt: skip
+
+
+def _extent(equation: Equals, derived: System | None) -> tuple[tuple[int, int], ...]:
+    """A recurrence of the derived system holds on the whole of its domain, boundary values included."""
+    lhs = equation.lhs
+    if derived is None or not isinstance(lhs, expr.Var) or lhs.name not in derived.equations:
+        return ()
+    own = derived.equations[lhs.name]
+    return own.extent if lhs is own.target else ()
+
+
+def _ranges(claim: Claim) -> Mapping[Any, tuple[Any, Any]]:
+    """A second index, as in `∂h_t/∂h_k`, runs over what the formula is claimed for: earlier steps, or later ones."""
+    return {index: bounds for index, bounds in claim_ranges(claim.equation, claim.system)}
+
+
+def claim_ranges(equation: Equals, system: System) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+    """`(k, (lo, hi))` for an index of the left side that bounds an ordered product of the right side."""
+    own = set(system.lattice.indices)
+    for node in expr.walk(equation.rhs):
+        if isinstance(node, expr.Product) and not isinstance(equation.lhs, expr.Var):
+            _, lo, hi = node.args[1]
+            low, high = (lo - 1, hi) if node.descending else (lo, hi + 1)
+            for k in sorted(low.free_symbols - own, key=str):
+                if node.descending:
+                    yield k, (Integer(1), high - (high - _base(high)) - 1)
+            for k in sorted(high.free_symbols - own - low.free_symbols, key=str):
+                if not node.descending:
+                    yield k, (_base(low) + 1, system.lattice.lengths[0])
+
+
+def _base(index: Any) -> Any:
+    return next(iter(sorted(index.free_symbols, key=str)), index)
+
+
+def claims(derivation: Derivation) -> Iterator[Claim]:
+    """Every equation of every step, each once; definitions (the forward equations) are what the rest is measured by."""
+    seen: set[Equals] = set()
+    hold = tuple(derivation.options.get("hold", ()))
+    unroll = derivation.options.get("unroll")
+    derived = _derived_system(derivation, hold)
+    for step in derivation.steps:
+        for line in step.lines:
+            if isinstance(line, Equals) and line not in seen and step.rule not in UNCHECKED:
+                seen.add(line)
+                yield Claim(derivation.system, expr.strip_labels(line), derived, hold, unroll)
+
+
+UNCHECKED = ("definition", "special value")
+
+
+def _derived_system(derivation: Derivation, hold: tuple[str, ...]) -> System:
+    """The system that the marked names of the derivation belong to."""
+    if derivation.query == "tangent":
+        return derivation.system.tangent()
+    from derive.adjoint import adjoint
+
+    return adjoint(derivation.system, hold)
+
+
+def check_derivation(derivation: Derivation, seed: int = 0) -> Verdict:
+    """One verdict for all lines: *holds* if all hold, its error bound the sum of theirs; and the error against autograd."""
+    verdicts = [claim.verdict("field", seed) for claim in claims(derivation)]
+    if not verdicts:
+        return Verdict("holds", "definition", 0, 0, reason="these equations are what the rest is measured by")
+    wrong = next((v for v in verdicts if v.verdict == "fails"), None)
+    if wrong is not None:
+        return wrong
+    open_ = next((v for v in verdicts if not v), None)
+    if open_ is not None:
+        return open_
+    checked = [v for v in verdicts if v.verdict == "holds"]
+    if not checked:
+        return verdicts[0]
+    bound = sum(v.error_bound or 0.0 for v in checked)
+    total = replace(checked[0], points=sum(v.points for v in checked), error_bound=bound, seeds=max(v.seeds for v in checked))
+    if ROADS[NUMERIC].available:
+        floats = [claim.verdict(NUMERIC, seed) for claim in claims(derivation)]
+        total = replace(total, max_rel_err=max((v.max_rel_err or 0.0 for v in floats), default=0.0))
+    return total
+
+
+# --- whole systems ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one road says of one system."""
+
+    system: str
+    road: str
+    formulas: int
+    points: int
+    error_bound: float | None
+    max_rel_err: float | None
+    seconds: float
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.failure
+
+
+def standard_queries(system: System) -> list[str]:
+    """What is asked of every system: the table, adjoint and tangent, every one-step Jacobian, every gradient."""
+    index = ",".join(map(str, system.lattice.indices))
+    queries = ["table", "adjoint", "tangent"]
+    for source, offset in dict.fromkeys((s, o) for _, s, o in system.reads if any(o) and s in system.equations):
+        earlier = ",".join(f"{i}{o:+d}" if o else str(i) for i, o in zip(system.lattice.indices, offset, strict=True))
+        queries.append(f"d{source}[{index}]/d{source}[{earlier}]")
+    live = system.adjoint().equations
+    for name, variable in system.variables.items():
+        if f"{name}_bar" in live:
+            queries.append(f"dL/d{name}[{index}]" if variable.indexed else f"dL/d{name}")
+            if system.lattice.dimension == 1:
+                queries.append(f"dL[t]/d{name}[k]" if variable.indexed else f"dL[t]/d{name}")
+    return queries
+
+
+def system_claims(system: System) -> list[Claim]:
+    """Every formula of every standard query, each once."""
+    found: dict[tuple[Any, ...], Claim] = {}
+    for query in standard_queries(system):
+        try:
+            derivation = system.derive(query)
+        except (QueryError, ShapeError):
+            continue
+        for claim in claims(derivation):
+            found.setdefault((claim.equation, claim.derived), claim)
+    return list(found.values())
+
+
+def check_systems(systems: Iterable[str | System], seed: int = 0, roads: Sequence[str] | None = None) -> Iterator[Row]:
+    """A row for every system and road.  Roads whose library is missing are left out, unless they are asked for by name."""
+    from derive.catalogue import load
+
+    for name in roads or ():
+        if name not in ROADS:
+            raise DeriveError(f"there is no road {name!r} to check by; the roads are {', '.join(ROADS)}")
+        ROADS[name].require()
+    chosen = [r for r in ROADS.values() if (r.name in roads if roads else r.available)]
+    for spec in systems:
+        system = load(spec) if isinstance(spec, str) else spec
+        formulas = system_claims(system)
+        for road in chosen:
+            yield _row(system, formulas, road, seed)
+
+
+def _row(system: System, formulas: Sequence[Claim], road: Road, seed: int) -> Row:
+    start = perf_counter()
+    verdicts = []
+    failure = ""
+    for claim in formulas:
+        verdict = claim.verdict(road, seed)
+        verdicts.append(verdict)
+        if not verdict:
+            failure = f"{claim.equation}: {verdict.failure or verdict.reason}"
+            break
+    error = max((v.max_rel_err or 0.0 for v in verdicts), default=0.0)
+    if not road.exact and not failure:
+        emitted = emitted_error(system, road, seed)
+        error = max(error, emitted)
+        failure = f"the emitted gradients differ from {road.name} by {emitted:.1e}" if emitted > 1e-8 else ""
+    bound = sum(v.error_bound or 0.0 for v in verdicts) if road.exact else None
+    points = sum(v.points for v in verdicts)
+    return Row(system.name, road.name, len(verdicts), points, bound, None if road.exact else error, perf_counter() - start, failure)
+
+
+def emitted_error(system: System, road: Road, seed: int) -> float:
+    """The largest relative difference between the emitted NumPy gradients and the road's, at the road's own point."""
+    from derive.emit import gradients_at
+
+    return gradients_at(system, road, seed)
