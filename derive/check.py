@@ -41,17 +41,8 @@ class Claim:
         steps = [self.unroll] if self.unroll else None
         return check_equation(
             self.system, self.equation, derived=self.derived, road=road, steps=steps, hold=self.hold, seed=seed,
-            extent=_extent(self.equation, self.derived), ranges=_ranges(self),
+            ranges=_ranges(self),
         )  # fmt: skip
-
-
-def _extent(equation: Equals, derived: System | None) -> tuple[tuple[int, int], ...]:
-    """A recurrence of the derived system holds on the whole of its domain, boundary values included."""
-    lhs = equation.lhs
-    if derived is None or not isinstance(lhs, expr.Var) or lhs.name not in derived.equations:
-        return ()
-    own = derived.equations[lhs.name]
-    return own.extent if lhs is own.target else ()
 
 
 def _ranges(claim: Claim) -> Mapping[Any, tuple[Any, Any]]:

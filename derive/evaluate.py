@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
-from itertools import product
 from typing import Any, TypeAlias
 from zlib import crc32
 
@@ -76,6 +75,9 @@ class Ring:
 
     def where(self, mask: Array, a: Any, b: Any) -> Array:
         return self.array.where(mask, a, b)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return a @ b
 
     def lift(self, a: numpy.ndarray) -> Array:
         """An array of plain values as one of this ring."""
@@ -438,8 +440,8 @@ def _matrix_product(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Ar
     """From the right where the product ends in a column, else from the left."""
     values = [done[a] for a in node.args]
     if values[-1].shape[1] == 1:
-        return _fold(lambda a, b: b @ a, values[::-1])
-    return _fold(lambda a, b: a @ b, values)
+        return _fold(lambda a, b: run_.ring.matmul(b, a), values[::-1])
+    return _fold(run_.ring.matmul, values)
 
 
 def _diagonal(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
@@ -475,7 +477,10 @@ def _product(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -
     total = None
     for inner in _ranges([node.args[1]], env):
         factor = run_.value(node.args[0], inner)
-        total = factor if total is None else factor @ total if node.descending else total @ factor
+        if total is None:
+            total = factor
+        else:
+            total = run_.ring.matmul(factor, total) if node.descending else run_.ring.matmul(total, factor)
     return run_.ring.identity(_shape(node, env)[0]) if total is None else total
 
 
@@ -488,21 +493,8 @@ def _partial(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -
 
 
 def _block(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    """`Σ P_i A_ij Q_j`, where 0/1 matrices put block `(i, j)` in its place: any ring that has `@` will do."""
-    entries = [[done[entry] for entry in row] for row in node.args]
-    heights, widths = [row[0].shape[0] for row in entries], [entry.shape[1] for entry in entries[0]]
-    total = None
-    for i, j in product(range(len(heights)), range(len(widths))):
-        down = run_.ring.constant(_selector(heights, i))
-        across = run_.ring.constant(_selector(widths, j)).T
-        placed = down @ entries[i][j] @ across
-        total = placed if total is None else total + placed
-    return total
-
-
-def _selector(lengths: list[int], k: int) -> list[list[int]]:
-    start = sum(lengths[:k])
-    return [[int(row == start + column) for column in range(lengths[k])] for row in range(sum(lengths))]
+    join = run_.ring.array.concatenate
+    return join([join([done[entry] for entry in row], axis=1) for row in node.args], axis=0)
 
 
 RULES: dict[type, Rule] = {

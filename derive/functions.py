@@ -182,5 +182,3 @@ def _in_exponential(f: Expr) -> Expr | None:
 def prime(latex: str, order: int) -> str:
     """`f`, `f'`, `f''`: the name of a derivative of an unknown or unclosed function."""
     return latex + "'" * order
-
-

@@ -35,7 +35,7 @@ def scheduled(items: tuple[Loop | str, ...]) -> Iterator[str]:
 
 
 def visits(system: System, length: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """`(name, point)` in the order in which the schedule computes them, on a lattice of so many points along each axis."""
+    """`(name, point)` in the order in which the schedule computes them, so many points along each axis."""
     axes = range(system.lattice.dimension)
 
     def run(items: tuple[Loop | str, ...], at: Mapping[int, int], moved: Mapping[tuple[str, int], int]):
@@ -67,7 +67,9 @@ def test_titles_are_one_line_each():
 
 
 def test_names_and_titles_do_not_import_sympy():
-    code = "from derive import catalogue; catalogue.names(); catalogue.titles(); import sys; print('sympy' in sys.modules)"
+    code = (
+        "from derive import catalogue; catalogue.names(); catalogue.titles(); import sys; print('sympy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
@@ -76,7 +78,7 @@ def test_schedule_has_every_equation_once(system: System):
 
 
 def test_schedule_computes_before_it_reads(system: System):
-    """Executed on a small lattice: every read inside it is of a value that is there, and every value is computed once."""
+    """On a small lattice every read inside it is of a value that is there, and every value is computed once."""
     length = 3 if system.lattice.dimension < 3 else 2
     done: set[tuple[str, tuple[int, ...]]] = set()
     for name, point in visits(system, length):
@@ -215,7 +217,9 @@ def test_bad_names(spec: str, message: str):
 
 
 def test_a_value_that_is_no_system():
-    with pytest.raises(DeriveError, match=r"^int object is an int, not a System; write it as System\(name, equations=…\)$"):
+    with pytest.raises(
+        DeriveError, match=r"^int object is an int, not a System; write it as System\(name, equations=…\)$"
+    ):
         catalogue.load(3)  # type: ignore[arg-type]
 
 
@@ -279,7 +283,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "exits.py": "raise SystemExit(3)\n",
         "syntax.py": "a = 1\nb = = 2\n",
         "undefined.py": f'{head}a = System(\n  "a", inputs="x: m", equations="""\n'
-        "    f[t] = f[t-1] + x[t]\n    h[t] = tanh(f[t] + y[t])\n    \"\"\")\n",
+        '    f[t] = f[t-1] + x[t]\n    h[t] = tanh(f[t] + y[t])\n    """)\n',
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")

@@ -41,7 +41,11 @@ def test_shapes_follow_from_the_equations():
 @pytest.mark.parametrize(
     ("equations", "options", "found"),
     [
-        ("C[t] = C[t-1] + x[t] @ k[t].T\nk[t] = W @ x[t]", {"parameters": "W", "shapes": "k: n"}, {"C": "m x n", "W": "n x m"}),
+        (
+            "C[t] = C[t-1] + x[t] @ k[t].T\nk[t] = W @ x[t]",
+            {"parameters": "W", "shapes": "k: n"},
+            {"C": "m x n", "W": "n x m"},
+        ),
         (
             "s[t] = sigmoid(w.T @ h[t-1] + b)\nh[t] = s[t] * h[t-1] + x[t]",
             {"shapes": "s: scalar", "parameters": "w b"},
@@ -161,7 +165,7 @@ def test_orders_that_do_not_exist(first: tuple[int]):
 
 
 def test_orders_against_every_small_chain():
-    """Two variables, all offsets from -2 to 2: a sweep exists just where no cycle gains in one of the two directions."""
+    """Two variables, all offsets from -2 to 2: a sweep exists just where no cycle gains in one direction."""
     for out, back, own in product(range(-2, 3), repeat=3):
         edges = [("a", "b", (out,)), ("b", "a", (back,)), ("a", "a", (own,))]
         cycles = (out + back, own)
@@ -225,9 +229,7 @@ BAD_EQUATIONS = {
     "h[t] = tanh(W @ x[t], U @ h[t-1] + b)": "1:8: tanh takes 1 argument, found 2",
     "h[t] = max(W @ x[t] + U @ h[t-1] + b)": "1:8: max takes 2 arguments, found 1",
     # indices
-    "h[t] = tanh(W @ x[s] + U @ h[t-1] + b)": (
-        "1:17: 'x[s]' is read at an index that is not t plus or minus a number"
-    ),
+    "h[t] = tanh(W @ x[s] + U @ h[t-1] + b)": ("1:17: 'x[s]' is read at an index that is not t plus or minus a number"),
     "h[t] = tanh(W @ x[2*t] + U @ h[t-1] + b)": (
         "1:17: 'x[2*t]' is read at an index that is not t plus or minus a number"
     ),
@@ -266,9 +268,7 @@ BAD_EQUATIONS = {
     "h[t] = x[t].shape": f"1:8: 'x[t].shape' {MEANS}",
     "h[t] = 'a' + b": f"1:8: ''a'' {MEANS}",
     "h[t] = 1e999 * b": f"1:8: '1e999' {MEANS}",
-    "h[t] = b**0.5": (
-        "1:8: an exponent is a whole number up to 64; write exp(b * log(a)) or sqrt(a), found 'b**0.5'"
-    ),
+    "h[t] = b**0.5": ("1:8: an exponent is a whole number up to 64; write exp(b * log(a)) or sqrt(a), found 'b**0.5'"),
     "h[t] = 9**99999999 * b": (
         "1:8: an exponent is a whole number up to 64; write exp(b * log(a)) or sqrt(a), found '9**99999999'"
     ),
@@ -293,7 +293,7 @@ BAD_OPTIONS = [
     ({"targets": "y: q"}, "the target y is read by no equation; use it or leave it out"),
     ({"parameters": "W U b W"}, "W is declared twice, again in 'W U b W'"),
     ({"parameters": "W U b x"}, "x is among the parameters and among the inputs; give one a new name"),
-    ({"parameters": "W: n x m, U b", "shapes": "h: n, W: n"}, "W is given two shapes, among the parameters and in shapes"),
+    ({"parameters": "W: m, U b", "shapes": "h: n, W: n"}, "W is given two shapes, among the parameters and in shapes"),
     ({"parameters": "W U 2b"}, "'2b' in 'W U 2b' is not a name; declare as in 'W_z: n x m, x: m, a: scalar'"),
     ({"parameters": "W U b L"}, "L is the name of the loss; call the one among the parameters something else"),
     ({"shapes": "hh: n"}, "a shape is given for hh, which is no variable of the system (did you mean h?)"),
@@ -371,7 +371,6 @@ def test_places_in_files(source: str, place: str, tmp_path: Any):
 # --- functions --------------------------------------------------------------------------------------------------------
 
 
-
 @pytest.mark.parametrize("name", [name for name in functions.TABLE if functions.closed(name)])
 def test_closed_derivatives_are_the_derivatives(name: str):
     closed, f, derivative = functions.closed(name), functions.expression(name), functions.expression(name, 1)
@@ -387,7 +386,11 @@ def test_closed_derivatives_are_the_derivatives(name: str):
 def test_which_derivatives_are_closed():
     closed = {name: functions.closed(name) for name in functions.TABLE}
     y = functions.y
-    assert {n: c.row for n, c in closed.items() if c and c.row} == {"relu": "step", "softplus": "sigmoid", "abs": "sign"}
+    assert {n: c.row for n, c in closed.items() if c and c.row} == {
+        "relu": "step",
+        "softplus": "sigmoid",
+        "abs": "sign",
+    }
     assert {n: c.expression for n, c in closed.items() if c and c.expression is not None and c.expression.has(y)} == {
         "sigmoid": y - y**2, "tanh": 1 - y**2, "exp": y, "sqrt": 1 / (2 * y),
     }  # fmt: skip

@@ -17,6 +17,5 @@ rnn_relu = System(
     targets="y: q",
     loss="cross_entropy(o[t], y[t])",
     outputs="y_hat",
-    reference="Goodfellow, Bengio and Courville 2016, Deep Learning, section 10.2; "
-    "Nair and Hinton 2010 for the units",
+    reference="Goodfellow, Bengio and Courville 2016, Deep Learning, section 10.2; Nair and Hinton 2010 for the units",
 )

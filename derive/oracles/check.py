@@ -108,10 +108,11 @@ def check_equation(
     What is read is the truth: forward names from `system`, unrolled; `h_bar` the gradient of the loss, `z_delta` that
     by a pre-activation, `h_dot` the derivative along random `W_dot`, `x_dot`; `Partial`, `Pulled`, `GradientOf` the
     derivatives that they name; any other name from its equation in `derived`.  Names in `hold` are constants
-    throughout. `ranges` gives free indices other bounds than `1 … T`, in symbols if need be (`{k: (1, t)}`); `extent`
-    widens the lattice's own.  `outside` is what a forward variable means beyond the lattice: "skip" the point, or
-    "any", as in an adjoint recurrence, where it stands beside an adjoint that is zero there (the default where the
-    left side is one).
+    throughout.
+
+    `ranges` gives free indices other bounds than `1 … T`, in symbols if need be (`{k: (1, t)}`); `extent` widens the
+    lattice's own.  `outside` is what a forward variable means beyond the lattice, where it is no boundary value: "skip"
+    the point, or "zero", as in the equations of a system (the default where the left side is an adjoint or a tangent).
     """
     if isinstance(road, str):
         from derive.oracles import ROADS
@@ -219,9 +220,9 @@ class _Question:
         return _Outcome(points, degree, worst)
 
     @cached_property
-    def any_outside(self) -> bool:
+    def zero_outside(self) -> bool:
         if self.outside is not None:
-            return self.outside == "any"
+            return self.outside == "zero"
         lhs = self.equation.lhs
         return isinstance(lhs, expr.Var) and bool(lhs.marks) and lhs.marks[-1] in MARKS
 
@@ -300,7 +301,8 @@ class _Reader:
         self._derived = truth.derived.setdefault(question.derived or question, {}).setdefault(question.held, {})
 
     def sides(self, equation: expr.Equals, env: Mapping[str, int]) -> tuple[Array, Array]:
-        """Both values.  What stands beyond the lattice is drawn anew where a root of it does not exist."""
+        """Both values.  What stands beyond the lattice is zero; where the root of a variance that is zero does not
+        exist, it is drawn at random, since nothing flows back from there."""
         for attempt in range(ATTEMPTS):
             try:
                 self.attempt = attempt
@@ -322,15 +324,15 @@ class _Reader:
         return self._from_equation(var, at)
 
     def _forward(self, var: expr.Var, at: Point) -> Array:
+        kind = self.truth.system.variable(var.name).kind
         try:
             return self.truth.value(var.name, at)
         except Outside:
-            kind = self.truth.system.variable(var.name).kind
-            if not self.question.any_outside:
+            if not self.question.zero_outside:
                 raise
-            if kind == "cotangent":
-                return self._zeros(var.shape)
             self.met_outside = True
+            if not self.attempt or kind == "cotangent":
+                return self._zeros(var.shape)
             return self.truth.random((f"{var.name} outside {self.attempt}", at), var.shape)
 
     def _bar(self, name: str, at: Point) -> Array:

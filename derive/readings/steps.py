@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 from sympy import Basic
@@ -69,21 +69,22 @@ def is_backward(var: Var) -> bool:
     return bool(var.marks) and var.marks[0] in ("bar", "delta", "ct")
 
 
-def outside(var: Var, system: System, extent: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
-    """Whether a backward variable surely lies outside its domain."""
-    reach = extent.get(var.name, ((0, 0),) * system.lattice.dimension) or ((0, 0),) * system.lattice.dimension
-    for i, n, (low, high) in zip(var.index, system.lattice.lengths, reach, strict=True):
-        beyond, before = i - n, i
-        if (beyond.is_Integer and int(beyond) > high) or (before.is_Integer and int(before) < 1 - low):
-            return True
-    return False
+def outside(var: Var, system: System) -> bool:
+    """Whether a backward variable surely lies outside the lattice.
+
+    What stands on the border is computed by no equation, so that its adjoint is read by no recurrence.
+    """
+    return any(
+        ((i - n).is_Integer and int(i - n) > 0) or (i.is_Integer and int(i) < 1)
+        for i, n in zip(var.index, system.lattice.lengths, strict=True)
+    )
 
 
-def drop_outside(node: Node, system: System, extent: Mapping[str, Sequence[tuple[int, int]]]) -> Node:
-    """`node` with the backward variables that lie outside their domain set to zero."""
+def drop_outside(node: Node, system: System) -> Node:
+    """`node` with the backward variables that lie outside the lattice set to zero."""
 
     def leaf(part: Basic) -> Basic:
-        if isinstance(part, Var) and part.index and is_backward(part) and outside(part, system, extent):
+        if isinstance(part, Var) and part.index and is_backward(part) and outside(part, system):
             return expr.Zero(*part.shape)
         return part
 
@@ -96,19 +97,18 @@ def border_lines(
     """The equations at the edges of the lattice, where neighbours are missing; and on the boundary values outside it."""
     edges: list[Equals] = []
     outer: list[Equals] = []
-    extent = {e.name: e.extent for e in equations if e.extent}
     for equation in equations:
         for index in _edges(system, equation):
-            edges.append(_line(system, equation, index, extent, finish))
+            edges.append(_line(system, equation, index, finish))
         for index in _outer(system, equation):
-            outer.append(_line(system, equation, index, extent, finish))
+            outer.append(_line(system, equation, index, finish))
     return edges, outer
 
 
-def _line(system: System, equation: Equation, index: Sequence, extent: Mapping, finish: Callable[[Node], Node]) -> Equals:
+def _line(system: System, equation: Equation, index: Sequence, finish: Callable[[Node], Node]) -> Equals:
     at = dict(zip(system.lattice.indices, index, strict=True))
     lhs = expr.at(equation.target, at)
-    rhs = finish(drop_outside(expr.at(equation.rhs, at), system, extent))
+    rhs = finish(drop_outside(expr.at(equation.rhs, at), system))
     return Equals(lhs, rhs)
 
 

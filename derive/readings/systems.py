@@ -269,13 +269,12 @@ def unrolled_lines(request: Request, recurrences: Sequence[Equation]) -> list[Eq
     schedule = adjoints.adjoint(system, request.hold).schedule
     order = [(n, p) for n, p in points(schedule, system, sizes) if n in names]
     by_name = {e.name: e for e in recurrences}
-    extent = {e.name: e.extent for e in recurrences if e.extent}
     lines = []
     for name, point in order:
         at = dict(zip(system.lattice.indices, point, strict=True)) | dict(zip(system.lattice.lengths, sizes, strict=True))
         rhs = expr.at(by_name[name].rhs, at)
         fixed = _fixed(system, sizes)
-        lines.append(Equals(expr.at(by_name[name].target, at), show(system, steps.drop_outside(rhs, fixed, extent))))
+        lines.append(Equals(expr.at(by_name[name].target, at), show(system, steps.drop_outside(rhs, fixed))))
     return lines
 
 
