@@ -310,7 +310,9 @@ class System:
     def with_cotangents(self, *names: str) -> System:
         """This system with its loss left abstract and a free cotangent for each of the named states."""
         equations = {n: e for n, e in self.equations.items() if n != LOSS}
-        variables = {n: v for n, v in self.variables.items() if n != LOSS and v.kind not in ("cotangent", "target")}
+        read = {v.name for e in equations.values() for v in expr.variables(e.rhs)}
+        gone = {n for n, v in self.variables.items() if v.kind in ("cotangent", "target") and n not in read}
+        variables = {n: v for n, v in self.variables.items() if n != LOSS and n not in gone}
         parts = replace(self.parts, equations=equations, variables=variables, outputs=names or self.outputs)
         return System.of(_with_abstract_loss(parts))
 

@@ -23,6 +23,8 @@ from derive.errors import DeriveError
 from derive.expr import Node, Var
 
 SUM, PRODUCT, MATMUL, UNARY, POWER, ATOM = range(6)
+# Python reads `*` and `@` from left to right, as one level: what stands on the right of either is UNARY at least.  On the left
+# of `@` a product gets brackets all the same, for the reader.
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def _without_sign(w: Writer, c: Expr, body: Node, get: Get) -> str:
     piece = get(body)
     if c == -1:
         return piece.at_least(PRODUCT)
-    return f"{w.number(-c)} * {piece.at_least(MATMUL)}"
+    return f"{w.number(-c)} * {piece.at_least(UNARY)}"
 
 
 def _scale(w: Writer, node: Node, get: Get) -> Piece:
@@ -141,12 +143,12 @@ def _scale(w: Writer, node: Node, get: Get) -> Piece:
         factor = scalar.at_least(ATOM) + _axes(scalar, piece.form)
         if isinstance(body, expr.Ones) and piece.form == "scalar":
             return scalar
-        return Piece(f"{factor} * {piece.at_least(MATMUL)}", PRODUCT, piece.form, scalar.batched or piece.batched)
+        return Piece(f"{factor} * {piece.at_least(UNARY)}", PRODUCT, piece.form, scalar.batched or piece.batched)
     if isinstance(body, expr.Ones):
         return Piece(w.number(c), ATOM if c.is_nonnegative else UNARY, piece.form, False)
     if c == -1:
-        return Piece(f"-{piece.at_least(MATMUL)}", PRODUCT, piece.form, piece.batched)
-    return Piece(f"{w.number(c)} * {piece.at_least(MATMUL)}", PRODUCT, piece.form, piece.batched)
+        return Piece(f"-{piece.at_least(UNARY)}", PRODUCT, piece.form, piece.batched)
+    return Piece(f"{w.number(c)} * {piece.at_least(UNARY)}", PRODUCT, piece.form, piece.batched)
 
 
 def _axes(scalar: Piece, form: str) -> str:
@@ -158,7 +160,7 @@ def _axes(scalar: Piece, form: str) -> str:
 
 def _had(w: Writer, node: Node, get: Get) -> Piece:
     pieces = [get(f) for f in node.args]
-    text = " * ".join(p.at_least(PRODUCT if i == 0 else MATMUL) for i, p in enumerate(pieces))
+    text = " * ".join(p.at_least(PRODUCT if i == 0 else UNARY) for i, p in enumerate(pieces))
     return Piece(text, PRODUCT, form_of(node), any(p.batched for p in pieces))
 
 
@@ -234,7 +236,7 @@ def _row_matrix(a: Factor, b: Factor) -> Factor:
 
 
 def _row_column(a: Factor, b: Factor) -> Factor:
-    return _made(f"np.sum({a.piece.at_least(PRODUCT)} * {b.piece.at_least(MATMUL)}, axis=-1)", ATOM, "scalar", a, b)
+    return _made(f"np.sum({a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}, axis=-1)", ATOM, "scalar", a, b)
 
 
 def _column_row(a: Factor, b: Factor) -> Factor:
@@ -247,15 +249,15 @@ def _matrix_matrix(a: Factor, b: Factor) -> Factor:
 
 
 def _diagonal_column(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(MATMUL)}", PRODUCT, b.lies, a, b)
+    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}", PRODUCT, b.lies, a, b)
 
 
 def _row_diagonal(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(MATMUL)}", PRODUCT, "row", a, b)
+    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}", PRODUCT, "row", a, b)
 
 
 def _diagonal_matrix(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(ATOM)}[..., :, None] * {b.piece.at_least(MATMUL)}", PRODUCT, "matrix", a, b)
+    return _made(f"{a.piece.at_least(ATOM)}[..., :, None] * {b.piece.at_least(UNARY)}", PRODUCT, "matrix", a, b)
 
 
 def _matrix_diagonal(a: Factor, b: Factor) -> Factor:
@@ -302,7 +304,7 @@ def _diagonal(w: Writer, node: Node, get: Get) -> Piece:
 
 def _inner(w: Writer, node: Node, get: Get) -> Piece:
     a, b = (full(w, n, get) for n in node.args)
-    text = f"np.sum({a.at_least(PRODUCT)} * {b.at_least(MATMUL)}, axis=(-2, -1))"
+    text = f"np.sum({a.at_least(PRODUCT)} * {b.at_least(UNARY)}, axis=(-2, -1))"
     return Piece(text, ATOM, "scalar", a.batched or b.batched)
 
 
@@ -434,6 +436,29 @@ class _Printer(NumPyPrinter):  # type: ignore[misc]
 
 def _written(formula: Expr) -> str:
     return str(_Printer({"fully_qualified_modules": True}).doprint(formula)).replace("numpy.", "np.")
+
+
+def broken(line: str, width: int = 100) -> str:
+    """A long assignment in brackets, one term a line."""
+    if len(line) <= width:
+        return line
+    head, operator, tail = re.match(r"([^=]*?) ([+]?=) (.*)", line).groups()  # type: ignore[union-attr]
+    for separators in (("+", "-"), ("*",)):
+        parts = _split(tail, separators)
+        if len(parts) > 1:
+            return f"{head} {operator} (\n" + "".join(f"    {p}\n" for p in parts) + ")"
+    return line
+
+
+def _split(text: str, separators: tuple[str, ...]) -> list[str]:
+    """At the spaced operators outside all brackets; each part begins with its operator."""
+    parts, start, depth = [], 0, 0
+    for i, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and character in separators and text[i - 1 : i + 2] == f" {character} ":
+            parts.append(text[start:i].rstrip())
+            start = i
+    return [*parts, text[start:]]
 
 
 def identifier(name: str, taken: tuple[str, ...] = ()) -> str:

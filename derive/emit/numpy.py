@@ -219,7 +219,9 @@ class _Module:
         return _shifted(self.lengths[axis], int(index - self.system.lattice.lengths[axis]) - 1 + low)
 
     def size(self, dim: Expr) -> str:
-        return str(dim) if dim.is_Integer else f"{dim}_"
+        if dim.is_Integer:
+            return str(dim)
+        return code.identifier(str(dim), (*self.backward.variables, *self.system.variables, *RESERVED, *self.indices))
 
     def _at_end(self, node: expr.At) -> str:
         parts = [":" if at is None else _shifted(str(at), -1) for at in self.where.axes]
@@ -278,9 +280,7 @@ class _Module:
         value = self.value(rhs, where)
         self.where = where
         place = self.read(target)
-        if operator == "=" and place == self.names[target.name]:
-            return f"{place} = {value}"
-        return f"{place} {operator} {value}"
+        return code.broken(f"{place} {operator} {value}")
 
     # --- functions ---
 
@@ -294,8 +294,7 @@ class _Module:
     def _run(self) -> str:
         """`_run`: checks what is given and computes every state."""
         system = self.system
-        lines = [*self._unpack(), *self._sizes()]
-        lines += [f"_check_shapes(\"params\", params, PARAMETERS, {self._size_names()})", f"_check_shapes(\"inputs\", inputs, INPUTS, {self._size_names()})"]
+        lines = [f"_check_shapes(\"params\", params, PARAMETERS, {self._size_names()})", f"_check_shapes(\"inputs\", inputs, INPUTS, {self._size_names()})"]
         for v in system.inputs:
             if any(map(any, self.pad(v.name))):
                 lines += [f"{self.names[v.name]} = {self._room(v.name, v.shape)}", f"{self._inner(v.name)} = inputs[\"{v.name}\"]"]
@@ -308,6 +307,7 @@ class _Module:
         lines += self.statements(system.schedule, wanted, lambda n, w: [self.assign(system.equations[n].target, system.equations[n].rhs, w)])
         pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*system.inputs, *self.states)]
         lines.append(_wrapped("return {", pairs, "}"))
+        lines = [*self._unpack(), *self._sizes(lines), *lines]
         return _function("_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines)
 
     def _unpack(self) -> list[str]:
@@ -316,28 +316,37 @@ class _Module:
             lines.append(f'{self.names[v.name]} = inputs["{v.name}"]')
         return lines
 
-    def _sizes(self) -> list[str]:
+    def _sizes(self, rest: Sequence[str]) -> list[str]:
+        """The lengths, the batch and the dimensions, as far as the `rest` of the function uses them."""
         first = self.system.inputs[0]
+        name = self.names[first.name]
         dimension, rank = len(self.indices), sum(s != 1 for s in first.shape)
-        name = f'inputs["{first.name}"]'
-        lines = [f"{', '.join(self.lengths)}{',' if dimension == 1 else ''} = {name}.shape[:{dimension}]"]
-        end = f"{name}.ndim - {rank}" if rank else ""
-        lines.append(f"batch = {name}.shape[{dimension}:{end}]" if dimension else "")
-        for dim in self.system.dimensions:
-            lines.append(f"{dim}_ = {self._source_of(dim)}")
+        single = f"{self.lengths[0]} = {name}.shape[0]"
+        lines = [single if dimension == 1 else f"{', '.join(self.lengths)} = {name}.shape[:{dimension}]"]
+        lines.append(f"batch = {name}.shape[{dimension}:{-rank or ''}]")
+        lines += [f"{self.size(dim)} = {self._source_of(dim)}" for dim in self.system.dimensions]
         lines.append(f"dtype = {name}.dtype")
-        return lines
+        return [line for line in lines if any(_uses(text, name) for name in line.split(" = ")[0].split(", ") for text in rest)]
+
+    def _lengths_and_sizes(self, rest: Sequence[str]) -> list[str]:
+        """`_sizes`, where an input may have room around the lattice: then the lengths are without it."""
+        name = self.system.inputs[0].name
+        lines = self._sizes(rest)
+        room = [lo + hi for lo, hi in self.pad(name)]
+        if not any(room):
+            return lines
+        exact = [f"{n} = {self.names[name]}.shape[{a}] - {r}" if r else f"{n} = {self.names[name]}.shape[{a}]" for a, (n, r) in enumerate(zip(self.lengths, room, strict=True))]
+        return [*exact, *lines[1:]]
 
     def _source_of(self, dim: Expr) -> str:
         for v in (*self.system.parameters, *self.system.inputs):
             axes = [s for s in v.shape if s != 1]
             if dim in axes:
-                given = "params" if v.kind == "parameter" else "inputs"
-                return f'{given}["{v.name}"].shape[{axes.index(dim) - len(axes)}]'
+                return f"{self.names[v.name]}.shape[{axes.index(dim) - len(axes)}]"
         raise DeriveError(f"{self.system.name}: the size {dim} is that of no parameter or input, so that its functions can't know it")
 
     def _size_names(self) -> str:
-        return "{" + ", ".join(f'"{d}": {d}_' for d in self.system.dimensions) + "}"
+        return "{" + ", ".join(f'"{d}": {self.size(d)}' for d in self.system.dimensions) + "}"
 
     def _room(self, name: str, shape: expr.Shape) -> str:
         """An array of zeros with its layers around the lattice."""
@@ -378,15 +387,15 @@ class _Module:
 
     def _lengths_line(self) -> str:
         first = self.system.inputs[0].name
-        return f"{', '.join(self.lengths)}{',' if len(self.lengths) == 1 else ''} = inputs[\"{first}\"].shape[:{len(self.lengths)}]"
+        if len(self.lengths) == 1:
+            return f'{self.lengths[0]} = inputs["{first}"].shape[0]'
+        return f'{", ".join(self.lengths)} = inputs["{first}"].shape[:{len(self.lengths)}]'
 
     def _backward(self) -> str:
         """`_backward`: the adjoint recurrences, last step first."""
         backward = self.backward
         own = {e.name: e for e in backward.own}
-        lines = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
-        lines += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*self.system.inputs, *self.states)]
-        lines += self._sizes()
+        lines = []
         for v in self.states:
             if f"{v.name}_bar" in own:
                 bar = self.names[f"{v.name}_bar"]
@@ -405,7 +414,11 @@ class _Module:
         pairs += [f'"{v.name}": {self._inner(v.name + "_bar") if v.name + "_bar" in own else f"np.zeros_like({self._inner(v.name)})"}' for v in self.system.inputs]
         pairs += [self._border_gradient(b, own) for b in self.system.borders]
         lines.append(_wrapped("return {", pairs, "}"))
-        return _function("_backward(params, inputs, values, cotangents)", "The adjoint recurrences, from the last step to the first.", lines)
+        unpacked = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
+        unpacked += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*self.system.inputs, *self.states)]
+        sizes = self._lengths_and_sizes(lines)
+        lines = [*(u for u in unpacked if any(_uses(t, u.split(" = ")[0]) for t in (*lines, *sizes))), *sizes, *lines]
+        return _function("_backward(params, values, cotangents)", "The adjoint recurrences, from the last step to the first.", lines)
 
     def _backward_line(self, equation: Equation, where: _Where) -> list[str]:
         target = equation.target
@@ -458,20 +471,17 @@ class _Module:
         return f'"{border.key}": {helper}({place})'
 
     def _vjp(self) -> str:
-        lines = ["values = _run(params, inputs, initial or {})", "return _backward(params, inputs, values, cotangents)"]
+        lines = ["values = _run(params, inputs, initial or {})", "return _backward(params, values, cotangents)"]
         title = "Gradients of the sum of <cotangent, state> by every parameter, input and boundary value."
         return _function("vjp(params, inputs, cotangents, initial=None)", title, lines)
 
     def _value_and_grad(self) -> str:
         system = self.system
         everywhere = _Where((None,) * len(self.indices))
-        lines = ["values = _run(params, inputs, initial or {})"]
+        head = ["values = _run(params, inputs, initial or {})"]
+        lines = []
         seeds = self._loss_seeds()
         needed = {v.name for node in (system.equations[LOSS].rhs, *(n for _, n in seeds)) for v in expr.variables(node)}
-        lines += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*system.inputs, *self.states) if v.name in needed]
-        lines += [f'{self.names[p.name]} = params["{p.name}"]' for p in system.parameters if p.name in needed]
-        lines += [f'{self.names[v.name]} = targets["{v.name}"]' for v in system.of_kind("target")]
-        lines += self._sizes()
         losses = self.value(system.equations[LOSS].rhs, everywhere)
         if system.loss == "last":
             lines += [f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)", f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1"]
@@ -479,7 +489,15 @@ class _Module:
         lines.append(f"loss = np.sum({losses})")
         pairs = [f'"{name}": {self.value(node, everywhere)}' for name, node in seeds]
         lines.append(_wrapped("cotangents = {", pairs, "}"))
-        lines.append("return loss, _backward(params, inputs, values, cotangents)")
+        lines.append("return loss, _backward(params, values, cotangents)")
+        sizes = self._sizes(lines)
+        first = system.inputs[0]
+        if sizes:
+            head.append(f'{self.names[first.name]} = inputs["{first.name}"]')
+        head += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*system.inputs, *self.states) if v.name in needed]
+        head += [f'{self.names[p.name]} = params["{p.name}"]' for p in system.parameters if p.name in needed]
+        head += [f'{self.names[v.name]} = targets["{v.name}"]' for v in system.of_kind("target")]
+        lines = [*head, *sizes, *lines]
         title = "The loss, summed over steps and batch, and its gradients."
         return _function("value_and_grad(params, inputs, targets, initial=None)", title, lines)
 
@@ -647,6 +665,10 @@ def _shifted(index: str, by: int) -> str:
     if found:
         index, by = found[1], by + int(found[2] + found[3])
     return index if not by else f"{index} + {by}" if by > 0 else f"{index} - {-by}"
+
+
+def _uses(text: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text) is not None
 
 
 def _trimmed(parts: list[str]) -> list[str]:
