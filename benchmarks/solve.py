@@ -66,7 +66,9 @@ def main() -> None:
     bare = statistics.median(cpu_of(sys.executable, "-c", "pass") for _ in range(RUNS))
     helped = statistics.median(cpu_of(sys.executable, "-m", "derive", "--help") for _ in range(RUNS))
     print(f"import sympy              {imports * 1e3:6.0f} ms CPU")
-    print(f"solve the catalogue       {solves * 1e3:6.0f} ms CPU   {rows[0][2]} formulas   {ratio:.2f} of importing SymPy")
+    print(
+        f"solve the catalogue       {solves * 1e3:6.0f} ms CPU   {rows[0][2]} formulas   {ratio:.2f} of importing SymPy"
+    )
     print(f"python -c pass            {bare * 1e3:6.0f} ms CPU")
     print(f"derive --help             {helped * 1e3:6.0f} ms CPU")
     print(f"Python {sys.version.split()[0]}, {RUNS} runs each, {time.strftime('%Y-%m-%d')}")

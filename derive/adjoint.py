@@ -49,7 +49,9 @@ class _Adjoint:
         variables = dict(forward.variables)
         for equation in self._equations():
             if equation.name in variables:
-                raise DeriveError(f"{forward.name}: the adjoint {equation.name} collides with a name of the system; rename that one")
+                raise DeriveError(
+                    f"{forward.name}: the adjoint {equation.name} collides with a name of the system; rename that one"
+                )
             equations[equation.name] = equation
             variables[equation.name] = Variable(equation.target, "state", bool(equation.target.index))
         parts = replace(

@@ -6,18 +6,22 @@ lattices, with all that it reads taken from automatic differentiation of the for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sympy import Integer
 
-from derive import expr
+from derive import expr, functions
 from derive.derivation import Derivation
+from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
 from derive.oracles import ROADS, Road, Verdict, check_equation
+from derive.oracles.check import sample_sizes
 from derive.system import System
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class Claim:
     derived: System | None
     hold: tuple[str, ...] = ()
     unroll: int | None = None
+    ranges: tuple[tuple[Any, tuple[Any, Any]], ...] = ()
 
     def verdict(self, road: Road | str, seed: int = 0) -> Verdict:
         steps = [self.unroll] if self.unroll else None
@@ -47,7 +52,7 @@ class Claim:
 
 def _ranges(claim: Claim) -> Mapping[Any, tuple[Any, Any]]:
     """A second index, as in `∂h_t/∂h_k`, runs over what the formula is claimed for: earlier steps, or later ones."""
-    return {index: bounds for index, bounds in claim_ranges(claim.equation, claim.system)}
+    return {**dict(claim.ranges), **dict(claim_ranges(claim.equation, claim.system))}
 
 
 def claim_ranges(equation: Equals, system: System) -> Iterator[tuple[Any, tuple[Any, Any]]]:
@@ -69,17 +74,39 @@ def _base(index: Any) -> Any:
     return next(iter(sorted(index.free_symbols, key=str)), index)
 
 
+def interior(derivation: Derivation) -> dict[Any, tuple[Any, Any]]:
+    """Where a formula by paths holds: a path passes only through points of the lattice, since a boundary value is a leaf."""
+    lattice = derivation.system.lattice
+    bounds = {}
+    labels = {n for s in derivation.steps for line in s.lines for n in expr.walk(line) if isinstance(n, expr.Path)}
+    inner = [v.index for path in labels for v in path.args[1:-1] if v.index]
+    for axis, (index, length) in enumerate(zip(lattice.indices, lattice.lengths, strict=True)):
+        offsets = [int(i[axis] - index) for i in inner if (i[axis] - index).is_Integer]
+        if offsets:
+            bounds[index] = (Integer(1 - min(0, *offsets)), length - max(0, *offsets))
+    return bounds
+
+
 def claims(derivation: Derivation) -> Iterator[Claim]:
     """Every equation of every step, each once; definitions (the forward equations) are what the rest is measured by."""
     seen: set[Equals] = set()
     hold = tuple(derivation.options.get("hold", ()))
     unroll = derivation.options.get("unroll")
     derived = _derived_system(derivation, hold)
+    ranges = (
+        tuple(interior(derivation).items())
+        if isinstance(derivation.expr, expr.Node) and _is_jacobian(derivation)
+        else ()
+    )
     for step in derivation.steps:
         for line in step.lines:
             if isinstance(line, Equals) and line not in seen and step.rule not in UNCHECKED:
                 seen.add(line)
-                yield Claim(derivation.system, expr.strip_labels(line), derived, hold, unroll)
+                yield Claim(derivation.system, expr.strip_labels(line), derived, hold, unroll, ranges)
+
+
+def _is_jacobian(derivation: Derivation) -> bool:
+    return derivation.query.startswith("d") and not derivation.query.startswith("dL")
 
 
 UNCHECKED = ("definition", "special value")
@@ -109,7 +136,9 @@ def check_derivation(derivation: Derivation, seed: int = 0) -> Verdict:
     if not checked:
         return verdicts[0]
     bound = sum(v.error_bound or 0.0 for v in checked)
-    total = replace(checked[0], points=sum(v.points for v in checked), error_bound=bound, seeds=max(v.seeds for v in checked))
+    total = replace(
+        checked[0], points=sum(v.points for v in checked), error_bound=bound, seeds=max(v.seeds for v in checked)
+    )
     if ROADS[NUMERIC].available:
         floats = [claim.verdict(NUMERIC, seed) for claim in claims(derivation)]
         total = replace(total, max_rel_err=max((v.max_rel_err or 0.0 for v in floats), default=0.0))
@@ -199,11 +228,46 @@ def _row(system: System, formulas: Sequence[Claim], road: Road, seed: int) -> Ro
         failure = f"the emitted gradients differ from {road.name} by {emitted:.1e}" if emitted > 1e-8 else ""
     bound = sum(v.error_bound or 0.0 for v in verdicts) if road.exact else None
     points = sum(v.points for v in verdicts)
-    return Row(system.name, road.name, len(verdicts), points, bound, None if road.exact else error, perf_counter() - start, failure)
+    return Row(
+        system.name,
+        road.name,
+        len(verdicts),
+        points,
+        bound,
+        None if road.exact else error,
+        perf_counter() - start,
+        failure,
+    )
 
 
 def emitted_error(system: System, road: Road, seed: int) -> float:
-    """The largest relative difference between the emitted NumPy gradients and the road's, at the road's own point."""
-    from derive.emit import gradients_at
+    """The largest relative difference between the gradients of NumPy's module and the road's, at the road's own point."""
+    steps = max(road.lengths)
+    count = steps if system.lattice.dimension == 1 else (2,) * system.lattice.dimension
+    truth = road.unroll(system, sample_sizes(system, road), seed, count)
+    values, true = truth.values(), truth.gradients()
+    given = {kind: {v.name: values[v.name] for v in system.of_kind(kind)} for kind in ("parameter", "input", "target")}
+    initial = {b.key: values[b.key] for b in system.borders if b.key in values}
+    learned = {b.key for b in system.borders if system.boundary[b.variable] == "learned"}
+    params = given["parameter"] | {k: v for k, v in initial.items() if k in learned}
+    initial = {k: v for k, v in initial.items() if k not in learned}
+    module = compile_system(system, functions=stand_ins(system, truth.engine.ring))
+    if system.has_loss:
+        _, found = module.value_and_grad(params, given["input"], given["target"], initial)
+    else:
+        cotangents = {v.var.base: values[v.name] for v in system.of_kind("cotangent")}
+        found = module.vjp(params, given["input"], cotangents, initial)
+    errors = [0.0]
+    for name, gradient in found.items():
+        if name in true:
+            wanted = np.asarray(true[name], dtype=float).reshape(gradient.shape)
+            errors.append(float(np.max(np.abs(gradient - wanted) / (1 + np.abs(wanted)), initial=0.0)))
+    return max(errors)
 
-    return gradients_at(system, road, seed)
+
+def stand_ins(system: System, ring: Any) -> dict[str, Callable[[Any], Any]]:
+    """The functions that stand for named unknowns where numbers are floats, with their derivatives."""
+    names = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
+    rows = {n: functions.row(n) for n in sorted(names)}
+    unknown = [n for n, r in rows.items() if isinstance(r, functions.Elementwise) and r.expression is None]
+    return {n + "'" * k: partial(ring.unknown, n, k) for n in unknown for k in range(3)}

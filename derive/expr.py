@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -259,10 +260,11 @@ class Power(Node):
 class Mul(Node):
     @classmethod
     def shape_of(cls, *factors: Node) -> Shape:
-        for left, right in zip(factors, factors[1:], strict=False):
+        for left, right in pairwise(factors):
             if left.shape[1] != right.shape[0]:
                 raise ShapeError(
-                    f"a matrix product needs inner dimensions that agree, found {show_shape(left.shape)} @ {show_shape(right.shape)}"
+                    "a matrix product needs inner dimensions that agree, "
+                    f"found {show_shape(left.shape)} @ {show_shape(right.shape)}"
                 )
         return factors[0].shape[0], factors[-1].shape[1]
 
@@ -416,7 +418,9 @@ class Partial(Node):
     @classmethod
     def shape_of(cls, y: Var, x: Var, immediate: Expr, held: Tuple) -> Shape:
         if not (is_column(y) and is_column(x)):
-            raise ShapeError(f"∂{y.name}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table")
+            raise ShapeError(
+                f"∂{y.name}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table"
+            )
         return y.shape[0], x.shape[0]
 
     @property
@@ -791,7 +795,9 @@ def _walk(root: Basic) -> tuple[Basic, ...]:
                 order.append(node)
                 continue
             pending.append((node, True))
-            pending.extend((child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path)))
+            pending.extend(
+                (child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path))
+            )
     return tuple(order)
 
 

@@ -52,7 +52,7 @@ _TRANSPOSED = {"spread": "against", "against": "spread", "to_diagonal": "from_di
 _PUSH: dict[str, Callable[..., Node]] = {
     "hadamard": lambda d, x: expr.had(d, x),
     "scaled": lambda s, x: expr.scale(s, x),
-    "left": lambda a, x: expr.mul(a, x),
+    "left": lambda a, x: _times(a, x),
     "right": lambda b, x: expr.mul(x, b),
     "spread": lambda y, x: expr.scale(x, y),
     "against": lambda y, x: expr.inner(y, x),
@@ -64,7 +64,7 @@ _PUSH: dict[str, Callable[..., Node]] = {
 _PULL: dict[str, Callable[..., Node]] = {
     "hadamard": lambda d, x: expr.had(d, x),
     "scaled": lambda s, x: expr.scale(s, x),
-    "left": lambda a, x: expr.mul(expr.transpose(a), x),
+    "left": lambda a, x: _times(expr.transpose(a), x),
     "right": lambda b, x: expr.mul(x, expr.transpose(b)),
     "spread": lambda y, x: expr.inner(y, x),
     "against": lambda y, x: expr.scale(x, y),
@@ -72,6 +72,13 @@ _PULL: dict[str, Callable[..., Node]] = {
     "to_diagonal": lambda _, x: expr.Diagonal.build(x),
     "from_diagonal": lambda _, x: expr.diag(x),
 }
+
+
+def _times(a: Node, x: Node) -> Node:
+    """`A x`; a sum with a diagonal in it is multiplied out, `(diag(p) - p p.T) x = p * x - p (p.T x)`."""
+    if isinstance(a, expr.Add) and expr.is_column(x) and any(isinstance(term, expr.Diag) for term in a.args):
+        return expr.add(*(expr.mul(term, x) for term in a.args))
+    return expr.mul(a, x)
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,8 @@ def normal(chains: Iterable[Chain]) -> tuple[Chain, ...]:
 
 
 def _fused(chain: Chain) -> Chain | None:
-    coefficient, ops = chain.coefficient, []
+    coefficient = chain.coefficient
+    ops: list[Op] = []
     for op in chain.ops:
         if op.node is not None:
             c, node = expr.split_number(op.node)

@@ -118,7 +118,9 @@ def local(node: Node, names: Names) -> Local:
     """The children of `node` with the elementary maps from each to `node`.  Raises `DeriveError` for an unknown node."""
     rule = LOCAL.get(type(node))
     if rule is None:
-        raise DeriveError(f"derive has no rule to differentiate {type(node).__name__}; add one to derive.partials.LOCAL")
+        raise DeriveError(
+            f"derive has no rule to differentiate {type(node).__name__}; add one to derive.partials.LOCAL"
+        )
     return rule(node, names)
 
 

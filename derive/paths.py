@@ -135,7 +135,9 @@ def _search(
         pending.extend(reversed(onward))
 
 
-def _can_go_on(name: str, offset: Offset, source: Point, bounds: _Bounds, sizes: Sequence[int] | None, table: Table) -> bool:
+def _can_go_on(
+    name: str, offset: Offset, source: Point, bounds: _Bounds, sizes: Sequence[int] | None, table: Table
+) -> bool:
     if not bounds.reaches(name):
         return False
     if sizes is not None:
@@ -363,5 +365,7 @@ def _apply_power(step: list[list], vector: list, exponent: int) -> list:
         exponent >>= 1
         if exponent:
             columns = list(zip(*step, strict=True))
-            step = [[sum(a * b for a, b in zip(row, column, strict=True) if a and b) for column in columns] for row in step]
+            step = [
+                [sum(a * b for a, b in zip(row, column, strict=True) if a and b) for column in columns] for row in step
+            ]
     return vector

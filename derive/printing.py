@@ -43,6 +43,7 @@ from derive.expr import (
     Diag,
     Diagonal,
     Equals,
+    GradientOf,
     Had,
     Identity,
     Inner,
@@ -50,12 +51,11 @@ from derive.expr import (
     Mul,
     Node,
     Ones,
-    GradientOf,
     Partial,
-    Pulled,
     Path,
     Power,
     Product,
+    Pulled,
     Scale,
     Sum,
     Transpose,
@@ -229,10 +229,8 @@ class Printer:
             coefficient, body = _peel(term)
             label = f"   ‹{self.label(body.args[1])}›" if isinstance(body, Labelled) else ""
             negative, fragment = self.term(_unlabelled(coefficient, body))
-            if n:
-                start = margin + ("- " if negative else "+ ")
-            else:
-                start = left + ("= " if left else "") + ("-" if negative else "")
+            sign = "-" if negative else ""
+            start = f"{margin}{sign or '+'} " if n else f"{left}{'= ' if left else ''}{sign}"
             lines.append(f"{start}{fragment}{label}")
         return "\n".join(lines)
 

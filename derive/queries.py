@@ -1,9 +1,9 @@
 """The query language: what may be asked of a system, and which reading of the table answers.
 
-    forward · table · adjoint · tangent
-    dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
-    d+h[t]/dh[t-1]       the immediate partial
-    paths c[t] <- c[t-1]
+forward · table · adjoint · tangent
+dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
+d+h[t]/dh[t-1]       the immediate partial
+paths c[t] <- c[t-1]
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Reference:
     index: tuple[Expr, ...] | None
 
     def __str__(self) -> str:
-        return self.name if self.index is None else f"{self.name}[{','.join(str(i).replace(' ', '') for i in self.index)}]"
+        return (
+            self.name if self.index is None else f"{self.name}[{','.join(str(i).replace(' ', '') for i in self.index)}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Request:
     query: Query
     hold: tuple[str, ...] = ()
     unroll: int | None = None
-    notation: Notation = Notation()
+    notation: Notation = field(default_factory=Notation)
     asked: Mapping[str, Any] = field(default_factory=dict)
     """The options as they were asked for."""
 
@@ -82,7 +84,9 @@ class Request:
 
             steps = [s and as_rows(s) for s in steps]
         kept = {k: v for k, v in (*self.asked.items(), *more.items()) if v}
-        return Derivation(self.system, self.query.text, tuple(s for s in steps if s is not None), result, self.notation, kept)
+        return Derivation(
+            self.system, self.query.text, tuple(s for s in steps if s is not None), result, self.notation, kept
+        )
 
 
 def parse(text: str, system: System) -> Query:
@@ -92,16 +96,23 @@ def parse(text: str, system: System) -> Query:
         return Query(words, words)
     if found := _DERIVATIVE.fullmatch(text):
         kind = "immediate" if found[1] else "derivative"
-        return Query(words, kind, _reference(found[2], found[3], system, words), _reference(found[4], found[5], system, words))
+        return Query(
+            words, kind, _reference(found[2], found[3], system, words), _reference(found[4], found[5], system, words)
+        )
     if found := _PATHS.fullmatch(text):
-        return Query(words, "paths", _reference(found[1], found[2], system, words), _reference(found[3], found[4], system, words))
+        return Query(
+            words, "paths", _reference(found[1], found[2], system, words), _reference(found[3], found[4], system, words)
+        )
     raise QueryError(f"the query {words!r} is not understood{did_you_mean(words, WORDS)}; a query is one of {FORMS}")
 
 
 def _reference(name: str, index: str | None, system: System, query: str) -> Reference:
     if name not in system.variables:
         known = [n for n, v in system.variables.items() if v.kind != "cotangent"]
-        raise QueryError(f"{query!r} asks for {name}, which {system.name} does not have{did_you_mean(name, known)}; its names are {', '.join(known)}")
+        raise QueryError(
+            f"{query!r} asks for {name}, which {system.name} does not have{did_you_mean(name, known)}; "
+            f"its names are {', '.join(known)}"
+        )
     variable = system.variables[name]
     if index is None:
         if variable.indexed and name != LOSS:
@@ -111,7 +122,9 @@ def _reference(name: str, index: str | None, system: System, query: str) -> Refe
         raise QueryError(f"{name} in {query!r} is a parameter and has no index: write {name}")
     parts = index.split(",")
     if len(parts) != system.lattice.dimension:
-        raise QueryError(f"{name}[{index}] in {query!r} needs {system.lattice.dimension} indices: {name}[{_plain(system.lattice.indices)}]")
+        raise QueryError(
+            f"{name}[{index}] in {query!r} needs {system.lattice.dimension} indices: {name}[{_plain(system.lattice.indices)}]"
+        )
     return Reference(name, tuple(_index(p, system, query) for p in parts))
 
 
@@ -147,13 +160,17 @@ def derive(
     held = tuple(h for h in hold.replace(",", " ").split() if h != "none") if isinstance(hold, str) else tuple(hold)
     for name in held:
         if name not in system.equations or name == LOSS:
-            raise QueryError(f"{name} can't be held constant: {system.name} has no equation for it{did_you_mean(name, system.equations)}")
+            raise QueryError(
+                f"{name} can't be held constant: {system.name} has no equation for it{did_you_mean(name, system.equations)}"
+            )
     if unroll is not None and not 1 <= unroll <= 10**9:
         raise QueryError(f"unroll takes a number of steps from 1 on, found {unroll}")
     chosen = notation if isinstance(notation, Notation) else look_up_notation(notation or "default")
     if layout is not None:
         if layout not in ("numerator", "denominator"):
-            raise QueryError(f"the layout is numerator or denominator, found {layout!r}{did_you_mean(layout, ('numerator', 'denominator'))}")
+            raise QueryError(
+                f"the layout is numerator or denominator, found {layout!r}{did_you_mean(layout, ('numerator', 'denominator'))}"
+            )
         adjoint = "partial" if chosen.adjoint == "nabla" else chosen.adjoint
         chosen = replace(chosen, layout=layout, adjoint=adjoint)
     named = notation if isinstance(notation, str) else None

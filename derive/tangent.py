@@ -16,7 +16,7 @@ from derive.adjoint import shared_factors, without_factors
 from derive.errors import DeriveError
 from derive.expr import Node
 from derive.partials import Entry, table
-from derive.system import Equation, System, Variable
+from derive.system import System, Variable
 
 MARK = "dot"
 
@@ -30,7 +30,9 @@ def tangent(system: System) -> System:
     for variable in system.variables.values():
         dotted = variable.var.marked(MARK)
         if dotted.name in variables:
-            raise DeriveError(f"{system.name}: the tangent {dotted.name} collides with a name of the system; rename that one")
+            raise DeriveError(
+                f"{system.name}: the tangent {dotted.name} collides with a name of the system; rename that one"
+            )
         if variable.kind != "state":
             kind = "parameter" if variable.kind == "parameter" else "input"
             variables[dotted.name] = Variable(dotted, kind, variable.indexed)

@@ -19,7 +19,10 @@ DTYPES = ("float32", "float64")
 
 
 def compile_system(
-    system: System, backend: str = "numpy", dtype: str = "float64", functions: Mapping[str, Callable[..., Any]] | None = None
+    system: System,
+    backend: str = "numpy",
+    dtype: str = "float64",
+    functions: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Any:
     """The functions of `system` in a backend.
 

@@ -14,6 +14,7 @@ import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sympy import Expr
 from sympy.printing.numpy import NumPyPrinter
@@ -61,7 +62,9 @@ class Writer:
             if isinstance(node, Node):
                 rule = RULES.get(type(node))
                 if rule is None:
-                    raise DeriveError(f"there is no rule to write a {type(node).__name__} in NumPy; add one to derive.emit.code.RULES")
+                    raise DeriveError(
+                        f"there is no rule to write a {type(node).__name__} in NumPy; add one to derive.emit.code.RULES"
+                    )
                 done[id(node)] = rule(self, node, lambda child: done[id(child)])
         return done[id(root)]
 
@@ -206,8 +209,14 @@ def _mul(w: Writer, node: Node, get: Get) -> Piece:
 
 def _best(factors: list[Factor]) -> int:
     """The pair to multiply next: onto a column or a row if there is one, inner before outer products."""
-    pairs = [(a.lies, b.lies) for a, b in zip(factors, factors[1:], strict=False)]
-    for wanted in (("matrix", "column"), ("diagonal", "column"), ("row", "matrix"), ("row", "diagonal"), ("row", "column")):
+    pairs = [(a.lies, b.lies) for a, b in pairwise(factors)]
+    for wanted in (
+        ("matrix", "column"),
+        ("diagonal", "column"),
+        ("row", "matrix"),
+        ("row", "diagonal"),
+        ("row", "column"),
+    ):
         if wanted in pairs:
             return pairs.index(wanted)
     return 0
@@ -244,6 +253,16 @@ def _column_row(a: Factor, b: Factor) -> Factor:
     return _made(f"{left}[..., :, None] * {right}[..., None, :]", PRODUCT, "matrix", a, b)
 
 
+def _column_scalar(a: Factor, b: Factor) -> Factor:
+    scalar = b.piece.at_least(ATOM) + _axes(b.piece, "vector")
+    return _made(f"{a.piece.at_least(PRODUCT)} * {scalar}", PRODUCT, "column", a, b)
+
+
+def _scalar_row(a: Factor, b: Factor) -> Factor:
+    scalar = a.piece.at_least(ATOM) + _axes(a.piece, "vector")
+    return _made(f"{scalar} * {b.piece.at_least(UNARY)}", PRODUCT, "row", a, b)
+
+
 def _matrix_matrix(a: Factor, b: Factor) -> Factor:
     return _made(f"{a.piece.at_least(MATMUL)} @ {b.piece.at_least(POWER)}", MATMUL, "matrix", a, b)
 
@@ -270,6 +289,8 @@ PRODUCTS: dict[tuple[str, str], Callable[[Factor, Factor], Factor]] = {
     ("row", "column"): _row_column,
     ("column", "row"): _column_row,
     ("matrix", "matrix"): _matrix_matrix,
+    ("column", "scalar"): _column_scalar,
+    ("scalar", "row"): _scalar_row,
     ("diagonal", "column"): _diagonal_column,
     ("row", "diagonal"): _row_diagonal,
     ("diagonal", "matrix"): _diagonal_matrix,
@@ -289,7 +310,9 @@ def _transpose(w: Writer, node: Node, get: Get) -> Piece:
 def _diag(w: Writer, node: Node, get: Get) -> Piece:
     piece = full(w, node.args[0], get)
     n = w.size(node.shape[0])
-    return Piece(f"{piece.at_least(ATOM)}[..., :, None] * np.eye({n}, dtype={_dtype(piece)})", PRODUCT, "matrix", piece.batched)
+    return Piece(
+        f"{piece.at_least(ATOM)}[..., :, None] * np.eye({n}, dtype={_dtype(piece)})", PRODUCT, "matrix", piece.batched
+    )
 
 
 def _dtype(piece: Piece) -> str:

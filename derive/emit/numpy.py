@@ -29,7 +29,20 @@ from derive.printing import text as unicode_text
 from derive.readings.steps import drop_outside
 from derive.system import LOSS, Equation, System
 
-RESERVED = ("np", "math", "params", "inputs", "initial", "targets", "cotangents", "values", "batch", "dtype", "at_end", "loss")
+RESERVED = (
+    "np",
+    "math",
+    "params",
+    "inputs",
+    "initial",
+    "targets",
+    "cotangents",
+    "values",
+    "batch",
+    "dtype",
+    "at_end",
+    "loss",
+)
 
 
 def emit(system: System) -> str:
@@ -56,7 +69,9 @@ class Compiled:
     def __init__(self, system: System, source: str, dtype: str, functions: Mapping[str, Callable[..., Any]]):
         self.system, self.source, self.dtype = system, source, np.dtype(dtype)
         self.module = types.ModuleType(code.identifier(re.sub(r"\W+", "_", system.name)))
-        exec(builtins.compile(source, f"<derive {system.name}>", "exec"), self.module.__dict__)  # our own text, written from the parsed system
+        exec(
+            builtins.compile(source, f"<derive {system.name}>", "exec"), self.module.__dict__
+        )  # our own text, written from the parsed system
         if functions:
             self.module.__dict__["UNKNOWN"].update(functions)
 
@@ -64,7 +79,9 @@ class Compiled:
         """Every state's trajectory."""
         return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
 
-    def vjp(self, params: Mapping, inputs: Mapping, cotangents: Mapping, initial: Mapping | None = None) -> dict[str, np.ndarray]:
+    def vjp(
+        self, params: Mapping, inputs: Mapping, cotangents: Mapping, initial: Mapping | None = None
+    ) -> dict[str, np.ndarray]:
         """Gradients of `Σ <cotangent, state>` by every parameter, input and boundary value."""
         known = [v.name for v in self.system.states if v.name != LOSS]
         for name in cotangents:
@@ -77,8 +94,13 @@ class Compiled:
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """The loss, summed over steps and batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
         if not self.system.has_loss:
-            raise DeriveError(f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {', '.join(self.system.outputs)}")
-        return self.module.value_and_grad(self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial))
+            raise DeriveError(
+                f"the loss of {self.system.name} is left abstract; "
+                f"use vjp with the cotangents of {', '.join(self.system.outputs)}"
+            )
+        return self.module.value_and_grad(
+            self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial)
+        )
 
     def function(self, query: str, **options: Any) -> Callable[..., np.ndarray]:
         """The result of a query as one function of the names that it reads; leading axes of batches are free."""
@@ -96,11 +118,20 @@ def formula_function(derivation: Any) -> Callable[..., np.ndarray]:
     from sympy import lambdify
 
     formula = expr.strip_labels(derivation.expr)
-    if not isinstance(formula, Node) or any(isinstance(n, (expr.Partial, expr.Sum, expr.Product, expr.Block)) for n in expr.walk(formula)):
-        raise DeriveError(f"the answer to {derivation.query!r} is no single formula of arrays; ask for a Jacobian, or compile the system")
+    if not isinstance(formula, Node) or any(
+        isinstance(n, (expr.Partial, expr.Sum, expr.Product, expr.Block)) for n in expr.walk(formula)
+    ):
+        raise DeriveError(
+            f"the answer to {derivation.query!r} is no single formula of arrays; ask for a Jacobian, or compile the system"
+        )
     arguments = list(expr.variables(formula))
     names = {var: _argument(var) for var in arguments}
-    sizes = {dim: f"{names[v]}.shape[{-1 if k else -2}]" if v.shape[1] != 1 else f"{names[v]}.shape[-1]" for v in reversed(arguments) for k, dim in enumerate(v.shape) if dim != 1}
+    sizes = {
+        dim: f"{names[v]}.shape[{-1 if k else -2}]" if v.shape[1] != 1 else f"{names[v]}.shape[-1]"
+        for v in reversed(arguments)
+        for k, dim in enumerate(v.shape)
+        if dim != 1
+    }
 
     def no_lattice(node: expr.At) -> str:
         raise DeriveError("a formula for the last step only has no value by itself; ask at a number")
@@ -109,10 +140,15 @@ def formula_function(derivation: Any) -> Callable[..., np.ndarray]:
     piece = writer(formula)
     namespace: dict[str, Any] = {"np": np}
     exec(_helpers(writer.used), namespace)
-    function = lambdify(list(names.values()), formula, modules=[namespace, "numpy"], printer=_printer(piece.text), docstring_limit=0)
+    function = lambdify(
+        list(names.values()), formula, modules=[namespace, "numpy"], printer=_printer(piece.text), docstring_limit=0
+    )
     listed = "\n".join(f"    {names[v]}  {expr.show_shape(v.shape)}" for v in arguments)
     function.__name__ = code.identifier(re.sub(r"\W+", "_", derivation.query).strip("_"))
-    function.__doc__ = f"{derivation.query} = {unicode_text(formula, Notation())}\n\nArguments, each with any leading axes of batches in common:\n{listed}\n"
+    function.__doc__ = (
+        f"{derivation.query} = {unicode_text(formula, Notation())}\n\n"
+        f"Arguments, each with any leading axes of batches in common:\n{listed}\n"
+    )
     return function
 
 
@@ -155,11 +191,13 @@ class _Where:
 class _Module:
     def __init__(self, system: System):
         if not system.inputs:
-            raise DeriveError(f"{system.name} reads no input, so that its functions can't know the number of steps; give it one")
+            raise DeriveError(
+                f"{system.name} reads no input, so that its functions can't know the number of steps; give it one"
+            )
         self.system = system
         self.states = [v for v in system.states if v.name != LOSS]
         self.backward = system.with_cotangents(*(v.name for v in self.states)).adjoint()
-        self.lengths = tuple(map(str, system.lattice.lengths))
+        self.lengths = tuple(_legible(str(n)) for n in system.lattice.lengths)
         self.indices = tuple(map(str, system.lattice.indices))
         taken = (*RESERVED, *self.lengths, *self.indices)
         self.names = {n: code.identifier(n, taken) for n in (*self.backward.variables, *system.variables)}
@@ -180,7 +218,10 @@ class _Module:
         """For every indexed name the layers of room before and after the lattice on each axis."""
         dimension = self.system.lattice.dimension
         room: dict[str, list[list[int]]] = {}
-        reads = [*self.backward.reads, *((e.name, e.name, tuple(-lo for lo, _ in e.extent)) for e in self.backward.own if e.extent)]
+        reads = [
+            *self.backward.reads,
+            *((e.name, e.name, tuple(-lo for lo, _ in e.extent)) for e in self.backward.own if e.extent),
+        ]
         reads += [(e.name, e.name, tuple(hi for _, hi in e.extent)) for e in self.backward.own if e.extent]
         for _, name, offset in reads:
             layers = room.setdefault(name, [[0, 0] for _ in range(dimension)])
@@ -200,7 +241,10 @@ class _Module:
         name = self.names[var.name]
         if not var.index:
             return name
-        offsets = [int(i - own) if own in i.free_symbols else None for i, own in zip(var.index, self.system.lattice.indices, strict=True)]
+        offsets = [
+            int(i - own) if own in i.free_symbols else None
+            for i, own in zip(var.index, self.system.lattice.indices, strict=True)
+        ]
         parts = []
         for axis, (offset, (low, high)) in enumerate(zip(offsets, self.pad(var.name), strict=True)):
             at = self.where.axes[axis]
@@ -233,7 +277,9 @@ class _Module:
         self.where = where
         return self.writer(node).text
 
-    def statements(self, schedule: Sequence[Loop | str], wanted: set[str], line: Callable[[str, _Where], list[str]]) -> list[str]:
+    def statements(
+        self, schedule: Sequence[Loop | str], wanted: set[str], line: Callable[[str, _Where], list[str]]
+    ) -> list[str]:
         """The statements of the wanted names in their order, loops and all."""
         everywhere = _Where((None,) * len(self.indices))
         lines: list[str] = []
@@ -241,14 +287,18 @@ class _Module:
             lines += self._item(item, wanted, line, everywhere, {})
         return lines
 
-    def _item(self, item: Loop | str, wanted: set[str], line: Callable, where: _Where, shifts: dict[int, Loop]) -> list[str]:
+    def _item(
+        self, item: Loop | str, wanted: set[str], line: Callable, where: _Where, shifts: dict[int, Loop]
+    ) -> list[str]:
         if isinstance(item, str):
             return self._guarded(item, line, where, shifts) if item in wanted else []
         inside: list[str] = []
         index = self.indices[item.axis]
         axes = tuple(index if a == item.axis else w for a, w in enumerate(where.axes))
         for inner in item.body:
-            inside += self._item(inner, wanted, line, _Where(axes), {**shifts, item.axis: item} if item.shifts else shifts)
+            inside += self._item(
+                inner, wanted, line, _Where(axes), {**shifts, item.axis: item} if item.shifts else shifts
+            )
         if not inside:
             return []
         return [f"for {index} in {self._range(item)}:", *(indent(text, "    ") for text in inside)]
@@ -294,21 +344,31 @@ class _Module:
     def _run(self) -> str:
         """`_run`: checks what is given and computes every state."""
         system = self.system
-        lines = [f"_check_shapes(\"params\", params, PARAMETERS, {self._size_names()})", f"_check_shapes(\"inputs\", inputs, INPUTS, {self._size_names()})"]
+        lines = [
+            f'_check_shapes("params", params, PARAMETERS, {self._size_names()})',
+            f'_check_shapes("inputs", inputs, INPUTS, {self._size_names()})',
+        ]
         for v in system.inputs:
             if any(map(any, self.pad(v.name))):
-                lines += [f"{self.names[v.name]} = {self._room(v.name, v.shape)}", f"{self._inner(v.name)} = inputs[\"{v.name}\"]"]
+                lines += [
+                    f"{self.names[v.name]} = {self._room(v.name, v.shape)}",
+                    f'{self._inner(v.name)} = inputs["{v.name}"]',
+                ]
         looped = _looped(system.schedule)
         for v in self.states:
             if v.name in looped or any(map(any, self.pad(v.name))):
                 lines.append(f"{self.names[v.name]} = {self._room(v.name, v.shape)}")
         lines += self._boundary()
         wanted = {v.name for v in self.states}
-        lines += self.statements(system.schedule, wanted, lambda n, w: [self.assign(system.equations[n].target, system.equations[n].rhs, w)])
+        lines += self.statements(
+            system.schedule, wanted, lambda n, w: [self.assign(system.equations[n].target, system.equations[n].rhs, w)]
+        )
         pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*system.inputs, *self.states)]
         lines.append(_wrapped("return {", pairs, "}"))
         lines = [*self._unpack(), *self._sizes(lines), *lines]
-        return _function("_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines)
+        return _function(
+            "_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines
+        )
 
     def _unpack(self) -> list[str]:
         lines = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
@@ -326,7 +386,11 @@ class _Module:
         lines.append(f"batch = {name}.shape[{dimension}:{-rank or ''}]")
         lines += [f"{self.size(dim)} = {self._source_of(dim)}" for dim in self.system.dimensions]
         lines.append(f"dtype = {name}.dtype")
-        return [line for line in lines if any(_uses(text, name) for name in line.split(" = ")[0].split(", ") for text in rest)]
+        return [
+            line
+            for line in lines
+            if any(_uses(text, name) for name in line.split(" = ")[0].split(", ") for text in rest)
+        ]
 
     def _lengths_and_sizes(self, rest: Sequence[str]) -> list[str]:
         """`_sizes`, where an input may have room around the lattice: then the lengths are without it."""
@@ -335,7 +399,10 @@ class _Module:
         room = [lo + hi for lo, hi in self.pad(name)]
         if not any(room):
             return lines
-        exact = [f"{n} = {self.names[name]}.shape[{a}] - {r}" if r else f"{n} = {self.names[name]}.shape[{a}]" for a, (n, r) in enumerate(zip(self.lengths, room, strict=True))]
+        exact = [
+            f"{n} = {self.names[name]}.shape[{a}] - {r}" if r else f"{n} = {self.names[name]}.shape[{a}]"
+            for a, (n, r) in enumerate(zip(self.lengths, room, strict=True))
+        ]
         return [*exact, *lines[1:]]
 
     def _source_of(self, dim: Expr) -> str:
@@ -343,7 +410,9 @@ class _Module:
             axes = [s for s in v.shape if s != 1]
             if dim in axes:
                 return f"{self.names[v.name]}.shape[{axes.index(dim) - len(axes)}]"
-        raise DeriveError(f"{self.system.name}: the size {dim} is that of no parameter or input, so that its functions can't know it")
+        raise DeriveError(
+            f"{self.system.name}: the size {dim} is that of no parameter or input, so that its functions can't know it"
+        )
 
     def _size_names(self) -> str:
         return "{" + ", ".join(f'"{d}": {self.size(d)}' for d in self.system.dimensions) + "}"
@@ -378,7 +447,10 @@ class _Module:
         return lines
 
     def _forward(self) -> str:
-        pairs = [f'"{v.name}": {self._inner(v.name).replace(self.names[v.name], f"""values["{v.name}"]""", 1)}' for v in self.states]
+        pairs = [
+            f'"{v.name}": {self._inner(v.name).replace(self.names[v.name], f"""values["{v.name}"]""", 1)}'
+            for v in self.states
+        ]
         lines = ["values = _run(params, inputs, initial or {})"]
         if any("values" in p and ":" in p.split(":", 1)[1] for p in pairs):
             lines.append(self._lengths_line())
@@ -401,7 +473,11 @@ class _Module:
                 bar = self.names[f"{v.name}_bar"]
                 lines.append(f"{bar} = np.zeros_like({self.names[v.name]})")
                 place = self._inner(f"{v.name}_bar")
-                lines.append(f'{place} += cotangents.get("{v.name}", 0.0)' if place != bar else f'{bar} += cotangents.get("{v.name}", 0.0)')
+                lines.append(
+                    f'{place} += cotangents.get("{v.name}", 0.0)'
+                    if place != bar
+                    else f'{bar} += cotangents.get("{v.name}", 0.0)'
+                )
         looped = _looped(backward.schedule)
         for e in own.values():
             is_state_bar = e.target.marks[-1] == "bar" and e.target.base in {v.name for v in self.states}
@@ -410,15 +486,23 @@ class _Module:
         lines += self.statements(backward.schedule, set(own), lambda n, w: self._backward_line(own[n], w))
         for e in own.values():
             lines += self._outer(e)
-        pairs = [f'"{p.name}": {self.names[p.name + "_bar"] if p.name + "_bar" in own else f"np.zeros_like({self.names[p.name]})"}' for p in self.system.parameters]
-        pairs += [f'"{v.name}": {self._inner(v.name + "_bar") if v.name + "_bar" in own else f"np.zeros_like({self._inner(v.name)})"}' for v in self.system.inputs]
+        pairs = [
+            f'"{p.name}": {self.names[p.name + "_bar"] if p.name + "_bar" in own else f"np.zeros_like({self.names[p.name]})"}'
+            for p in self.system.parameters
+        ]
+        pairs += [
+            f'"{v.name}": {self._inner(v.name + "_bar") if v.name + "_bar" in own else f"np.zeros_like({self._inner(v.name)})"}'
+            for v in self.system.inputs
+        ]
         pairs += [self._border_gradient(b, own) for b in self.system.borders]
         lines.append(_wrapped("return {", pairs, "}"))
         unpacked = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
         unpacked += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*self.system.inputs, *self.states)]
         sizes = self._lengths_and_sizes(lines)
         lines = [*(u for u in unpacked if any(_uses(t, u.split(" = ")[0]) for t in (*lines, *sizes))), *sizes, *lines]
-        return _function("_backward(params, values, cotangents)", "The adjoint recurrences, from the last step to the first.", lines)
+        return _function(
+            "_backward(params, values, cotangents)", "The adjoint recurrences, from the last step to the first.", lines
+        )
 
     def _backward_line(self, equation: Equation, where: _Where) -> list[str]:
         target = equation.target
@@ -453,7 +537,11 @@ class _Module:
                 continue
             lattice = self.system.lattice
             index = [s.coordinate(i, n) for s, i, n in zip(border.sides, lattice.indices, lattice.lengths, strict=True)]
-            at = {i: Integer(p) if isinstance(p, int) else p for i, p in zip(lattice.indices, index, strict=True) if p != i}
+            at = {
+                i: Integer(p) if isinstance(p, int) else p
+                for i, p in zip(lattice.indices, index, strict=True)
+                if p != i
+            }
             rhs = drop_outside(_without_cotangent(expr.at(equation.rhs, at)), self.system)
             if not isinstance(rhs, expr.Zero):
                 lines.append(self.assign(expr.at(equation.target, at), rhs, _Where((None,) * len(index)), "="))
@@ -484,7 +572,10 @@ class _Module:
         needed = {v.name for node in (system.equations[LOSS].rhs, *(n for _, n in seeds)) for v in expr.variables(node)}
         losses = self.value(system.equations[LOSS].rhs, everywhere)
         if system.loss == "last":
-            lines += [f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)", f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1"]
+            lines += [
+                f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)",
+                f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1",
+            ]
             losses = f"at_end * {losses}"
         lines.append(f"loss = np.sum({losses})")
         pairs = [f'"{name}": {self.value(node, everywhere)}' for name, node in seeds]
@@ -494,7 +585,9 @@ class _Module:
         first = system.inputs[0]
         if sizes:
             head.append(f'{self.names[first.name]} = inputs["{first.name}"]')
-        head += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*system.inputs, *self.states) if v.name in needed]
+        head += [
+            f'{self.names[v.name]} = values["{v.name}"]' for v in (*system.inputs, *self.states) if v.name in needed
+        ]
         head += [f'{self.names[p.name]} = params["{p.name}"]' for p in system.parameters if p.name in needed]
         head += [f'{self.names[v.name]} = targets["{v.name}"]' for v in system.of_kind("target")]
         lines = [*head, *sizes, *lines]
@@ -508,10 +601,14 @@ class _Module:
         for entry in table(self.system).of_target(LOSS):
             if entry.source.name not in {v.name for v in self.states}:
                 if self.system.variables[entry.source.name].kind in ("input", "parameter"):
-                    raise DeriveError(f"{self.system.name}: its loss reads {entry.source.name} directly; let an output stand between")
+                    raise DeriveError(
+                        f"{self.system.name}: its loss reads {entry.source.name} directly; let an output stand between"
+                    )
                 continue
             if any(entry.offset or ()):
-                raise DeriveError(f"{self.system.name}: its loss reads {entry.source.name} at another step; let an output stand between")
+                raise DeriveError(
+                    f"{self.system.name}: its loss reads {entry.source.name} at another step; let an output stand between"
+                )
             seeds.append((entry.source.name, entry.map.pull(loss_weight(self.system))))
         return seeds
 
@@ -522,7 +619,8 @@ class _Module:
             "rng = np.random.default_rng(seed)",
             f"sizes = {_sample_sizes(self.system)}",
             "params = {name: rng.uniform(-1, 1, [sizes.get(s, s) for s in shape]) for name, shape in PARAMETERS.items()}",
-            f"inputs = {{name: rng.uniform(-1, 1, [{lengths}, 2] + [sizes.get(s, s) for s in shape]) for name, shape in INPUTS.items()}}",
+            f"lead = [{lengths}, 2]",
+            "inputs = {name: rng.uniform(-1, 1, lead + [sizes.get(s, s) for s in shape]) for name, shape in INPUTS.items()}",
             "states = forward(params, inputs)",
             f"cotangents = {{name: rng.uniform(-1, 1, states[name].shape) for name in ({cotangents},)}}",
             "gradients = vjp(params, inputs, cotangents)",
@@ -545,13 +643,21 @@ class _Module:
             "        worst = max(worst, abs(slope - gradients[name][entry]) / (1 + abs(slope)))",
             "return worst",
         ]
-        return _function("check(seed=0)", "The largest difference between `vjp` and central finite differences, relative to 1 + |slope|.", lines)
+        return _function(
+            "check(seed=0)",
+            "The largest difference between `vjp` and central finite differences, relative to 1 + |slope|.",
+            lines,
+        )
 
     # --- the whole ---
 
     def source(self) -> str:
         system = self.system
-        equations = [unicode_text(expr.Equals(e.target, e.rhs), Notation()) for n, e in system.equations.items() if n != LOSS or system.has_loss]
+        equations = [
+            unicode_text(expr.Equals(e.target, e.rhs), Notation())
+            for n, e in system.equations.items()
+            if n != LOSS or system.has_loss
+        ]
         parts = [f'"""{self._docstring(equations)}"""']
         helpers = _helpers(self.writer.used)
         imports = "import math\n\nimport numpy as np" if "math.erf" in helpers else "import numpy as np"
@@ -569,13 +675,22 @@ class _Module:
         system = self.system
         lines = [f"{system.title}.", ""]
         lines += [f"    {row}" for e in equations for row in e.splitlines()]
-        lines += ["", "Shapes: " + "; ".join(f"{v.name} {expr.show_shape(v.shape)}" for v in (*system.inputs, *self.states)) + "."]
+        lines += [
+            "",
+            "Shapes: "
+            + "; ".join(f"{v.name} {expr.show_shape(v.shape)}" for v in (*system.inputs, *self.states))
+            + ".",
+        ]
         lead = ", ".join(self.lengths)
         lines += [f"Arrays are time-major, ({lead}, [batch,] dim); a boundary value that is left out is zero."]
         if system.reference:
             lines += [f"Source: {' '.join(system.reference.split())}."]
         lines += ["Written by derive; `python` this file to compare its gradients with finite differences."]
-        wrapped = [part for line in lines for part in (wrap(line, 100, subsequent_indent="    " if line.startswith("    ") else "") or [""])]
+        wrapped = [
+            part
+            for line in lines
+            for part in (wrap(line, 100, subsequent_indent="    " if line.startswith("    ") else "") or [""])
+        ]
         return "\n".join(wrapped).replace("\\", "\\\\") + "\n"
 
 
@@ -612,10 +727,10 @@ def _check_shapes(title, given, shapes, sizes):
             raise ValueError(f"{title}[{name!r}] has shape {given[name].shape}; its last axes are {shape} = {wanted}")
 '''
 
-_MAIN = '''\
+_MAIN = """\
 if __name__ == "__main__":
     print(f"largest difference from finite differences: {check():.1e}")
-'''
+"""
 
 
 def _function(signature: str, title: str, lines: Sequence[str]) -> str:
@@ -667,8 +782,13 @@ def _shifted(index: str, by: int) -> str:
     return index if not by else f"{index} + {by}" if by > 0 else f"{index} - {-by}"
 
 
+def _legible(name: str) -> str:
+    """Not `I` or `O`, which read as digits."""
+    return f"{name}_" if name in ("I", "O", "l") else name
+
+
 def _uses(text: str, name: str) -> bool:
-    return re.search(rf"\b{re.escape(name)}\b", text) is not None
+    return re.search(rf"\b{re.escape(name)}\b", re.sub(r'"[^"]*"', "", text)) is not None
 
 
 def _trimmed(parts: list[str]) -> list[str]:
@@ -698,4 +818,3 @@ def _without_cotangent(rhs: Node) -> Node:
         return expr.Zero(*part.shape) if isinstance(part, Var) and "ct" in part.marks else part
 
     return expr.rewrite(rhs, leaf)
-

@@ -170,11 +170,20 @@ def _sizes(system: System, road: Road) -> list[dict[Any, int]]:
     return [{d: s[k] if k < len(s) else 3 + k for k, d in enumerate(dimensions)} for s in sets]
 
 
+def sample_sizes(system: System, road: Road) -> dict[Any, int]:
+    """One set of sizes at which the road is asked."""
+    return _sizes(system, road)[0]
+
+
 def _steps(system: System, road: Road) -> Sequence[int | tuple[int, ...]]:
     dimension = system.lattice.dimension
     if road.exact:
         return LENGTHS.get(dimension, ((1,) * dimension, (2,) * dimension))
-    return [max(road.lengths) if dimension == 1 else (2,) * dimension]
+    if dimension > 1:
+        return [(2,) * dimension]
+    # One step more than the furthest read, so that there is a point from which it stays inside.
+    furthest = max((abs(o[0]) for _, _, o in system.reads), default=0)
+    return [max(*road.lengths, furthest + 1)]
 
 
 @lru_cache(maxsize=256)

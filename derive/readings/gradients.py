@@ -1,4 +1,4 @@
-"""Gradients of the loss: the adjoint recurrence of a variable, a parameter's sum, its factored form, and all paths written out."""
+"""Gradients of the loss: a variable's adjoint recurrence, a parameter's sum, its factored form, and all paths written out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def gradient(request: Request) -> Derivation:
             "collection",
             "The gradient",
             "The local partials are put in, and adjoints with a single term with them.",
-            (Equals(original[chosen.name].target, systems.show(system, original[chosen.name].rhs)),),
+            ()
+            if original[chosen.name].rhs is chosen.rhs
+            else (Equals(chosen.target, systems.show(system, original[chosen.name].rhs)),),
             (Equals(chosen.target, systems.show(system, chosen.rhs)),),
         ),
         factored_step(request, chosen, collected),
@@ -82,7 +84,14 @@ def _independent(request: Request) -> Derivation:
     var = request.var(request.query.below)
     zero = expr.Zero(*var.shape)
     reason = f"Nothing that the loss depends on reads `{request.query.below}`."
-    return request.answer([steps.forward(request.system), systems.held_step(request), Step("paths", "No path", reason, (), (Equals(var.marked("bar"), zero),))], zero)
+    return request.answer(
+        [
+            steps.forward(request.system),
+            systems.held_step(request),
+            Step("paths", "No path", reason, (), (Equals(var.marked("bar"), zero),)),
+        ],
+        zero,
+    )
 
 
 def _needed(chosen: Equation, equations: dict[str, Equation]) -> set[str]:
@@ -121,7 +130,11 @@ def factored_step(request: Request, chosen: Equation, collected: dict[str, Equat
         return None
     local = table(system).without(request.hold)
     recurrent = [
-        e for n, e in collected.items() if n in _needed(chosen, collected) and e.target.index and e.target.marks == ("bar",)
+        e
+        for n, e in collected.items()
+        if n in _needed(chosen, collected)
+        and e.target.index
+        and e.target.marks == ("bar",)
         and any(v.name == n for v in expr.variables(e.rhs))
     ]
     if len(recurrent) != 1:
@@ -147,13 +160,16 @@ def factored_step(request: Request, chosen: Equation, collected: dict[str, Equat
     return Step(
         "factored sum",
         "As a sum of ordered products",
-        f"The recurrence of `{state}` is linear in its adjoint; unrolled, it is a product of one-step Jacobians for every later loss{held}.",
+        f"The recurrence of `{state}` is linear in its adjoint; unrolled, it is a product of one-step Jacobians "
+        f"for every later loss{held}.",
         (),
         tuple(lines),
     )
 
 
-def _with_solution(system: System, chosen: Equation, collected: dict[str, Equation], recurrent: Equation, solved: Node) -> Node:
+def _with_solution(
+    system: System, chosen: Equation, collected: dict[str, Equation], recurrent: Equation, solved: Node
+) -> Node:
     """The parameter's sum with every adjoint but the recurrent one put in, and that one replaced by its solution."""
     rhs = chosen.rhs
     for _ in range(len(collected)):
@@ -184,7 +200,9 @@ def _of_one_step(request: Request) -> Derivation:
     above = request.query.above
     assert above is not None and above.index is not None and request.query.below is not None
     if system.lattice.dimension > 1:
-        raise QueryError(f"{request.query.text!r}: on a grid, ask for the total 'dL/d{name}', or give numbers with unroll")
+        raise QueryError(
+            f"{request.query.text!r}: on a grid, ask for the total 'dL/d{name}', or give numbers with unroll"
+        )
     local = table(system).without(request.hold)
     var = request.var(request.query.below)
     t, k, j = above.index[0], Symbol("k", integer=True), Symbol("j", integer=True)
@@ -193,7 +211,10 @@ def _of_one_step(request: Request) -> Derivation:
     for entry in local.of_source(name):
         reader = entry.target
         if not expr.is_column(reader):
-            raise QueryError(f"{request.query.text!r} passes through the matrix {reader.name}; ask for 'dL/d{name}' or give numbers with unroll")
+            raise QueryError(
+                f"{request.query.text!r} passes through the matrix {reader.name}; "
+                f"ask for 'dL/d{name}' or give numbers with unroll"
+            )
         if reader.name not in {e.target.name for e in local}:
             continue
         middle = expr.Partial(request.var(above), expr.at(reader, {own: k}), held=request.hold)
@@ -214,8 +235,22 @@ def _of_one_step(request: Request) -> Derivation:
         steps.forward(system),
         systems.held_step(request),
         steps.local_partials(local.of_source(name), f"These are the equations that read `{name}`."),
-        Step("sum over the lattice", f"The sum over the steps that read `{name}`", "Each reading step counts through its own copy of the parameter.", (), (Equals(lhs, result),)),
-        Step("ordered product", "The factors", f"For `k < {t}`, each factor is a product of one-step Jacobians.", (), tuple(lines)) if lines else None,
+        Step(
+            "sum over the lattice",
+            f"The sum over the steps that read `{name}`",
+            "Each reading step counts through its own copy of the parameter.",
+            (),
+            (Equals(lhs, result),),
+        ),
+        Step(
+            "ordered product",
+            "The factors",
+            f"For `k < {t}`, each factor is a product of one-step Jacobians.",
+            (),
+            tuple(lines),
+        )
+        if lines
+        else None,
     ]
     return request.answer(done, result)
 
@@ -248,9 +283,17 @@ def unrolled(request: Request) -> Derivation:
     done = [
         steps.forward(system),
         systems.held_step(request),
-        steps.local_partials(list(dict.fromkeys(e for w in found for e, _ in w.steps if e.target.name != LOSS or system.has_loss))),
+        steps.local_partials(
+            list(dict.fromkeys(e for w in found for e, _ in w.steps if e.target.name != LOSS or system.has_loss))
+        ),
         Step("paths", "All paths", sentence, (), tuple(w.label(placing) for w in found)),
-        Step("substitution", "One term a path", "Along a path the transposed partials multiply, from the loss back to the variable.", (), (expr.at(line, fixed),)),
+        Step(
+            "substitution",
+            "One term a path",
+            "Along a path the transposed partials multiply, from the loss back to the variable.",
+            (),
+            (expr.at(line, fixed),),
+        ),
     ]
     return request.answer(done, result)
 
@@ -272,6 +315,9 @@ def _targets(request: Request) -> list[Point]:
 def _too_many(request: Request, sentence: str, lhs: Node) -> Derivation:
     """Too many paths to write: their number, and the recurrences, which do the same sum without listing it."""
     short = request.query.text
-    reason = f"{sentence} They are too many to write out; the adjoint recurrence sums them one step at a time: ask for 'dL/d{request.query.below}'."
+    reason = (
+        f"{sentence} They are too many to write out; the adjoint recurrence sums them one step at a time: "
+        f"ask for 'dL/d{request.query.below}'."
+    )
     step = Step("paths", "The number of paths", reason, (), ())
     return request.answer([steps.forward(request.system), step], lhs, query=short)

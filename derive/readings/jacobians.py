@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sympy import Symbol
+from sympy import Integer, Symbol
 
 from derive import expr, paths
 from derive.derivation import Derivation, Step
@@ -37,7 +37,10 @@ def immediate(request: Request) -> Derivation:
         zero = _zero(y, x)
         reason = f"The equation of `{y.name}` does not read `{request.query.below}`."
         line = Equals(expr.Partial(y, x, immediate=True), zero)
-        return request.answer([steps.forward(request.system, [y.name]), Step("local partial", "Nothing is read", reason, (), (line,))], zero)
+        return request.answer(
+            [steps.forward(request.system, [y.name]), Step("local partial", "Nothing is read", reason, (), (line,))],
+            zero,
+        )
     line = expr.at(steps.local_line(entry), move)
     step = steps.local_partials([entry])
     done = [steps.forward(request.system, [y.name]), Step(step.rule, "The immediate partial", step.reason, (), (line,))]
@@ -50,7 +53,8 @@ def jacobian(request: Request) -> Derivation:
     if not (expr.is_column(y) and expr.is_column(x)):
         raise QueryError(
             f"{request.query.text!r} has no Jacobian matrix, since {y.name} is {expr.show_shape(y.shape)} and {x.name} is "
-            f"{expr.show_shape(x.shape)}; ask for a gradient such as 'dL/d{x.name}', or for 'd+{request.query.above}/d{request.query.below}'"
+            f"{expr.show_shape(x.shape)}; ask for a gradient such as 'dL/d{x.name}', "
+            f"or for 'd+{request.query.above}/d{request.query.below}'"
         )
     if not x.index:
         return _by_parameter(request, y, x)
@@ -62,11 +66,26 @@ def jacobian(request: Request) -> Derivation:
     if not found:
         return _no_path(request, total, y, x)
     if not found[0].steps:
-        return request.answer([Step("definition", "A variable by itself", "It is the identity.", (), (Equals(total, expr.Identity(y.shape[0])),))], expr.Identity(y.shape[0]))
+        return request.answer(
+            [
+                Step(
+                    "definition",
+                    "A variable by itself",
+                    "It is the identity.",
+                    (),
+                    (Equals(total, expr.Identity(y.shape[0])),),
+                )
+            ],
+            expr.Identity(y.shape[0]),
+        )
     chain = Equals(total, _sum([expr.Labelled(w.partials(placing), w.label(placing)) for w in found]))
     worked = Equals(total, _sum([expr.Labelled(w.jacobian(placing), w.label(placing)) for w in found]))
     chain, worked = expr.at(chain, move), expr.at(worked, move)
-    result = expr.add(*map(expr.strip_labels, worked.rhs.args)) if isinstance(worked.rhs, expr.Add) else expr.strip_labels(worked.rhs)
+    result = (
+        expr.add(*map(expr.strip_labels, worked.rhs.args))
+        if isinstance(worked.rhs, expr.Add)
+        else expr.strip_labels(worked.rhs)
+    )
     collected = factored(result)
     names = {w.name for walk in found for w in walk.nodes(placing)}
     done = [
@@ -74,12 +93,54 @@ def jacobian(request: Request) -> Derivation:
         held_step(request),
         steps.local_partials(used, "Only the partials that lie on a path are needed."),
         Step("paths", "The chain rule, path by path", _count_sentence(found, request), (), (chain,)),
-        Step("substitution", "The local partials put in", "Along a path the Jacobians multiply, the latest one on the left.", (chain,), (worked,)),
+        Step(
+            "substitution",
+            "The local partials put in",
+            "Along a path the Jacobians multiply, the latest one on the left.",
+            (chain,),
+            (worked,),
+        ),
     ]
-    if collected is not result or isinstance(worked.rhs, expr.Add):
-        reason = "Terms that end in the same factors are drawn together."
+    if isinstance(worked.rhs, expr.Add):
+        reason = (
+            "Terms that end in the same factors are drawn together."
+            if collected is not result
+            else "The sum of the paths."
+        )
         done.append(Step("collection", "Collected", reason, (worked,), (Equals(total, collected),)))
+    done.append(_border(request, found, y, x))
     return request.answer(done, collected)
+
+
+def _border(request: Request, found: list[Walk], y: Var, x: Var) -> Step | None:
+    """Near the border a path through a point outside the lattice does not exist: what stands there is given, not computed."""
+    lattice = request.system.lattice
+    if y.index != lattice.indices or lattice.dimension > 1:
+        return None
+    inner = [tuple(o[0] for _, o in w.steps[1:]) for w in found]
+    low, high = min((o for w in inner for o in w), default=0), max((o for w in inner for o in w), default=0)
+    (t,), (length,) = lattice.indices, lattice.lengths
+    points = [Integer(1 + k) for k in range(-low)] + [length - k for k in range(high)]
+    if not points:
+        return None
+    placing = paths.placing(lattice)
+    lines = []
+    for k, point in enumerate(points):
+        first = k < -low
+        room = k if first else k - (-low)
+        kept = [
+            w
+            for w, w_inner in zip(found, inner, strict=True)
+            if all((-o <= room) if first else (o <= room) for o in w_inner)
+        ]
+        rhs = expr.add(*(w.jacobian(placing) for w in kept)) if kept else _zero(y, x)
+        lines.append(expr.at(Equals(expr.Partial(y, x, held=request.hold), rhs), {t: point}))
+    where = f"`{t}` ≥ {1 - low}" if low else f"`{t}` ≤ {length - high}"
+    reason = (
+        f"The formula holds for {where}. What lies beyond the lattice is given, not computed, "
+        "so that no path passes through it."
+    )
+    return Step("border", "Border cases", reason, (), tuple(lines))
 
 
 def _sum(terms: list[Node]) -> Node:
@@ -94,7 +155,14 @@ def _count_sentence(found: list[Walk], request: Request) -> str:
 def _no_path(request: Request, total: Node, y: Var, x: Var) -> Derivation:
     zero = _zero(y, x)
     reason = f"No path leads from `{request.query.below}` to `{request.query.above}`."
-    return request.answer([steps.forward(request.system), held_step(request), Step("paths", "No path", reason, (), (Equals(total, zero),))], zero)
+    return request.answer(
+        [
+            steps.forward(request.system),
+            held_step(request),
+            Step("paths", "No path", reason, (), (Equals(total, zero),)),
+        ],
+        zero,
+    )
 
 
 def _zero(y: Var, x: Var) -> Node:
@@ -115,14 +183,20 @@ def factored(node: Node) -> Node:
             groups.setdefault((term,), []).append(term)
     terms = []
     for key, heads in groups.items():
-        terms.append(expr.Mul(factored(expr.add(*heads)), *key) if len(heads) > 1 else (heads[0] if heads[0] in key else expr.mul(heads[0], *key)))
+        terms.append(
+            expr.Mul(factored(expr.add(*heads)), *key)
+            if len(heads) > 1
+            else (heads[0] if heads[0] in key else expr.mul(heads[0], *key))
+        )
     return expr.add(*terms)
 
 
 def _above(request: Request) -> Var:
     assert request.query.above is not None
     if request.query.above.index is None:
-        raise QueryError(f"{request.query.above} in {request.query.text!r} has no index, so that nothing flows into it step by step")
+        raise QueryError(
+            f"{request.query.above} in {request.query.text!r} has no index, so that nothing flows into it step by step"
+        )
     return request.var(request.query.above)
 
 
@@ -141,7 +215,11 @@ def find_walks(request: Request, local: Table, y: Var, x: Var) -> tuple[list[Wal
         target, source = (Point(v.name, tuple(map(int, v.index))) for v in (y, x))
         return paths.walks(local, target, source, MOST_PATHS, request.sizes), paths.placing(lattice, absolute=True), {}
     target, source = Point(y.name, (0,) * lattice.dimension), Point(x.name, _offset(y, x))
-    return paths.walks(local, target, source, MOST_PATHS), paths.placing(lattice), dict(zip(lattice.indices, y.index, strict=True))
+    return (
+        paths.walks(local, target, source, MOST_PATHS),
+        paths.placing(lattice),
+        dict(zip(lattice.indices, y.index, strict=True)),
+    )
 
 
 def _by_parameter(request: Request, y: Var, x: Var) -> Derivation:
@@ -169,7 +247,13 @@ def _by_parameter(request: Request, y: Var, x: Var) -> Derivation:
     done = [
         steps.forward(system, reach),
         held_step(request),
-        Step("chain rule", "Forward in time", f"`{x.name}` acts at every step: directly, and through what was computed before.", (), tuple(lines)),
+        Step(
+            "chain rule",
+            "Forward in time",
+            f"`{x.name}` acts at every step: directly, and through what was computed before.",
+            (),
+            tuple(lines),
+        ),
     ]
     return request.answer(done, expr.at(own.rhs, at))
 
@@ -197,7 +281,10 @@ def product(request: Request) -> Derivation:
     y, x = _above(request), _below(request)
     system = request.system
     if system.lattice.dimension > 1:
-        raise QueryError(f"{request.query.text!r}: on a grid the paths are no ordered product; give indices at a constant distance, or numbers with unroll")
+        raise QueryError(
+            f"{request.query.text!r}: on a grid the paths are no ordered product; "
+            "give indices at a constant distance, or numbers with unroll"
+        )
     local = table(system).without(request.hold)
     parts = ordered(system, local, y.name, x.name)
     t, k, j = y.index[0], x.index[0], Symbol("j", integer=True)
@@ -218,7 +305,13 @@ def product(request: Request) -> Derivation:
             (),
             tuple(_step_lines(system, local, parts)),
         ),
-        Step("ordered product", "The product, in its order", "The factor nearest to the variable above stands on the left.", (), tuple(lines)),
+        Step(
+            "ordered product",
+            "The product, in its order",
+            "The factor nearest to the variable above stands on the left.",
+            (),
+            tuple(lines),
+        ),
     ]
     return request.answer(done, result)
 
@@ -252,11 +345,15 @@ def ordered(system: System, local: Table, y: str, x: str) -> Ordered:
     signs = {1 if e.offset[0] > 0 else -1 for e in crossing if e.offset}
     if len(signs) != 1:
         what = "run both ways along the chain" if signs else "do not connect different steps"
-        raise QueryError(f"the paths from {x} to {y} {what}; give indices at a constant distance, or numbers with unroll")
+        raise QueryError(
+            f"the paths from {x} to {y} {what}; give indices at a constant distance, or numbers with unroll"
+        )
     direction = signs.pop()
     cut = tuple(n for n in system.equations if any(e.source.name == n for e in crossing))
     if not all(expr.is_column(system.variables[n].var) for n in (*cut, y, x)):
-        raise QueryError(f"the product for d{y}/d{x} passes through a matrix, which has no Jacobian matrix; ask for a gradient")
+        raise QueryError(
+            f"the product for d{y}/d{x} passes through a matrix, which has no Jacobian matrix; ask for a gradient"
+        )
     delays = max(abs(e.offset[0]) for e in crossing if e.offset)
     crossings = {u: _crossings(local, u, between, set(cut)) for u in {*cut, y}}
     reaches = y in cut or all(_passes(local, y, set(cut), between))
@@ -338,15 +435,27 @@ def _transition(system: System, crossings: dict, cut: tuple[str, ...], delays: i
         rows.append([crossings[u].get((v, d), expr.Zero(n[u], n[v])) for d in range(1, delays + 1) for v in cut])
     for d in range(1, delays):
         for u in cut:
-            rows.append([expr.Identity(n[u]) if (u, d) == (v, e + 1) and e + 1 == d else expr.Zero(n[u], n[v]) for e in range(delays) for v in cut])
+            rows.append(
+                [
+                    expr.Identity(n[u]) if (u, d) == (v, e + 1) and e + 1 == d else expr.Zero(n[u], n[v])
+                    for e in range(delays)
+                    for v in cut
+                ]
+            )
     return _block(rows)
 
 
-def _left(system: System, local: Table, crossings: dict, y: str, cut: tuple[str, ...], delays: int, reaches: bool) -> Node:
+def _left(
+    system: System, local: Table, crossings: dict, y: str, cut: tuple[str, ...], delays: int, reaches: bool
+) -> Node:
     rows_y = system.variables[y].shape[0]
     row: list[Node] = []
     if not reaches:
-        row = [crossings[y].get((v, d), expr.Zero(rows_y, system.variables[v].shape[0])) for d in range(1, delays + 1) for v in cut]
+        row = [
+            crossings[y].get((v, d), expr.Zero(rows_y, system.variables[v].shape[0]))
+            for d in range(1, delays + 1)
+            for v in cut
+        ]
         return _block([row])
     first: dict[str, Node] = {y: expr.Identity.build(rows_y)} if y in cut else {}
     if y not in cut:

@@ -16,7 +16,12 @@ def as_rows(step: Step) -> Step:
 
 
 def _line(line: Basic) -> Basic:
-    if isinstance(line, Equals) and isinstance(line.lhs, Var) and line.lhs.marks[:1] in (("bar",), ("delta",)) and not expr.is_scalar(line.lhs):
+    if (
+        isinstance(line, Equals)
+        and isinstance(line.lhs, Var)
+        and line.lhs.marks[:1] in (("bar",), ("delta",))
+        and not expr.is_scalar(line.lhs)
+    ):
         return Equals(expr.transpose(line.lhs), row(line.rhs))
     return line
 

@@ -35,12 +35,23 @@ def paths(request: Request) -> Derivation:
     if absolute:
         return _absolute(request, local, y, x)
     if not x.index:
-        raise QueryError(f"the number of paths to {x.name} depends on the length; give a number with unroll and an index such as {target_ref.name}[3]")
+        raise QueryError(
+            f"the number of paths to {x.name} depends on the length; "
+            f"give a number with unroll and an index such as {target_ref.name}[3]"
+        )
     found, placing, move = jacobians.find_walks(request, local, y, x)
     many = "No path leads" if not found else "One path leads" if len(found) == 1 else f"{len(found)} paths lead"
-    step = Step("paths", "The paths", f"{many} from `{source_ref}` to `{target_ref}`.", (), tuple(_placed(w.label(placing), move) for w in found))
+    step = Step(
+        "paths",
+        "The paths",
+        f"{many} from `{source_ref}` to `{target_ref}`.",
+        (),
+        tuple(_placed(w.label(placing), move) for w in found),
+    )
     lines: Sequence[Basic] = step.lines
-    return request.answer([steps.forward(request.system), held_step(request), step], lines[0] if lines else x, count=len(found))
+    return request.answer(
+        [steps.forward(request.system), held_step(request), step], lines[0] if lines else x, count=len(found)
+    )
 
 
 def _placed(label: Basic, move: dict) -> Basic:
@@ -60,7 +71,9 @@ def _absolute(request: Request, local: Table, y: Node, x: Node) -> Derivation:
         lines = tuple(w.label(placing) for w in graph.walks(local, target, source, jacobians.MOST_PATHS, request.sizes))
     sentence = count_sentence(local, target, source, request, number)
     step = Step("paths", "The paths", sentence, (), lines)
-    return request.answer([steps.forward(request.system), held_step(request), step], lines[0] if lines else x, count=str(number))
+    return request.answer(
+        [steps.forward(request.system), held_step(request), step], lines[0] if lines else x, count=str(number)
+    )
 
 
 def count_sentence(local: Table, target: Point, source: Point, request: Request, number: int | str | None) -> str:
@@ -71,6 +84,8 @@ def count_sentence(local: Table, target: Point, source: Point, request: Request,
     sentence = f"{shown} {noun} {verb} from `{source.name}` to `{target.name}`"
     chain = request.system.lattice.dimension == 1
     if chain and source.offset is None and target.offset[0] == request.sizes[0]:
-        more = [(n, graph.count(local, Point(target.name, (n,)), source, (n,))) for n in LENGTHS if n > request.sizes[0]]
+        more = [
+            (n, graph.count(local, Point(target.name, (n,)), source, (n,))) for n in LENGTHS if n > request.sizes[0]
+        ]
         sentence += "; " + ", ".join(f"{c} for T = {n}" for n, c in more) if more else ""
     return sentence + "."

@@ -29,7 +29,8 @@ def local_partials(request: Request) -> Derivation:
     """Every entry of the table."""
     entries = [e for e in table(request.system).without(request.hold) if _shown(e)]
     return request.answer(
-        [steps.forward(request.system), held_step(request), steps.local_partials(entries)], steps.local_line(entries[0]).rhs
+        [steps.forward(request.system), held_step(request), steps.local_partials(entries)],
+        steps.local_line(entries[0]).rhs,
     )
 
 
@@ -38,14 +39,22 @@ def _shown(entry: Entry) -> bool:
 
 
 def _is_abstract(entry: Entry) -> bool:
-    return any("ct" in v.marks for c in entry.map.chains for op in c.ops if op.node is not None for v in expr.variables(op.node))
+    return any(
+        "ct" in v.marks
+        for c in entry.map.chains
+        for op in c.ops
+        if op.node is not None
+        for v in expr.variables(op.node)
+    )
 
 
 def held_step(request: Request) -> Step | None:
     if not request.hold:
         return None
     names = ", ".join(f"`{n}`" for n in request.hold)
-    return Step("held constant", "Held constant", f"Nothing flows through {names}: taken as constant, as was asked.", (), ())
+    return Step(
+        "held constant", "Held constant", f"Nothing flows through {names}: taken as constant, as was asked.", (), ()
+    )
 
 
 # --- adjoint ----------------------------------------------------------------------------------------------------------
@@ -80,7 +89,9 @@ def adjoint(request: Request) -> Derivation:
             "collection",
             "Adjoint recurrences, collected",
             "Adjoints with a single term are put in where they are used; what is left runs from the last step to the first.",
-            tuple(Equals(e.target, show(system, e.rhs)) for e in recurrences if all(e.rhs is not c.rhs for c in closed)),
+            tuple(
+                Equals(e.target, show(system, e.rhs)) for e in recurrences if all(e.rhs is not c.rhs for c in closed)
+            ),
             tuple(Equals(e.target, show(system, e.rhs)) for e in closed),
         ),
         parameter_step(system, sums, closed_sums),
@@ -228,7 +239,9 @@ def parameter_step(system: System, sums: Sequence[Equation], collected: Sequence
         "sum over the lattice",
         "Gradients of parameters",
         "A parameter is read at every step, so its gradient is the sum of what each step sends back to it.",
-        tuple(Equals(e.target, show(system, e.rhs)) for e, c in zip(sums, collected, strict=True) if e.rhs is not c.rhs),
+        tuple(
+            Equals(e.target, show(system, e.rhs)) for e, c in zip(sums, collected, strict=True) if e.rhs is not c.rhs
+        ),
         tuple(Equals(e.target, show(system, e.rhs)) for e in collected),
     )
 
@@ -252,7 +265,13 @@ def unrolled_step(request: Request, recurrences: Sequence[Equation], sums: Seque
     lines = unrolled_lines(request, recurrences)
     lines += [Equals(e.target, expand_sum(request, e.rhs)) for e in sums]
     lengths = ", ".join(f"{n} = {size}" for n, size in zip(system.lattice.lengths, request.sizes, strict=True))
-    return Step("unrolling", f"Unrolled for {lengths}", "Every index is a number; terms beyond the lattice are gone.", (), tuple(lines))
+    return Step(
+        "unrolling",
+        f"Unrolled for {lengths}",
+        "Every index is a number; terms beyond the lattice are gone.",
+        (),
+        tuple(lines),
+    )
 
 
 def unrolled_lines(request: Request, recurrences: Sequence[Equation]) -> list[Equals]:
@@ -271,7 +290,9 @@ def unrolled_lines(request: Request, recurrences: Sequence[Equation]) -> list[Eq
     by_name = {e.name: e for e in recurrences}
     lines = []
     for name, point in order:
-        at = dict(zip(system.lattice.indices, point, strict=True)) | dict(zip(system.lattice.lengths, sizes, strict=True))
+        at = dict(zip(system.lattice.indices, point, strict=True)) | dict(
+            zip(system.lattice.lengths, sizes, strict=True)
+        )
         rhs = expr.at(by_name[name].rhs, at)
         fixed = _fixed(system, sizes)
         lines.append(Equals(expr.at(by_name[name].target, at), show(system, steps.drop_outside(rhs, fixed))))

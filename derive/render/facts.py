@@ -28,7 +28,14 @@ def text(system: System, notation: Notation) -> str:
     if system.reference:
         blocks.append(" ".join(system.reference.split()))
     blocks.append(
-        _block("Equations", [unicode_text(Equals(e.target, e.rhs), notation) for e in system.equations.values() if system.has_loss or e.name != system.loss_name])
+        _block(
+            "Equations",
+            [
+                unicode_text(Equals(e.target, e.rhs), notation)
+                for e in system.equations.values()
+                if system.has_loss or e.name != system.loss_name
+            ],
+        )
     )
     ranges = [f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True)]
     dimensions = ", ".join(map(str, system.dimensions)) or "none"
