@@ -164,7 +164,11 @@ class Var(Node):
     index: tuple[Expr, ...]
 
     def __new__(cls, base: Any, marks: Any, index: Any, rows: Any, columns: Any) -> Var:
-        var: Any = Node.__new__(cls, _str(base), _marks(marks), Tuple(*index), sympify(rows), sympify(columns))
+        if not isinstance(rows, Expr) or not isinstance(columns, Expr):
+            rows, columns = sympify(rows), sympify(columns)
+        if not isinstance(index, Tuple):
+            index = Tuple(*index)
+        var: Any = Node.__new__(cls, _str(base), _marks(marks), index, rows, columns)
         if not hasattr(var, "name"):
             var.base = str(var.args[0])
             var.marks = tuple(map(str, var.args[1].args))
@@ -179,6 +183,7 @@ class Var(Node):
     def at(self, index: Iterable[Any]) -> Var:
         return Var(self.args[0], self.args[1], tuple(index), *self.shape)
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - nodes are interned, and few
     def marked(self, *marks: str) -> Var:
         return Var(self.args[0], (*self.marks, *marks), self.index, *self.shape)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from typing import TypeAlias
 
@@ -25,6 +26,12 @@ class CycleError(DeriveError):
     def __init__(self, cycle: tuple[str, ...], edges: tuple[Edge, ...]):
         super().__init__(" <- ".join(cycle))
         self.cycle, self.edges = cycle, edges
+
+
+@lru_cache(maxsize=4096)
+def difference(index: tuple[Expr, ...], own: tuple[Expr, ...]) -> Offset:
+    """`index - own`, which is constant."""
+    return tuple(int(i - o) for i, o in zip(index, own, strict=True))
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from derive import expr
 from derive.equations import Builder, Checker, Source, lattice_names, target_name
 from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.expr import SCALAR, Node, Shape, Var
-from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, order
+from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, difference, order
 from derive.shapes import Unifier, parse_declarations
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class System:
 
     def offset(self, var: Var) -> Offset:
         """The offset at which a right-hand side reads `var`."""
-        return tuple(int(i - own) for i, own in zip(var.index, self.lattice.indices, strict=True))
+        return difference(var.index, self.lattice.indices)
 
     @cached_property
     def borders(self) -> tuple[Border, ...]:

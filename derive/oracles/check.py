@@ -75,6 +75,7 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "holds": lambda v: (
         f"holds at {v.points} points: exactly, over F_p with p = 2^61 - 1 and {v.seeds} seeds, "
         f"wrong with a probability of at most {v.error_bound:.1e}"
+        + (f"; in float64, largest relative error {v.max_rel_err:.1e}" if v.max_rel_err is not None else "")
         if v.error_bound is not None
         else f"holds at {v.points} points, by {v.method} in float64: largest relative error {v.max_rel_err:.1e}"
     ),

@@ -10,6 +10,7 @@ from sympy import Basic
 from derive import expr
 from derive.derivation import Step
 from derive.expr import Equals, Node, Var
+from derive.lattice import difference
 from derive.partials import Entry
 from derive.system import LOSS, Equation, System
 
@@ -135,4 +136,4 @@ def _outer(system: System, equation: Equation) -> Iterable[tuple]:
 
 
 def system_offset(system: System, var: Var) -> tuple[int, ...]:
-    return tuple(int(i - own) for i, own in zip(var.index, system.lattice.indices, strict=True))
+    return difference(var.index, system.lattice.indices)
