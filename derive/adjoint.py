@@ -12,6 +12,7 @@ computed once and has a name, `delta`: the adjoint of the pre-activation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -79,19 +80,21 @@ class _Adjoint:
 
     def _adjoint_of(self, source: Var) -> Equation:
         entries = [e for e in self.local.of_source(source.name) if e.target.name in self.live or e.target.name == LOSS]
-        terms = [self._term(e) for e in sorted(entries, key=as_written)]
-        return Equation(source.marked(MARK), expr.add(*terms), extent=self._extent(source))
+        entries.sort(key=as_written)
+        if source.index:
+            return Equation(source.marked(MARK), expr.add(*map(self._term, entries)), extent=self._extent(source))
+        return Equation(source.marked(MARK), reduction(self.forward, entries, self._term))
 
     def _delta_of(self, target: Var) -> Equation:
         return Equation(target.marked(DELTA), expr.had(*self.deltas[target.name], target.marked(MARK)))
 
     def _term(self, entry: Entry) -> Node:
-        """The contribution of one entry at the index of its source; summed over the lattice where the source has none."""
+        """The contribution of one entry at the index of its source; at that of its target where the source has none."""
         factors = self.deltas.get(entry.target.name, ())
         chains = tuple(without_factors(c, factors) for c in entry.map.chains)
         term = replace(entry.map, chains=chains).pull(self.upstream(entry))
         if entry.offset is None:
-            return expr.Sum.build(term, *self.forward.lattice.ranges) if entry.target.index else term
+            return term
         return expr.at(term, self.forward.lattice.shifted(tuple(-o for o in entry.offset)))
 
     def upstream(self, entry: Entry) -> Node:
@@ -126,6 +129,14 @@ class _Adjoint:
 def as_written(entry: Entry) -> tuple[bool, bool, bool]:
     """The order of the terms of an adjoint: the loss, the same point, then the neighbours, a variable's own first."""
     return entry.target.name != LOSS, any(entry.offset or ()), entry.target.name != entry.source.name
+
+
+def reduction(system: System, entries: list[Entry], term: Callable[[Entry], Node]) -> Node:
+    """The terms of an unindexed name: those of indexed neighbours in one sum over the lattice, then the others."""
+    inside = [term(e) for e in entries if e.target.index or e.source.index]
+    direct = [term(e) for e in entries if not (e.target.index or e.source.index)]
+    summed = [expr.Sum.build(expr.add(*inside), *system.lattice.ranges)] if inside else []
+    return expr.add(*summed, *direct)
 
 
 def loss_weight(system: System) -> Node:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 
 from derive import expr
-from derive.adjoint import shared_factors, without_factors
+from derive.adjoint import reduction, shared_factors, without_factors
 from derive.errors import DeriveError
 from derive.expr import Node
 from derive.partials import Entry, table
@@ -39,8 +39,13 @@ def tangent(system: System) -> System:
     for name, equation in system.equations.items():
         target = equation.target.marked(MARK)
         factors = shared_factors(local, name)
-        terms = [_term(system, e, factors) for e in local.of_target(name)]
-        rhs = expr.had(*factors, expr.add(*terms)) if terms else expr.Zero(*target.shape)
+        entries = local.of_target(name)
+        if not entries:
+            rhs: Node = expr.Zero(*target.shape)
+        elif target.index:
+            rhs = expr.had(*factors, expr.add(*(_term(e, factors) for e in entries)))
+        else:
+            rhs = reduction(system, entries, lambda e: _term(e, ()))
         equations[target.name] = replace(equation, target=target, rhs=rhs, place=None)
         variables[target.name] = Variable(target, "state", bool(target.index))
     boundary = {**system.boundary, **{f"{n}_{MARK}": kind for n, kind in system.boundary.items()}}
@@ -56,11 +61,9 @@ def tangent(system: System) -> System:
     return System.of(parts)
 
 
-def _term(system: System, entry: Entry, factors: tuple[Node, ...]) -> Node:
+def _term(entry: Entry, factors: tuple[Node, ...]) -> Node:
     source = entry.source.marked(MARK)
     if entry.offset is not None:
         source = source.at(i + o for i, o in zip(source.index, entry.offset, strict=True))
     chains = tuple(without_factors(c, factors) for c in entry.map.chains)
-    term = replace(entry.map, chains=chains).push(source)
-    summed = not entry.target.index and entry.source.index
-    return expr.Sum.build(term, *system.lattice.ranges) if summed else term
+    return replace(entry.map, chains=chains).push(source)

@@ -79,10 +79,17 @@ class Compiled:
         """Every state's trajectory."""
         return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
 
+    def _only_forward(self) -> None:
+        if self.system.parts.given:
+            raise DeriveError(
+                f"{self.system.name} is a derived system, which holds its derivatives already; use forward"
+            )
+
     def vjp(
         self, params: Mapping, inputs: Mapping, cotangents: Mapping, initial: Mapping | None = None
     ) -> dict[str, np.ndarray]:
         """Gradients of `Σ <cotangent, state>` by every parameter, input and boundary value."""
+        self._only_forward()
         known = [v.name for v in self.system.states if v.name != LOSS]
         for name in cotangents:
             if name not in known:
@@ -93,6 +100,7 @@ class Compiled:
         self, params: Mapping, inputs: Mapping, targets: Mapping, initial: Mapping | None = None
     ) -> tuple[Any, dict[str, np.ndarray]]:
         """The loss, summed over steps and batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
+        self._only_forward()
         if not self.system.has_loss:
             raise DeriveError(
                 f"the loss of {self.system.name} is left abstract; "
@@ -196,7 +204,11 @@ class _Module:
             )
         self.system = system
         self.states = [v for v in system.states if v.name != LOSS]
-        self.backward = system.with_cotangents(*(v.name for v in self.states)).adjoint()
+        # A system that was derived from another has its adjoint among its equations already: it runs forward only.
+        self.joined = bool(system.parts.given)
+        kinds = ("input", "target", "cotangent") if self.joined else ("input",)
+        self.given = [v for v in system.variables.values() if v.kind in kinds]
+        self.backward = system if self.joined else system.with_cotangents(*(v.name for v in self.states)).adjoint()
         self.lengths = tuple(_legible(str(n)) for n in system.lattice.lengths)
         self.indices = tuple(map(str, system.lattice.indices))
         taken = (*RESERVED, *self.lengths, *self.indices)
@@ -335,6 +347,8 @@ class _Module:
     # --- functions ---
 
     def _functions(self) -> list[str]:
+        if self.joined:
+            return [self._run(), self._forward()]
         parts = [self._run(), self._forward(), self._backward(), self._vjp()]
         if self.system.has_loss:
             parts.append(self._value_and_grad())
@@ -348,7 +362,7 @@ class _Module:
             f'_check_shapes("params", params, PARAMETERS, {self._size_names()})',
             f'_check_shapes("inputs", inputs, INPUTS, {self._size_names()})',
         ]
-        for v in system.inputs:
+        for v in self.given:
             if any(map(any, self.pad(v.name))):
                 lines += [
                     f"{self.names[v.name]} = {self._room(v.name, v.shape)}",
@@ -356,24 +370,42 @@ class _Module:
                 ]
         looped = _looped(system.schedule)
         for v in self.states:
-            if v.name in looped or any(map(any, self.pad(v.name))):
+            if v.indexed and (v.name in looped or any(map(any, self.pad(v.name))) or self._is_constant(v.name)):
                 lines.append(f"{self.names[v.name]} = {self._room(v.name, v.shape)}")
         lines += self._boundary()
-        wanted = {v.name for v in self.states}
-        lines += self.statements(
-            system.schedule, wanted, lambda n, w: [self.assign(system.equations[n].target, system.equations[n].rhs, w)]
-        )
-        pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*system.inputs, *self.states)]
+        lines += self.statements(system.schedule, {v.name for v in self.states}, self._forward_line)
+        lines += [line for e in system.own for line in self._outer(e)] if self.joined else []
+        if any(_uses(line, "at_end") for line in lines):
+            lines = [*self._end_marker(), *lines]
+        pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*self.given, *self.states)]
         lines.append(_wrapped("return {", pairs, "}"))
         lines = [*self._unpack(), *self._sizes(lines), *lines]
         return _function(
             "_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines
         )
 
+    def _is_constant(self, name: str) -> bool:
+        """Whether the equation reads nothing that has an index: its value is spread over an array."""
+        return not any(v.index for v in expr.variables(self.system.equations[name].rhs))
+
+    def _forward_line(self, name: str, where: _Where) -> list[str]:
+        equation = self.system.equations[name]
+        if not equation.target.index:
+            return [f"{self.names[name]} = {self._reduced(equation.body, where)}"]
+        if self._is_constant(name) and not any(where.axes):
+            return [f"{self._inner(name)}[...] = {self.value(equation.rhs, where)}"]
+        return [self.assign(equation.target, equation.rhs, where)]
+
+    def _end_marker(self) -> list[str]:
+        """1 at the last step, 0 before."""
+        return [
+            f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)",
+            f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1",
+        ]
+
     def _unpack(self) -> list[str]:
         lines = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
-        for v in self.system.inputs:
-            lines.append(f'{self.names[v.name]} = inputs["{v.name}"]')
+        lines += [f'{self.names[v.name]} = inputs["{v.name}"]' for v in self.given]
         return lines
 
     def _sizes(self, rest: Sequence[str]) -> list[str]:
@@ -424,6 +456,8 @@ class _Module:
         return f"np.zeros(({', '.join([*lead, '*batch', *sizes])}), dtype=dtype)"
 
     def _inner(self, name: str) -> str:
+        if not self.backward.variables[name].indexed:
+            return self.names[name]
         parts = [_slice(lo, n, lo, hi) for n, (lo, hi) in zip(self.lengths, self.pad(name), strict=True)]
         return self.names[name] if all(p == ":" for p in parts) else f"{self.names[name]}[{', '.join(_trimmed(parts))}]"
 
@@ -451,11 +485,22 @@ class _Module:
             f'"{v.name}": {self._inner(v.name).replace(self.names[v.name], f"""values["{v.name}"]""", 1)}'
             for v in self.states
         ]
+        pairs += [f'"{key}": {place}' for key, place in self._outer_values()]
         lines = ["values = _run(params, inputs, initial or {})"]
         if any("values" in p and ":" in p.split(":", 1)[1] for p in pairs):
             lines.append(self._lengths_line())
         lines.append(_wrapped("return {", pairs, "}"))
         return _function("forward(params, inputs, initial=None)", "The trajectory of every state.", lines)
+
+    def _outer_values(self) -> list[tuple[str, str]]:
+        """The adjoints of boundary values, `h_bar[0]`, of a derived system."""
+        found = []
+        for e in self.system.own if self.joined else ():
+            for border in self.system.borders:
+                if e.extent and e.name.partition("_bar")[0] == border.variable:
+                    place = self._border(border, e.name).replace(self.names[e.name], f'values["{e.name}"]', 1)
+                    found.append((border.key.replace(border.variable, e.name, 1), place))
+        return found
 
     def _lengths_line(self) -> str:
         first = self.system.inputs[0].name
@@ -533,7 +578,7 @@ class _Module:
         """The adjoints of boundary values: what the first steps send back across the border."""
         lines = []
         for border in self.system.borders:
-            if equation.name != f"{border.variable}_bar" or not equation.extent:
+            if equation.name.partition("_bar")[0] != border.variable or not equation.extent:
                 continue
             lattice = self.system.lattice
             index = [s.coordinate(i, n) for s, i, n in zip(border.sides, lattice.indices, lattice.lengths, strict=True)]
@@ -542,7 +587,8 @@ class _Module:
                 for i, p in zip(lattice.indices, index, strict=True)
                 if p != i
             }
-            rhs = drop_outside(_without_cotangent(expr.at(equation.rhs, at)), self.system)
+            moved = expr.at(equation.rhs, at)
+            rhs = drop_outside(moved if self.joined else _without_cotangent(moved), self.system)
             if not isinstance(rhs, expr.Zero):
                 lines.append(self.assign(expr.at(equation.target, at), rhs, _Where((None,) * len(index)), "="))
         return lines
@@ -572,10 +618,7 @@ class _Module:
         needed = {v.name for node in (system.equations[LOSS].rhs, *(n for _, n in seeds)) for v in expr.variables(node)}
         losses = self.value(system.equations[LOSS].rhs, everywhere)
         if system.loss == "last":
-            lines += [
-                f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)",
-                f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1",
-            ]
+            lines += self._end_marker()
             losses = f"at_end * {losses}"
         lines.append(f"loss = np.sum({losses})")
         pairs = [f'"{name}": {self.value(node, everywhere)}' for name, node in seeds]
@@ -662,13 +705,15 @@ class _Module:
         helpers = _helpers(self.writer.used)
         imports = "import math\n\nimport numpy as np" if "math.erf" in helpers else "import numpy as np"
         parts.append(imports)
-        parts.append(f"PARAMETERS = {_shapes(system, 'parameter')}\nINPUTS = {_shapes(system, 'input')}")
+        parts.append(
+            f"PARAMETERS = {_shapes(system, 'parameter')}\nINPUTS = {_shapes(system, *(v.kind for v in self.given))}"
+        )
         if self.unknown:
             parts[-1] += f"\nUNKNOWN = {{}}  # the functions {', '.join(self.unknown)}, to be filled in"
         text = "\n\n".join(parts)
         blocks = [b.removeprefix("import math\n\n").strip("\n") for b in [helpers] if b]
         blocks += [_SUMS[s] for s in sorted(self.sums) if s in _SUMS]
-        blocks += [_CHECK_SHAPES, *self.body, _MAIN]
+        blocks += [_CHECK_SHAPES, *self.body, *([] if self.joined else [_MAIN])]
         return text + "\n\n\n" + "\n\n\n".join(b.strip("\n") for b in blocks) + "\n"
 
     def _docstring(self, equations: Sequence[str]) -> str:
@@ -685,7 +730,8 @@ class _Module:
         lines += [f"Arrays are time-major, ({lead}, [batch,] dim); a boundary value that is left out is zero."]
         if system.reference:
             lines += [f"Source: {' '.join(system.reference.split())}."]
-        lines += ["Written by derive; `python` this file to compare its gradients with finite differences."]
+        compare = "" if self.joined else "; `python` this file to compare its gradients with finite differences"
+        lines += [f"Written by derive{compare}."]
         wrapped = [
             part
             for line in lines
@@ -745,9 +791,11 @@ def _wrapped(opening: str, parts: Sequence[str], closing: str) -> str:
     return opening + "\n" + "".join(f"    {p},\n" for p in parts) + closing
 
 
-def _shapes(system: System, kind: str) -> str:
-    found = {v.name: tuple(int(s) if s.is_Integer else str(s) for s in v.shape if s != 1) for v in system.of_kind(kind)}
-    if kind == "parameter":
+def _shapes(system: System, *kinds: str) -> str:
+    found = {
+        v.name: tuple(int(s) if s.is_Integer else str(s) for s in v.shape if s != 1) for v in system.of_kind(*kinds)
+    }
+    if "parameter" in kinds:
         for b in system.borders:
             if system.boundary[b.variable] == "learned":
                 found[b.key] = tuple(str(s) for s in system.variables[b.variable].shape if s != 1)
