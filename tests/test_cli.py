@@ -118,7 +118,7 @@ def test_solve_without_a_query_asks_for_the_main_results(world, capsys):
 def test_solve_passes_its_options_on_wherever_they_stand(arguments, world, capsys):
     assert cli.main(["solve", *arguments]) == 0
     assert world.asked == [
-        ("q", {"hold": ("z", "r"), "unroll": 3, "layout": "numerator", "notation": "goodfellow"}),
+        ("q", {"hold": ("z", "r"), "unroll": 3, "layout": "numerator", "notation": "goodfellow", "where": {}}),
     ]
 
 

@@ -263,7 +263,8 @@ def unrolled_step(request: Request, recurrences: Sequence[Equation], sums: Seque
         return None
     system = request.system
     lines = unrolled_lines(request, recurrences)
-    lines += [Equals(e.target, expand_sum(request, e.rhs)) for e in sums]
+    for e in sums:
+        lines += _at_every_point(request, e) if e.target.index else [Equals(e.target, expand_sum(request, e.rhs))]
     lengths = ", ".join(f"{n} = {size}" for n, size in zip(system.lattice.lengths, request.sizes, strict=True))
     return Step(
         "unrolling",
@@ -272,6 +273,19 @@ def unrolled_step(request: Request, recurrences: Sequence[Equation], sums: Seque
         (),
         tuple(lines),
     )
+
+
+def _at_every_point(request: Request, equation: Equation) -> list[Equals]:
+    """The gradient of an input, point by point."""
+    assert request.sizes is not None
+    system = request.system
+    fixed = _fixed(system, request.sizes)
+    lines = []
+    for point in grid(request.sizes):
+        at = dict(zip(system.lattice.indices, point, strict=True))
+        rhs = steps.drop_outside(expr.at(equation.rhs, at), fixed)
+        lines.append(Equals(expr.at(equation.target, at), show(system, rhs)))
+    return lines
 
 
 def unrolled_lines(request: Request, recurrences: Sequence[Equation]) -> list[Equals]:
