@@ -21,7 +21,7 @@ from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
 from derive.oracles import ROADS, Road, Verdict, check_equation
-from derive.oracles.check import sample_sizes
+from derive.oracles.check import free_indices, sample_sizes
 from derive.system import System
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Claim:
     ranges: tuple[tuple[Any, tuple[Any, Any]], ...] = ()
 
     def verdict(self, road: Road | str, seed: int = 0) -> Verdict:
-        steps = [self.unroll] if self.unroll else None
+        at_numbers = not free_indices(self.equation) & set(map(str, self.system.lattice.indices))
+        steps = [(self.unroll,) * self.system.lattice.dimension] if self.unroll and at_numbers else None
         return check_equation(
             self.system, self.equation, derived=self.derived, road=road, steps=steps, hold=self.hold, seed=seed,
             ranges=_ranges(self),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import inf, prod
 
 from derive import expr
 from derive.errors import QueryError
@@ -21,6 +21,9 @@ from derive.partials import Entry, Table
 
 EXACT_LENGTH = 2000
 """Up to this length of a chain the count of paths is an exact integer; beyond, a number of 30 digits."""
+
+MOST_POINTS = 20_000
+"""The largest lattice on which paths are counted point by point, where no power of a matrix does it."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +209,18 @@ def count(table: Table, target: Point, source: Point, sizes: Sequence[int]) -> i
 
     An exact integer up to `EXACT_LENGTH` steps; beyond, for chains, a decimal number of 12 digits as text.
     """
-    transfer = _transfer(table, target)
+    transfer = _transfer(table, target, source.name)
     if table.system.lattice.dimension == 1 and transfer is not None:
         return _count_chain(table, transfer, target, source, sizes[0])
     return _count_lattice(table, target, source, sizes)
 
 
 def _count_lattice(table: Table, target: Point, source: Point, sizes: Sequence[int]) -> int:
-    """By the recurrence itself, from the target on, each value once."""
+    """By the recurrence itself, from the target on, each value once.  Raises `QueryError` for a lattice that is too large."""
+    if prod(sizes) > MOST_POINTS:
+        raise QueryError(
+            f"the paths to {source.name} run both ways, so that they are counted for at most {MOST_POINTS} points"
+        )
     by_source: dict[str, list[Entry]] = {}
     for entry in table:
         by_source.setdefault(entry.source.name, []).append(entry)
@@ -264,14 +271,16 @@ class _Transfer:
 
 
 @lru_cache(maxsize=64)
-def _transfer(table: Table, target: Point) -> _Transfer | None:
-    """The edges of a chain that runs one way, or None where it runs both ways."""
-    live = _live_from(table, target.name)
-    edges = [(e.target.name, e.source.name, e.offset[0]) for e in table if e.offset and e.target.name in live]
+def _transfer(table: Table, target: Point, source: str) -> _Transfer | None:
+    """The edges between source and target of a chain, where they run one way; None where they run both ways."""
+    everything = [(e.target.name, e.source.name, e.offset) for e in table]
+    between = _live_from(table, target.name) & reaching(everything, source)
+    edges = [(t, s, o[0]) for t, s, o in everything if o and t in between and s in between]
     signs = {o > 0 for _, _, o in edges if o}
     if len(signs) > 1:
         return None
-    names = tuple(dict.fromkeys(n for t, s, _ in edges for n in (t, s)))
+    readers = [e.target.name for e in table.of_source(source) if e.target.name in between]
+    names = tuple(dict.fromkeys((target.name, *readers, *(n for t, s, _ in edges for n in (t, s)))))
     position = {n: i for i, n in enumerate(names)}
     inside = tuple((position[t], position[s]) for t, s, o in edges if o == 0)
     across = tuple((position[t], position[s], abs(o)) for t, s, o in edges if o)
@@ -291,6 +300,8 @@ def _live_from(table: Table, root: str) -> set[str]:
 def _count_chain(table: Table, transfer: _Transfer, target: Point, source: Point, length: int) -> int | str:
     assert target.offset is not None
     position = {n: i for i, n in enumerate(transfer.names)}
+    if target.name not in position:
+        return 0
     room = target.offset[0] - 1 if transfer.direction < 0 else length - target.offset[0]
     readers = [position[e.target.name] for e in table.of_source(source.name) if e.target.name in position]
     if source.offset is None:
@@ -337,10 +348,14 @@ def _number(exact: bool):  # type: ignore[no-untyped-def]
     return context.mpf
 
 
-def _decimal(value) -> str:  # type: ignore[no-untyped-def]
+def _decimal(value) -> int | str:  # type: ignore[no-untyped-def]
+    """12 digits and a power of ten; small numbers as they are."""
     import mpmath
 
-    return mpmath.nstr(value, 12)
+    if value < 10**12:
+        return int(mpmath.nint(value))
+    digits, _, exponent = mpmath.nstr(value, 12, min_fixed=0, max_fixed=0).partition("e")
+    return f"{digits} × 10^{int(exponent)}"
 
 
 def _closure(n: int, edges: Sequence[tuple[int, int]]) -> list[list[int]]:

@@ -36,7 +36,8 @@ def kind(request: Request) -> str:
         return query.kind
     assert query.above is not None and query.below is not None
     if query.above.name == LOSS and (query.above.index is None or query.below.index is None):
-        return "unrolled" if request.unroll else "gradient"
+        numbers = all(i.is_Integer for i in query.below.index or ())
+        return "unrolled" if request.unroll and numbers else "gradient"
     if query.below.index is None or query.above.index is None:
         return "jacobian"
     numbers = all((b - a).is_Integer for a, b in zip(query.above.index, query.below.index, strict=True))

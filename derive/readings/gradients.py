@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 from sympy import Symbol
@@ -59,6 +60,7 @@ def gradient(request: Request) -> Derivation:
         ),
         factored_step(request, chosen, collected),
         systems.border_step(system, [e for e in (chosen, *others) if e.target.index and _is_state(system, e)]),
+        systems.unrolled_step(request, *systems.split_equations(backward, [chosen, *others])),
     ]
     rhs = systems.show(system, chosen.rhs)
     if var.index:
@@ -308,8 +310,12 @@ def _targets(request: Request) -> list[Point]:
         return [Point(LOSS, tuple(map(int, point)))]
     if system.loss == "last":
         return [Point(LOSS, request.sizes)]
-    grid = systems.grid(request.sizes) if request.sizes[0] <= paths.EXACT_LENGTH else [request.sizes]
-    return [Point(LOSS, p) for p in grid]
+    if prod(request.sizes) > systems.MOST_POINTS:
+        one = f"dL[{request.unroll}]/d{request.query.below}"
+        raise QueryError(
+            f"the paths from {prod(request.sizes)} losses are too many to list; ask for one of them, {one!r}"
+        )
+    return [Point(LOSS, p) for p in systems.grid(request.sizes)]
 
 
 def _too_many(request: Request, sentence: str, lhs: Node) -> Derivation:

@@ -206,7 +206,12 @@ def _below(request: Request) -> Var:
 
 
 def _offset(y: Var, x: Var) -> Offset:
-    return tuple(int(b - a) for a, b in zip(y.index, x.index, strict=True))
+    offset = [b - a for a, b in zip(y.index, x.index, strict=True)]
+    if not all(o.is_Integer for o in offset):
+        raise QueryError(
+            f"the indices of {y.name} and {x.name} need a constant distance here, as in t and t-1, or be numbers"
+        )
+    return tuple(map(int, offset))
 
 
 def find_walks(request: Request, local: Table, y: Var, x: Var) -> tuple[list[Walk], paths.Placing, dict]:

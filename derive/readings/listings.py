@@ -31,6 +31,8 @@ def paths(request: Request) -> Derivation:
     local = table(request.system).without(request.hold)
     if not y.index:
         raise QueryError(f"paths lead to a variable at an index, such as L[t] or h[t]; found {target_ref}")
+    if y is x:
+        raise QueryError(f"a path leads from one variable to another; {target_ref} is {source_ref} itself")
     absolute = request.sizes is not None and all(i.is_Integer for i in (*y.index, *x.index))
     if absolute:
         return _absolute(request, local, y, x)
@@ -84,8 +86,15 @@ def count_sentence(local: Table, target: Point, source: Point, request: Request,
     sentence = f"{shown} {noun} {verb} from `{source.name}` to `{target.name}`"
     chain = request.system.lattice.dimension == 1
     if chain and source.offset is None and target.offset[0] == request.sizes[0]:
-        more = [
-            (n, graph.count(local, Point(target.name, (n,)), source, (n,))) for n in LENGTHS if n > request.sizes[0]
-        ]
+        longer = [n for n in LENGTHS if n > request.sizes[0]]
+        more = [(n, c) for n in longer if (c := _count_at(local, target.name, source, n)) is not None]
         sentence += "; " + ", ".join(f"{c} for T = {n}" for n, c in more) if more else ""
     return sentence + "."
+
+
+def _count_at(local: Table, target: str, source: Point, length: int) -> int | str | None:
+    """The count for another length, or None where it would take too long."""
+    try:
+        return graph.count(local, Point(target, (length,)), source, (length,))
+    except QueryError:
+        return None

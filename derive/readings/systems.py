@@ -10,6 +10,7 @@ from derive import adjoint as adjoints
 from derive import expr
 from derive import tangent as tangents
 from derive.derivation import Derivation, Step
+from derive.errors import QueryError
 from derive.expr import Equals, Node, Var
 from derive.partials import Entry, table
 from derive.readings import steps
@@ -28,10 +29,12 @@ def forward(request: Request) -> Derivation:
 def local_partials(request: Request) -> Derivation:
     """Every entry of the table."""
     entries = [e for e in table(request.system).without(request.hold) if _shown(e)]
-    return request.answer(
-        [steps.forward(request.system), held_step(request), steps.local_partials(entries)],
-        steps.local_line(entries[0]).rhs,
-    )
+    lines = steps.local_partials(entries)
+    if not entries:
+        held = ", ".join(request.hold)
+        raise QueryError(f"with {held} held constant nothing of {request.system.name} is left to differentiate")
+    done = [steps.forward(request.system), held_step(request), lines]
+    return request.answer(done, steps.local_line(entries[0]).rhs)
 
 
 def _shown(entry: Entry) -> bool:
@@ -295,8 +298,6 @@ def unrolled_lines(request: Request, recurrences: Sequence[Equation]) -> list[Eq
     for n in sizes:
         count *= n
     if count > MOST_POINTS:
-        from derive.errors import QueryError
-
         raise QueryError(f"writing out {count} points would fill pages; unroll to at most {MOST_POINTS}")
     names = {e.name for e in recurrences}
     schedule = adjoints.adjoint(system, request.hold).schedule
