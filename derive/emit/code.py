@@ -466,11 +466,25 @@ def broken(line: str, width: int = 100) -> str:
     if len(line) <= width:
         return line
     head, operator, tail = re.match(r"([^=]*?) ([+]?=) (.*)", line).groups()  # type: ignore[union-attr]
-    for separators in (("+", "-"), ("*",)):
-        parts = _split(tail, separators)
+    opening, inside = "(", tail
+    call = re.fullmatch(r"([\w.]+\()(.*)\)", tail)
+    if call and _closes_last(tail):
+        opening, inside = call.groups()
+    for separators in (("+", "-"), ("*",), ("@",)):
+        parts = _split(inside, separators)
         if len(parts) > 1:
-            return f"{head} {operator} (\n" + "".join(f"    {p}\n" for p in parts) + ")"
+            return f"{head} {operator} {opening}\n" + "".join(f"    {p}\n" for p in parts) + ")"
     return line
+
+
+def _closes_last(text: str) -> bool:
+    """Whether the first bracket closes at the end of the text."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character == ")":
+            return i == len(text) - 1
+    return False
 
 
 def _split(text: str, separators: tuple[str, ...]) -> list[str]:

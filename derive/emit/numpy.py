@@ -379,7 +379,8 @@ class _Module:
             lines = [*self._end_marker(), *lines]
         pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*self.given, *self.states)]
         lines.append(_wrapped("return {", pairs, "}"))
-        lines = [*self._unpack(), *self._sizes(lines), *lines]
+        names = ['_check_names("params", params, PARAMETERS)', '_check_names("inputs", inputs, INPUTS)']
+        lines = [*names, *self._unpack(), *self._sizes(lines), *lines]
         return _function(
             "_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines
         )
@@ -487,7 +488,7 @@ class _Module:
         ]
         pairs += [f'"{key}": {place}' for key, place in self._outer_values()]
         lines = ["values = _run(params, inputs, initial or {})"]
-        if any("values" in p and ":" in p.split(":", 1)[1] for p in pairs):
+        if any(_uses(p, n) for p in pairs for n in self.lengths):
             lines.append(self._lengths_line())
         lines.append(_wrapped("return {", pairs, "}"))
         return _function("forward(params, inputs, initial=None)", "The trajectory of every state.", lines)
@@ -713,7 +714,7 @@ class _Module:
         text = "\n\n".join(parts)
         blocks = [b.removeprefix("import math\n\n").strip("\n") for b in [helpers] if b]
         blocks += [_SUMS[s] for s in sorted(self.sums) if s in _SUMS]
-        blocks += [_CHECK_SHAPES, *self.body, *([] if self.joined else [_MAIN])]
+        blocks += [_CHECK_NAMES, _CHECK_SHAPES, *self.body, *([] if self.joined else [_MAIN])]
         return text + "\n\n\n" + "\n\n\n".join(b.strip("\n") for b in blocks) + "\n"
 
     def _docstring(self, equations: Sequence[str]) -> str:
@@ -761,12 +762,18 @@ def _sum_matrices(a):
 ''',
 }
 
-_CHECK_SHAPES = '''\
-def _check_shapes(title, given, shapes, sizes):
-    """Every name is there, and its last axes have the sizes that its shape names."""
+_CHECK_NAMES = '''\
+def _check_names(title, given, shapes):
+    """Every name is there."""
     for name, shape in shapes.items():
         if name not in given:
             raise ValueError(f"{title} lacks {name!r}, of shape {shape}; it has {', '.join(given) or 'nothing'}")
+'''
+
+_CHECK_SHAPES = '''\
+def _check_shapes(title, given, shapes, sizes):
+    """The last axes of every array have the sizes that its shape names."""
+    for name, shape in shapes.items():
         wanted = tuple(sizes.get(s, s) for s in shape)
         found = given[name].shape[given[name].ndim - len(shape) :]
         if found != wanted:
