@@ -153,10 +153,11 @@ def shared_factors(local: Table, target: str) -> tuple[Node, ...]:
     if len(entries) < 2 or not isinstance(rhs, expr.Apply) or rhs.function in VECTORIAL or len(rhs.arguments) > 1:
         return ()
     names = {rhs: local.system.equations[target].target}
-    _, derivative = expr.split_number(elementwise_derivative(rhs, names))
+    number, derivative = expr.split_number(elementwise_derivative(rhs, names))
     wanted = derivative.args if isinstance(derivative, expr.Had) else (derivative,)
     last = [_last_factors(c) for e in entries for c in e.map.chains]
-    return tuple(f for f in wanted if all(f in factors for factors in last))
+    shared = number == 1 and all(f in factors for f in wanted for factors in last)
+    return wanted if shared else ()
 
 
 def _last_factors(chain: Chain) -> tuple[Node, ...]:

@@ -105,8 +105,12 @@ class Chain:
     def jacobian(self, source: Shape) -> Node | None:
         """The matrix of the map between columns, or None where a matrix takes part."""
         factors: list[Node] = []
+        scalars: list[Node] = []
         row = False
         for op in self.ops:
+            if op.kind == "scaled" and op.node is not None:
+                scalars.append(op.node)
+                continue
             step = _matrix(op, row)
             if step is None:
                 return None
@@ -116,7 +120,8 @@ class Chain:
         if row:
             return None
         body = expr.mul(*factors) if factors else expr.Identity.build(source[0])
-        return expr.scale(self.coefficient, _square_one(body))
+        body = _square_one(body)
+        return expr.scale(self.coefficient, expr.scale(expr.had(*scalars), body) if scalars else body)
 
 
 def _square_one(body: Node) -> Node:
@@ -135,8 +140,6 @@ def _matrix(op: Op, row: bool) -> tuple[Node | None, bool] | None:
     if op.kind == "hadamard" and expr.is_column(node):
         return expr.diag(node), False
     if op.kind == "left" or (op.kind == "spread" and expr.is_column(node)):
-        return node, False
-    if op.kind == "scaled":
         return node, False
     if op.kind == "against" and expr.is_column(node):
         return expr.transpose(node), False

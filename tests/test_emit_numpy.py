@@ -226,7 +226,7 @@ def test_what_is_given_wrongly_is_said(call, message):
 
 
 def test_backends_and_losses_that_are_not_there():
-    with pytest.raises(DeriveError, match="no backend 'nump'.*did you mean numpy"):
+    with pytest.raises(DeriveError, match=r"no backend 'nump'.*did you mean numpy"):
         load("gru").compile("nump")
     with pytest.raises(DeriveError, match="left abstract; use vjp"):
         load("gru").compile("numpy").value_and_grad({}, {}, {})
