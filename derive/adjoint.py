@@ -17,9 +17,8 @@ from dataclasses import replace
 from functools import cache
 
 from derive import expr
-from derive.errors import DeriveError, did_you_mean
+from derive.errors import DeriveError
 from derive.expr import SCALAR, Node, Var
-from derive.lattice import Offset
 from derive.linear import Chain, Op
 from derive.partials import VECTORIAL, Entry, Table, elementwise_derivative, table
 from derive.system import LOSS, Equation, System, Variable
@@ -187,13 +186,3 @@ def _live(local: Table) -> set[str]:
                 reached.add(name)
                 pending.append(name)
     return reached
-
-
-def adjoint_var(system: System, name: str, offset: Offset | None = None) -> Var:
-    """`v_bar` of a variable.  Raises `DeriveError` where the loss does not depend on it."""
-    found = adjoint(system).equations.get(f"{name}_{MARK}")
-    if found is None:
-        known = [n[: -len(MARK) - 1] for n in adjoint(system).equations if n.endswith("_" + MARK)]
-        raise DeriveError(f"the loss of {system.name} does not depend on {name}{did_you_mean(name, known)}")
-    var = found.target
-    return var.at(i + o for i, o in zip(var.index, offset, strict=True)) if offset else var

@@ -45,11 +45,6 @@ RESERVED = (
 )
 
 
-def emit(system: System) -> str:
-    """The source of a standalone module for `system`."""
-    return _Module(system).source()
-
-
 def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
     """The module, executed, its arrays in `dtype`; `functions` are the named unknowns of the system."""
     module = _Module(system)
