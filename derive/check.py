@@ -103,7 +103,15 @@ def claims(derivation: Derivation) -> Iterator[Claim]:
         for line in step.lines:
             if isinstance(line, Equals) and line not in seen and step.rule not in UNCHECKED:
                 seen.add(line)
+                line = numerator(line)
                 yield Claim(derivation.system, expr.strip_labels(line), derived, hold, unroll, ranges)
+
+
+def numerator(line: Equals) -> Equals:
+    """The equation of a Jacobian in numerator layout, whichever it is written in."""
+    if isinstance(line.lhs, expr.Transpose) and isinstance(line.lhs.args[0], expr.Partial):
+        return Equals(line.lhs.args[0], expr.transpose(line.rhs))
+    return line
 
 
 def _is_jacobian(derivation: Derivation) -> bool:
@@ -256,7 +264,7 @@ def emitted_error(system: System, road: Road, seed: int) -> float:
     if system.has_loss:
         _, found = module.value_and_grad(params, given["input"], given["target"], initial)
     else:
-        cotangents = {v.var.base: values[v.name] for v in system.of_kind("cotangent")}
+        cotangents = {v.var.base: _charged(system, values[v.name]) for v in system.of_kind("cotangent")}
         found = module.vjp(params, given["input"], cotangents, initial)
     errors = [0.0]
     for name, gradient in found.items():
@@ -264,6 +272,16 @@ def emitted_error(system: System, road: Road, seed: int) -> float:
             wanted = np.asarray(true[name], dtype=float).reshape(gradient.shape)
             errors.append(float(np.max(np.abs(gradient - wanted) / (1 + np.abs(wanted)), initial=0.0)))
     return max(errors)
+
+
+def _charged(system: System, cotangent: np.ndarray) -> np.ndarray:
+    """The cotangent where the loss is charged: everywhere, or at the last point only."""
+    if system.loss == "every":
+        return cotangent
+    last = (-1,) * system.lattice.dimension
+    charged = np.zeros_like(cotangent, dtype=float)
+    charged[last] = cotangent[last]
+    return charged
 
 
 def stand_ins(system: System, ring: Any) -> dict[str, Callable[[Any], Any]]:

@@ -50,6 +50,8 @@ class Node(MatrixExpr):
         key = (cls, *args)
         node = _interned.get(key)
         if node is None:
+            # A Python 1 has the hash of SymPy's and would be found in its place.
+            args = tuple(a if isinstance(a, Basic) else sympify(a) for a in args)
             node = Basic.__new__(cls, *args)
             node._shape = cls.shape_of(*args)
             _interned[key] = node

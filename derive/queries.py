@@ -79,10 +79,12 @@ class Request:
     def answer(self, steps: Sequence[Any], result: Any, **more: Any) -> Derivation:
         from derive.derivation import Derivation
 
-        if self.notation.layout == "numerator":
-            from derive.readings.layout import as_rows
+        if self.notation.layout:
+            from derive.readings import layout
 
-            steps = [s and as_rows(s) for s in steps]
+            done = [s for s in steps if s is not None]
+            result = layout.result(result, done, self.notation.layout)
+            steps = [layout.laid_out(s, self.notation.layout) for s in done]
         kept = {k: v for k, v in (*self.asked.items(), *more.items()) if v}
         return Derivation(
             self.system, self.query.text, tuple(s for s in steps if s is not None), result, self.notation, kept

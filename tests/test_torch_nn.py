@@ -65,6 +65,29 @@ def test_rnn():
     same(gradients["b"], layer.bias_ih_l0.grad.numpy(), "b")
 
 
+def test_bidirectional_rnn():
+    torch.manual_seed(SEED)
+    layer = torch.nn.RNN(INPUT, HIDDEN, bidirectional=True).double()
+    x, out, cotangent, x_grad = run(layer)
+    params = {"V_fwd": np.zeros((2, HIDDEN)), "V_bwd": np.zeros((2, HIDDEN)), "b_o": np.zeros(2)}
+    suffixes = {"fwd": "l0", "bwd": "l0_reverse"}
+    for direction, suffix in suffixes.items():
+        w, u, b, c = (
+            getattr(layer, f"{kind}_{suffix}").detach().numpy()
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        params |= {f"W_{direction}": w, f"U_{direction}": u, f"b_{direction}": b + c}
+    f = load("birnn").compile("numpy")
+    states = f.forward(params, {"x": x})
+    same(states["h_fwd"], out[..., :HIDDEN], "h_fwd")
+    same(states["h_bwd"], out[..., HIDDEN:], "h_bwd")
+    gradients = f.vjp(params, {"x": x}, {"h_fwd": cotangent[..., :HIDDEN], "h_bwd": cotangent[..., HIDDEN:]})
+    same(gradients["x"], x_grad, "x")
+    for direction, suffix in suffixes.items():
+        for letter, kind in {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih"}.items():
+            same(gradients[f"{letter}_{direction}"], getattr(layer, f"{kind}_{suffix}").grad.numpy(), letter)
+
+
 def test_gru():
     torch.manual_seed(SEED)
     layer = torch.nn.GRU(INPUT, HIDDEN).double()

@@ -96,7 +96,7 @@ def jacobian(request: Request) -> Derivation:
         Step(
             "substitution",
             "The local partials put in",
-            "Along a path the Jacobians multiply, the latest one on the left.",
+            "Along a path the Jacobians multiply, in the order of the path.",
             (chain,),
             (worked,),
         ),
@@ -313,7 +313,7 @@ def product(request: Request) -> Derivation:
         Step(
             "ordered product",
             "The product, in its order",
-            "The factor nearest to the variable above stands on the left.",
+            "The factors keep the order of the steps, since matrices do not commute.",
             (),
             tuple(lines),
         ),
@@ -354,7 +354,9 @@ def ordered(system: System, local: Table, y: str, x: str) -> Ordered:
             f"the paths from {x} to {y} {what}; give indices at a constant distance, or numbers with unroll"
         )
     direction = signs.pop()
-    cut = tuple(n for n in system.equations if any(e.source.name == n for e in crossing))
+    # An input that is read at another step is handed on as a state would be; no step of its own leads to it.
+    names = dict.fromkeys((*system.equations, x))
+    cut = tuple(n for n in names if any(e.source.name == n for e in crossing))
     if not all(expr.is_column(system.variables[n].var) for n in (*cut, y, x)):
         raise QueryError(
             f"the product for d{y}/d{x} passes through a matrix, which has no Jacobian matrix; ask for a gradient"

@@ -1,6 +1,10 @@
-"""Numerator layout: gradients as rows.  Both sides of an adjoint equation are transposed, and the products with them."""
+"""Layouts.  In numerator layout a gradient is a row, in denominator layout a Jacobian is transposed: equations are, with both
+their sides, so that the derivative itself stands on the left.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sympy import Basic
 
@@ -10,20 +14,35 @@ from derive.expr import Equals, Node, Var
 from derive.readings.steps import is_backward
 
 
-def as_rows(step: Step) -> Step:
-    """The step with its gradient equations transposed; other formulas stay."""
-    return Step(step.rule, step.title, step.reason, tuple(map(_line, step.before)), tuple(map(_line, step.lines)))
+def laid_out(step: Step, layout: str) -> Step:
+    """The step with the equations of gradients (numerator) or of Jacobians (denominator) transposed; other formulas stay."""
+    before, lines = (tuple(_line(line, layout) for line in part) for part in (step.before, step.lines))
+    return Step(step.rule, step.title, step.reason, before, lines)
 
 
-def _line(line: Basic) -> Basic:
-    if (
-        isinstance(line, Equals)
-        and isinstance(line.lhs, Var)
-        and line.lhs.marks[:1] in (("bar",), ("delta",))
-        and not expr.is_scalar(line.lhs)
-    ):
+def _line(line: Basic, layout: str) -> Basic:
+    if not isinstance(line, Equals):
+        return line
+    if layout == "numerator" and is_gradient(line.lhs):
         return Equals(expr.transpose(line.lhs), row(line.rhs))
+    if layout == "denominator" and isinstance(line.lhs, expr.Partial):
+        return Equals(expr.transpose(line.lhs), expr.transpose(line.rhs))
     return line
+
+
+def is_gradient(node: Basic) -> bool:
+    """Whether a left side is the adjoint of a vector or a matrix."""
+    return isinstance(node, Var) and node.marks[:1] in (("bar",), ("delta",)) and not expr.is_scalar(node)
+
+
+def result(node: Node, steps: Sequence[Step], layout: str) -> Node:
+    """The result, laid out as the equation that states it."""
+    for line in (line for step in steps for line in step.lines if isinstance(line, Equals)):
+        if isinstance(line.lhs, expr.Partial) and layout == "denominator" and expr.strip_labels(line.rhs) == node:
+            return expr.transpose(node)
+        if is_gradient(line.lhs) and layout == "numerator" and expr.strip_labels(line.rhs) == node:
+            return row(node)
+    return node
 
 
 def row(node: Node) -> Node:
