@@ -210,6 +210,9 @@ class Printer:
             return self.text_lines(lhs, terms)
         if len(terms) > 1 and (labels > 1 or width > LINE):
             return self.text_lines(lhs, terms) if self.style.slash else self.latex_lines(lhs, terms)
+        if isinstance(rhs, Node) and self.factor_named(rhs):
+            # The one place where a named factor is said to be what it stands for: where it is all there is.
+            return f"{self.of(root)} = {_rule(rhs)(self, rhs)}"
         return str(self.of(root))
 
     def latex_lines(self, lhs: Any, terms: Sequence[Node]) -> str:

@@ -125,7 +125,7 @@ def _reference(name: str, index: str | None, system: System, query: str) -> Refe
     parts = index.split(",")
     if len(parts) != system.lattice.dimension:
         raise QueryError(
-            f"{name}[{index}] in {query!r} needs {system.lattice.dimension} indices: {name}[{_plain(system.lattice.indices)}]"
+            f"{name}[{index}] in {query!r} is written at an index of the lattice: {name}[{_plain(system.lattice.indices)}]"
         )
     return Reference(name, tuple(_index(p, system, query) for p in parts))
 
