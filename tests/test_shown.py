@@ -261,7 +261,7 @@ REFUSED = {
     ("dL/dUz", ()): "did you mean U_z?",
     ("dh/dh[t-1]", ()): "h in 'dh/dh[t-1]' needs an index: h[t]",
     ("dh[t]/dW_z[t]", ()): "W_z in 'dh[t]/dW_z[t]' is a parameter and has no index: write W_z",
-    ("dh[t,2]/dh[1]", ()): "needs 1 ind",
+    ("dh[t,2]/dh[1]", ()): "is written at an index of the lattice",
     ("dh[2*t]/dh[1]", ()): "the index '2*t' in 'dh[2*t]/dh[1]' is not understood; write t, t-1, k or a number",
     ("dh[4]/dh[1]", (("unroll", 3),)): "h[4] in 'dh[4]/dh[1]' lies outside the lattice t = 1..3",
     ("dh[1]/dh[-1]", ()): "h[-1] in 'dh[1]/dh[-1]' lies outside the lattice t = 1..T",
