@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -289,11 +289,16 @@ class System:
 
         return derive(self, query, hold=hold, unroll=unroll, layout=layout, notation=notation, where=where)
 
-    def compile(self, backend: str = "numpy", dtype: str = "float64") -> Any:
-        """Functions to call: `.forward`, `.vjp`, `.value_and_grad`, `.function`, `.source`."""
+    def compile(
+        self, backend: str = "numpy", dtype: str = "float64", functions: Mapping[str, Callable[..., Any]] | None = None
+    ) -> Any:
+        """Functions to call: `.forward`, `.vjp`, `.value_and_grad`, `.function`, `.source`.
+
+        `functions` gives the named unknowns, `{"phi": f, "phi'": df}`.
+        """
         from derive.emit import compile_system
 
-        return compile_system(self, backend, dtype)
+        return compile_system(self, backend, dtype, functions)
 
     def adjoint(self) -> System:
         """This system with its adjoint recurrences (reverse mode), again a system."""

@@ -1,360 +1,503 @@
-"""Nodes as NumPy source.  Leading axes are time and batch, whatever they are; a formula only knows its last ones.
+"""Nodes as NumPy source, whatever the leading axes are: one step or all of them, one sample or a batch.
 
-    form     array
-    scalar   (...)
-    vector   (..., n)       a column; a row too, which of the two the product around it knows
-    matrix   (..., n, m)
+    kind      shape     array
+    scalar    1 x 1     (...)
+    column    n x 1     (..., n)
+    row       1 x n     (..., n)
+    matrix    n x m     (..., n, m)
 
-What depends on an index is batched, a parameter is not: `W @ x` is `x @ W.T`, so that a whole batch is one product.
+What depends on an index has leading axes (it is *batched*), a parameter has none: `W @ x` is `x @ W.T`, one product for all.
+`RULES` has a row for every kind of node, `PRODUCTS` one for every pair of kinds in a matrix product.
 """
 
 from __future__ import annotations
 
-import keyword
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
+from typing import Any, TypeAlias
 
-from sympy import Expr
-from sympy.printing.numpy import NumPyPrinter
+from sympy import Basic, Expr, Rational
 
 from derive import expr, functions
+from derive.emit import library
 from derive.errors import DeriveError
 from derive.expr import Node, Var
 
-SUM, PRODUCT, MATMUL, UNARY, POWER, ATOM = range(6)
-# Python reads `*` and `@` from left to right, as one level: what stands on the right of either is UNARY at least.  On the left
-# of `@` a product gets brackets all the same, for the reader.
+SCALAR, COLUMN, ROW, MATRIX = "scalar", "column", "row", "matrix"
+RANK = {SCALAR: 0, COLUMN: 1, ROW: 1, MATRIX: 2}
+
+SUM, MATMUL, PRODUCT, POWER, ATOM = range(5)
+"""How tightly source binds.  `a @ b` gets brackets inside `*` and `/`, so that nobody has to count from the left."""
+
+
+def kind_of(node: Node) -> str:
+    rows, columns = node.shape
+    if columns == 1:
+        return SCALAR if rows == 1 else COLUMN
+    return ROW if rows == 1 else MATRIX
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Source text: how tightly it binds, its form, whether it has leading axes."""
+class Value:
+    """A piece of source and what it is worth.
+
+    `loose`: entries that are all equal are written once, `1` for a vector of ones; a sum or a product spreads them.
+    `flipped`: the source of the transpose of an unbatched matrix, where that is a name.
+    """
 
     text: str
     level: int
-    form: str
+    kind: str
     batched: bool
+    loose: bool = False
+    flipped: str = ""
 
     def at_least(self, level: int) -> str:
+        """The source, in brackets where it binds less tightly than `level`."""
         return self.text if self.level >= level else f"({self.text})"
 
+    def lifted(self, kind: str) -> str:
+        """A scalar's source, its last axes as many as `kind` has: `a[t][..., None]`."""
+        if not self.batched or kind == SCALAR:
+            return self.text
+        return f"{self.at_least(ATOM)}[..., {', '.join(['None'] * RANK[kind])}]"
 
-def form_of(node: Node) -> str:
-    rows, columns = node.shape
-    if rows == 1 and columns == 1:
-        return "scalar"
-    return "vector" if rows == 1 or columns == 1 else "matrix"
 
+class ArrayPrinter(library.FormulaPrinter):
+    """SymPy's NumPy printer, taught our nodes; `lambdify` takes it as it is.
 
-class Writer:
-    """Writes nodes; `read(var)` is the source of a variable, `size(dim)` that of a dimension."""
+    `read(var)` and `size(dimension)` say what variables and dimensions are called, `index(expression)` a position on the
+    lattice; `dtype` is the source of the dtype.  `called` collects the functions of `derive.emit.library`.
+    """
 
-    def __init__(self, read: Callable[[Var], str], size: Callable[[Expr], str], at: Callable[[expr.At], str]):
-        self.read, self.size, self.at = read, size, at
-        self.used: dict[str, str] = {}
-        """Helper functions that the text calls: name to source."""
+    def __init__(
+        self,
+        read: Callable[[Var], str],
+        size: Callable[[Expr], str],
+        index: Callable[[Expr], str] = str,
+        dtype: str = "dtype",
+    ):
+        super().__init__({"fully_qualified_modules": True})
+        self.read, self.size, self.index, self.dtype = read, size, index, dtype
+        self.called: dict[str, tuple[str, int]] = {}
 
-    def __call__(self, root: Node) -> Piece:
-        done: dict[int, Piece] = {}
+    def doprint(self, e: Any) -> str:
+        return self.full(self.value(e), e).text if isinstance(e, Node) else super().doprint(e)
+
+    def value(self, root: Node) -> Value:
+        """The source of a node, its parts first, so that the depth of a formula does not matter."""
+        done: dict[Basic, Value] = {}
         for node in expr.walk(root):
             if isinstance(node, Node):
-                rule = RULES.get(type(node))
-                if rule is None:
-                    raise DeriveError(
-                        f"there is no rule to write a {type(node).__name__} in NumPy; add one to derive.emit.code.RULES"
-                    )
-                done[id(node)] = rule(self, node, lambda child: done[id(child)])
-        return done[id(root)]
+                done[node] = self._rule(node)(self, node, done.__getitem__)
+        return done[root]
 
-    def number(self, value: Expr) -> str:
-        """A number or an expression of the dimensions; Python floats keep the dtype of the arrays."""
-        names = {s: self.size(s) for s in value.free_symbols}
-        if not names:
-            return str(int(value)) if value.is_Integer else repr(float(value))
-        text = str(value)
-        for symbol, source in names.items():
-            text = re.sub(rf"\b{re.escape(str(symbol))}\b", source, text)
-        return f"({text})"
+    def _rule(self, node: Node) -> Rule:
+        rule = RULES.get(type(node))
+        if rule is None:
+            raise DeriveError(f"derive has no rule to write {type(node).__name__} in NumPy: {expr.strip_labels(node)}")
+        return rule
 
-    def call(self, name: str, order: int) -> str:
-        """The name of a helper function, whose source is kept in `used`."""
-        helper = name + {0: "", 1: "_prime"}.get(order, f"_prime_{order}")
-        if helper not in self.used:
-            self.used[helper] = helper_source(helper, name, order, self)
-        return helper
+    def full(self, value: Value, node: Node) -> Value:
+        """`value` with every entry there, as a function or a matrix product needs it."""
+        if not value.loose:
+            return value
+        sizes = [self.size(n) for n in node.shape if n != 1]
+        shape = sizes[0] if len(sizes) == 1 else f"({', '.join(sizes)})"
+        ones = f"np.ones({shape}, dtype={self.dtype})"
+        if value.text == "1":
+            return replace(value, text=ones, level=ATOM, loose=False)
+        return replace(value, text=f"{value.at_least(PRODUCT)} * {ones}", level=PRODUCT, loose=False)
 
+    def number(self, c: Expr) -> str:
+        """A number, or an expression of the dimensions, as Python writes it; such numbers never change a dtype."""
+        if c.is_Rational:
+            decimal = repr(float(c))
+            return str(c) if c.is_Integer else decimal if Rational(decimal) == c else f"{c.p} / {c.q}"
+        if not c.free_symbols:
+            return repr(float(c))
+        return super().doprint(c)
 
-Get = Callable[[Node], Piece]
-Rule = Callable[[Writer, Node, Get], Piece]
+    def _print_Symbol(self, e: Any) -> str:
+        return self.size(e)
 
-
-def _var(w: Writer, node: Var, get: Get) -> Piece:
-    return Piece(w.read(node), ATOM, form_of(node), bool(node.index))
-
-
-def _ones(w: Writer, node: Node, get: Get) -> Piece:
-    """Only a 1: in a sum or a product NumPy spreads it.  `full` writes it out where it stands alone."""
-    return Piece("1", ATOM, form_of(node), False)
-
-
-def full(w: Writer, node: Node, get: Get) -> Piece:
-    """`node`, with ones written out as an array."""
-    piece = get(node)
-    if not isinstance(node, expr.Ones) or piece.form == "scalar":
-        return piece
-    sizes = [w.size(s) for s in node.shape if s != 1]
-    return Piece(f"np.ones({sizes[0] if len(sizes) == 1 else '(' + ', '.join(sizes) + ')'})", ATOM, piece.form, False)
+    def call(self, name: str, *arguments: str, order: int = 0) -> str:
+        """A call of a function of the library."""
+        self.called[library.function_name(name, order)] = (name, order)
+        return f"{library.function_name(name, order)}({', '.join(arguments)})"
 
 
-def _zero(w: Writer, node: Node, get: Get) -> Piece:
-    sizes = [w.size(s) for s in node.shape if s != 1]
-    text = "0.0" if not sizes else f"np.zeros({sizes[0] if len(sizes) == 1 else '(' + ', '.join(sizes) + ')'})"
-    return Piece(text, ATOM, form_of(node), False)
+Get: TypeAlias = "Callable[[Basic], Value]"
+Rule: TypeAlias = "Callable[[ArrayPrinter, Any, Get], Value]"
 
 
-def _identity(w: Writer, node: Node, get: Get) -> Piece:
-    return Piece(f"np.eye({w.size(node.shape[0])})", ATOM, "matrix", False)
+# --- constants and sums -----------------------------------------------------------------------------------------------
 
 
-def _add(w: Writer, node: Node, get: Get) -> Piece:
+def _var(p: ArrayPrinter, node: Var, get: Get) -> Value:
+    text, batched = p.read(node), bool(node.index)
+    return Value(text, ATOM, kind_of(node), batched, flipped="" if batched else f"{text}.T")
+
+
+def _constant(text: str) -> Rule:
+    def rule(p: ArrayPrinter, node: Node, get: Get) -> Value:
+        return Value(text, ATOM, kind_of(node), False, loose=kind_of(node) != SCALAR)
+
+    return rule
+
+
+def _identity(p: ArrayPrinter, node: Node, get: Get) -> Value:
+    text = f"np.eye({p.size(node.shape[0])}, dtype={p.dtype})"
+    return Value(text, ATOM, MATRIX, False, flipped=text)
+
+
+def _at(p: ArrayPrinter, node: expr.At, get: Get) -> Value:
+    same = [f"({p.index(i)} == {p.index(k)})" for i, k in zip(node.index, node.point, strict=True) if i != k]
+    return Value(" * ".join(same), PRODUCT if len(same) > 1 else ATOM, SCALAR, False)
+
+
+def _add(p: ArrayPrinter, node: expr.Add, get: Get) -> Value:
+    terms = sorted(node.args[: _first_positive(node.args) + 1], key=_is_negative)
     text = ""
-    pieces = []
-    for term in node.args:
-        c, body = expr.split_number(term)
-        piece = get(term)
-        negative = c.is_number and c < 0
-        pieces.append(piece)
-        written = _without_sign(w, c, body, get) if negative and text else piece.at_least(PRODUCT if text else SUM)
-        text += (f" - {written}" if negative else f" + {written}") if text else written
-    return Piece(text, SUM, form_of(node), any(p.batched for p in pieces))
+    for term in (*terms, *node.args[len(terms) :]):
+        if text and _is_negative(term):
+            c, body = expr.split_number(term)
+            text += f" - {_times(p, -c, get(body)).at_least(MATMUL)}"
+        else:
+            text += f"{' + ' if text else ''}{get(term).at_least(MATMUL if text else SUM)}"
+    values = [get(term) for term in node.args]
+    return Value(text, SUM, kind_of(node), any(v.batched for v in values), all(v.loose for v in values))
 
 
-def _without_sign(w: Writer, c: Expr, body: Node, get: Get) -> str:
-    piece = get(body)
-    if c == -1:
-        return piece.at_least(PRODUCT)
-    return f"{w.number(-c)} * {piece.at_least(UNARY)}"
+def _first_positive(terms: Sequence[Node]) -> int:
+    return next((i for i, term in enumerate(terms) if not _is_negative(term)), 0)
 
 
-def _scale(w: Writer, node: Node, get: Get) -> Piece:
+def _is_negative(term: Node) -> bool:
+    c, _ = expr.split_number(term)
+    return bool(c.is_negative)
+
+
+def _scale(p: ArrayPrinter, node: expr.Scale, get: Get) -> Value:
     c, body = node.args
-    piece = get(body)
-    if isinstance(c, Node):
-        scalar = get(c)
-        factor = scalar.at_least(ATOM) + _axes(scalar, piece.form)
-        if isinstance(body, expr.Ones) and piece.form == "scalar":
-            return scalar
-        return Piece(f"{factor} * {piece.at_least(UNARY)}", PRODUCT, piece.form, scalar.batched or piece.batched)
-    if isinstance(body, expr.Ones):
-        return Piece(w.number(c), ATOM if c.is_nonnegative else UNARY, piece.form, False)
-    if c == -1:
-        return Piece(f"-{piece.at_least(UNARY)}", PRODUCT, piece.form, piece.batched)
-    return Piece(f"{w.number(c)} * {piece.at_least(UNARY)}", PRODUCT, piece.form, piece.batched)
+    value = get(body)
+    if not isinstance(c, Node):
+        return _times(p, c, value)
+    scalar = get(c)
+    text = scalar.lifted(value.kind)
+    level = scalar.level if text == scalar.text else ATOM
+    factor = replace(scalar, text=text, level=level, kind=value.kind, loose=value.kind != SCALAR)
+    return _product([factor, value], [])
 
 
-def _axes(scalar: Piece, form: str) -> str:
-    """The axes that spread a batched scalar over vectors or matrices."""
-    if not scalar.batched or form == "scalar":
-        return ""
-    return "[..., None]" if form == "vector" else "[..., None, None]"
+def _times(p: ArrayPrinter, c: Expr, value: Value) -> Value:
+    """`c` times a value: `-x`, `2 * x`, `x / 3`."""
+    if c == 1:
+        return value
+    if value.text == "1":
+        return replace(
+            value, text=p.number(c), level=ATOM if p.number(c).isidentifier() or _is_literal(p.number(c)) else SUM
+        )
+    if c.is_negative:
+        positive = _times(p, -c, value)
+        return replace(positive, text=f"-{positive.at_least(MATMUL)}", level=SUM, flipped="")
+    above, below = c.as_numer_denom()
+    body = value.at_least(PRODUCT)
+    if c.free_symbols or "/" in p.number(c):
+        text = body if above == 1 else f"{_bracketed(p.number(above))} * {body}"
+        return replace(value, text=f"{text} / {_bracketed(p.number(below))}", level=PRODUCT, flipped="")
+    return replace(value, text=f"{p.number(c)} * {body}", level=PRODUCT, flipped="")
 
 
-def _had(w: Writer, node: Node, get: Get) -> Piece:
-    pieces = [get(f) for f in node.args]
-    text = " * ".join(p.at_least(PRODUCT if i == 0 else UNARY) for i, p in enumerate(pieces))
-    return Piece(text, PRODUCT, form_of(node), any(p.batched for p in pieces))
+def _is_literal(text: str) -> bool:
+    return text[0].isdigit() and " " not in text
 
 
-def _power(w: Writer, node: Node, get: Get) -> Piece:
-    body, exponent = node.args
-    piece = get(body)
-    if exponent < 0:
-        below = piece.at_least(ATOM) if exponent == -1 else f"{piece.at_least(ATOM)} ** {-int(exponent)}"
-        return Piece(f"1 / {below}", PRODUCT, piece.form, piece.batched)
-    return Piece(f"{piece.at_least(ATOM)} ** {int(exponent)}", POWER, piece.form, piece.batched)
+def _bracketed(text: str) -> str:
+    return f"({text})" if " " in text else text
 
 
-@dataclass(frozen=True)
-class Factor:
-    """A factor of a matrix product: its piece, and which way it lies."""
-
-    piece: Piece
-    lies: str
-    """row, column, matrix; `diagonal` for diag(v), given by v"""
-    transposed: str | None = None
-    """The source of its transpose, where that is shorter"""
+def _had(p: ArrayPrinter, node: expr.Had, get: Get) -> Value:
+    below = [f for f in node.args if isinstance(f, expr.Power) and f.args[1].is_negative]
+    return _product([get(f) for f in node.args if f not in below], [_raised(get(f.args[0]), -f.args[1]) for f in below])
 
 
-def _factor(w: Writer, node: Node, get: Get) -> Factor:
-    if isinstance(node, expr.Diag):
-        return Factor(full(w, node.args[0], get), "diagonal")
-    piece = full(w, node, get)
-    lies = "column" if node.shape[1] == 1 else "row" if node.shape[0] == 1 else "matrix"
-    if lies == "matrix" and not piece.batched:
-        turned = get(node.args[0]).at_least(ATOM) if isinstance(node, expr.Transpose) else f"{piece.at_least(ATOM)}.T"
-        return Factor(piece, lies, turned)
-    return Factor(piece, lies)
+def _product(above: Sequence[Value], below: Sequence[Value]) -> Value:
+    """`a * b / c`, entry by entry."""
+    written = [v for v in above if v.text != "1"]
+    parts = [v.at_least(PRODUCT if i == 0 else POWER) for i, v in enumerate(written)]
+    text = " * ".join(parts) or "1"
+    for divisor in below:
+        text += f" / {divisor.at_least(POWER)}"
+    every = [*above, *below]
+    single = len(written) == 1 and not below
+    level = written[0].level if single else PRODUCT if written or below else ATOM
+    kind = max((v.kind for v in every), key=RANK.__getitem__)
+    return Value(text, level, kind, any(v.batched for v in every), all(v.loose for v in every))
 
 
-def _mul(w: Writer, node: Node, get: Get) -> Piece:
-    """Vectors first: a product that ends in a column is folded from the right, one that begins with a row from the left."""
-    factors = [_factor(w, f, get) for f in node.args]
-    while len(factors) > 1:
-        i = _best(factors)
-        factors[i : i + 2] = [_product(factors[i], factors[i + 1])]
-    return factors[0].piece
+def _power(p: ArrayPrinter, node: expr.Power, get: Get) -> Value:
+    value, exponent = get(node.args[0]), node.args[1]
+    if exponent.is_negative:
+        return _product([replace(value, text="1", level=ATOM, batched=False)], [_raised(value, -exponent)])
+    return _raised(value, exponent)
 
 
-def _best(factors: list[Factor]) -> int:
-    """The pair to multiply next: onto a column or a row if there is one, inner before outer products."""
-    pairs = [(a.lies, b.lies) for a, b in pairwise(factors)]
-    for wanted in (
-        ("matrix", "column"),
-        ("diagonal", "column"),
-        ("row", "matrix"),
-        ("row", "diagonal"),
-        ("row", "column"),
-    ):
-        if wanted in pairs:
-            return pairs.index(wanted)
-    return 0
+def _raised(value: Value, exponent: Expr) -> Value:
+    if exponent == 1:
+        return value
+    return replace(value, text=f"{value.at_least(ATOM)}**{exponent}", level=POWER, flipped="")
 
 
-def _product(a: Factor, b: Factor) -> Factor:
-    return PRODUCTS[a.lies, b.lies](a, b)
+# --- matrix products ----------------------------------------------------------------------------------------------------
 
 
-def _made(text: str, level: int, lies: str, a: Factor, b: Factor) -> Factor:
-    form = {"row": "vector", "column": "vector", "scalar": "scalar"}.get(lies, "matrix")
-    return Factor(Piece(text, level, form, a.piece.batched or b.piece.batched), lies)
+def _mul(p: ArrayPrinter, node: expr.Mul, get: Get) -> Value:
+    """Split where the inner dimension is 1, so that no matrix is built that only multiplies a vector."""
+    spread = _spread(node)
+    if spread is not None:
+        return p.value(spread)
+    values = [_chain(p, part, get) for part in _parts(node.args)]
+    vectors = [v for v in values if v.kind != SCALAR]
+    if len(vectors) > 1:
+        vectors = [p.full(v, part[0]) for v, part in zip(values, _parts(node.args), strict=True) if v.kind != SCALAR]
+    product = reduce(lambda a, b: PRODUCTS[a.kind, b.kind](p, a, b), vectors) if vectors else None
+    for scalar in (v for v in values if v.kind == SCALAR):
+        product = scalar if product is None else _scaled(product, scalar)
+    assert product is not None
+    return product
 
 
-def _matrix_column(a: Factor, b: Factor) -> Factor:
-    if a.transposed is not None:
-        return _made(f"{b.piece.at_least(MATMUL)} @ {a.transposed}", MATMUL, "column", a, b)
-    left, right = a.piece.at_least(MATMUL), b.piece.at_least(ATOM)
-    return _made(f"({left} @ {right}[..., None])[..., 0]", ATOM, "column", a, b)
+def _spread(node: expr.Mul) -> Node | None:
+    """`(diag(p) - p p.T) d` as `p * d - p (p.T d)`: a sum of diagonal and of outer products is spread over a vector."""
+    *before, last = node.args
+    if not before or not expr.is_column(last):
+        return None
+    c, factor = _split_scale(before[-1])
+    if not isinstance(factor, expr.Add) or not any(map(_structured, factor.args)):
+        return None
+    terms = [expr.scale(c, expr.mul(term, last)) for term in factor.args]
+    return expr.mul(*before[:-1], expr.add(*terms)) if len(before) > 1 else expr.add(*terms)
 
 
-def _row_matrix(a: Factor, b: Factor) -> Factor:
-    if not b.piece.batched:
-        return _made(f"{a.piece.at_least(MATMUL)} @ {b.piece.at_least(POWER)}", MATMUL, "row", a, b)
-    return _made(f"({a.piece.at_least(ATOM)}[..., None, :] @ {b.piece.at_least(ATOM)})[..., 0, :]", ATOM, "row", a, b)
+def _split_scale(node: Node) -> tuple[Any, Node]:
+    return node.args if isinstance(node, expr.Scale) else (1, node)
 
 
-def _row_column(a: Factor, b: Factor) -> Factor:
-    return _made(f"np.sum({a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}, axis=-1)", ATOM, "scalar", a, b)
-
-
-def _column_row(a: Factor, b: Factor) -> Factor:
-    left, right = a.piece.at_least(ATOM), b.piece.at_least(ATOM)
-    return _made(f"{left}[..., :, None] * {right}[..., None, :]", PRODUCT, "matrix", a, b)
-
-
-def _column_scalar(a: Factor, b: Factor) -> Factor:
-    scalar = b.piece.at_least(ATOM) + _axes(b.piece, "vector")
-    return _made(f"{a.piece.at_least(PRODUCT)} * {scalar}", PRODUCT, "column", a, b)
-
-
-def _scalar_row(a: Factor, b: Factor) -> Factor:
-    scalar = a.piece.at_least(ATOM) + _axes(a.piece, "vector")
-    return _made(f"{scalar} * {b.piece.at_least(UNARY)}", PRODUCT, "row", a, b)
-
-
-def _matrix_matrix(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(MATMUL)} @ {b.piece.at_least(POWER)}", MATMUL, "matrix", a, b)
-
-
-def _diagonal_column(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}", PRODUCT, b.lies, a, b)
-
-
-def _row_diagonal(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(PRODUCT)} * {b.piece.at_least(UNARY)}", PRODUCT, "row", a, b)
-
-
-def _diagonal_matrix(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(ATOM)}[..., :, None] * {b.piece.at_least(UNARY)}", PRODUCT, "matrix", a, b)
-
-
-def _matrix_diagonal(a: Factor, b: Factor) -> Factor:
-    return _made(f"{a.piece.at_least(MATMUL)} * {b.piece.at_least(ATOM)}[..., None, :]", PRODUCT, "matrix", a, b)
-
-
-PRODUCTS: dict[tuple[str, str], Callable[[Factor, Factor], Factor]] = {
-    ("matrix", "column"): _matrix_column,
-    ("row", "matrix"): _row_matrix,
-    ("row", "column"): _row_column,
-    ("column", "row"): _column_row,
-    ("matrix", "matrix"): _matrix_matrix,
-    ("column", "scalar"): _column_scalar,
-    ("scalar", "row"): _scalar_row,
-    ("diagonal", "column"): _diagonal_column,
-    ("row", "diagonal"): _row_diagonal,
-    ("diagonal", "matrix"): _diagonal_matrix,
-    ("matrix", "diagonal"): _matrix_diagonal,
-}
-
-
-def _transpose(w: Writer, node: Node, get: Get) -> Piece:
-    piece = full(w, node.args[0], get)
-    if piece.form != "matrix":
-        return piece
-    if piece.batched:
-        return Piece(f"np.swapaxes({piece.text}, -1, -2)", ATOM, "matrix", True)
-    return Piece(f"{piece.at_least(ATOM)}.T", ATOM, "matrix", False)
-
-
-def _diag(w: Writer, node: Node, get: Get) -> Piece:
-    piece = full(w, node.args[0], get)
-    n = w.size(node.shape[0])
-    return Piece(
-        f"{piece.at_least(ATOM)}[..., :, None] * np.eye({n}, dtype={_dtype(piece)})", PRODUCT, "matrix", piece.batched
+def _structured(term: Node) -> bool:
+    _, body = _split_scale(term)
+    if isinstance(body, expr.Scale):
+        return _structured(body)
+    return isinstance(body, (expr.Diag, expr.Identity)) or (
+        isinstance(body, expr.Mul) and expr.is_column(body.args[0]) and not expr.is_column(body)
     )
 
 
-def _dtype(piece: Piece) -> str:
-    name = re.match(r"\w+", piece.text.lstrip("(-"))
-    return f"np.result_type({piece.text})" if not (name and piece.text.isidentifier()) else f"{piece.text}.dtype"
+def _parts(factors: Sequence[Node]) -> Iterator[list[Node]]:
+    part = [factors[0]]
+    for left, right in pairwise(factors):
+        if left.shape[1] == 1:
+            yield part
+            part = []
+        part.append(right)
+    yield part
 
 
-def _diagonal(w: Writer, node: Node, get: Get) -> Piece:
-    piece = get(node.args[0])
-    return Piece(f"np.diagonal({piece.text}, axis1=-2, axis2=-1)", ATOM, "vector", piece.batched)
+def _chain(p: ArrayPrinter, factors: Sequence[Node], get: Get) -> Value:
+    """A product of matrices that may begin with a row and end with a column: vectors first."""
+    values = [_factor(p, f, get) for f in factors] if len(factors) > 1 else [get(factors[0])]
+    if values[-1].kind == COLUMN:
+        return reduce(lambda b, a: PRODUCTS[a.kind, b.kind](p, a, b), values[::-1])
+    return reduce(lambda a, b: PRODUCTS[a.kind, b.kind](p, a, b), values)
 
 
-def _inner(w: Writer, node: Node, get: Get) -> Piece:
-    a, b = (full(w, n, get) for n in node.args)
-    text = f"np.sum({a.at_least(PRODUCT)} * {b.at_least(UNARY)}, axis=(-2, -1))"
-    return Piece(text, ATOM, "scalar", a.batched or b.batched)
+DIAGONAL = "diagonal"
 
 
-def _apply(w: Writer, node: expr.Apply, get: Get) -> Piece:
-    pieces = [full(w, a, get) for a in node.arguments]
-    batched = any(p.batched for p in pieces)
-    row = functions.row(node.function)
-    template = row.numpy if isinstance(row, functions.Elementwise) and node.order == 0 else None
-    arguments = ", ".join(p.text for p in pieces)
-    if template is not None and re.fullmatch(r"np\.\w+\((\{[xy]\}|, )+\)", template):
-        return Piece(template.format(x=pieces[0].text, y=pieces[-1].text), ATOM, form_of(node), batched)
-    return Piece(f"{w.call(node.function, node.order)}({arguments})", ATOM, form_of(node), batched)
+def _factor(p: ArrayPrinter, node: Node, get: Get) -> Value:
+    """What stands in a product: a diagonal matrix as its vector, a vector of ones as such."""
+    if isinstance(node, expr.Diag):
+        return replace(p.full(get(node.args[0]), node.args[0]), kind=DIAGONAL)
+    return p.full(get(node), node)
 
 
-def _at(w: Writer, node: expr.At, get: Get) -> Piece:
-    return Piece(w.at(node), ATOM, "scalar", True)
+Product: TypeAlias = "Callable[[ArrayPrinter, Value, Value], Value]"
 
 
-def _sum(w: Writer, node: expr.Sum, get: Get) -> Piece:
-    raise DeriveError("a sum over an index inside a formula has no NumPy form; ask for it with numbers, by unroll")
+def _made(text: str, level: int, kind: str, *of: Value) -> Value:
+    return Value(text, level, kind, any(v.batched for v in of))
+
+
+def _scaled(value: Value, scalar: Value) -> Value:
+    text = scalar.lifted(value.kind)
+    level = scalar.level if text == scalar.text else ATOM
+    factor = replace(scalar, text=text, level=level, kind=value.kind)
+    return _product([value, factor], [])
+
+
+def _matrix_column(p: ArrayPrinter, a: Value, x: Value) -> Value:
+    if a.batched:
+        return _made(p.call("matvec", a.text, x.text), ATOM, COLUMN, a, x)
+    return _made(f"{x.at_least(POWER)} @ {a.flipped or a.at_least(ATOM) + '.T'}", MATMUL, COLUMN, a, x)
+
+
+def _row_matrix(p: ArrayPrinter, x: Value, a: Value) -> Value:
+    if a.batched:
+        return _made(p.call("matvec", _flip(p, a).text, x.text), ATOM, ROW, a, x)
+    return _made(f"{x.at_least(POWER)} @ {a.at_least(ATOM)}", MATMUL, ROW, a, x)
+
+
+def _matrix_matrix(p: ArrayPrinter, a: Value, b: Value) -> Value:
+    return _made(f"{a.at_least(MATMUL)} @ {b.at_least(POWER)}", MATMUL, MATRIX, a, b)
+
+
+def _inner_product(p: ArrayPrinter, a: Value, b: Value) -> Value:
+    for ones, other in ((a, b), (b, a)):
+        if ones.text.startswith("np.ones(") and ones.level == ATOM:
+            return _made(f"{other.at_least(ATOM)}.sum(-1)", ATOM, SCALAR, other)
+    return _made(p.call("dot", a.text, b.text), ATOM, SCALAR, a, b)
+
+
+def _outer_product(p: ArrayPrinter, a: Value, b: Value) -> Value:
+    return _made(p.call("outer", a.text, b.text), ATOM, MATRIX, a, b)
+
+
+def _diagonal_matrix(p: ArrayPrinter, d: Value, b: Value) -> Value:
+    return _made(f"{d.at_least(ATOM)}[..., :, None] * {b.at_least(POWER)}", PRODUCT, MATRIX, d, b)
+
+
+def _matrix_diagonal(p: ArrayPrinter, a: Value, d: Value) -> Value:
+    return _made(f"{a.at_least(PRODUCT)} * {d.at_least(ATOM)}[..., None, :]", PRODUCT, MATRIX, a, d)
+
+
+def _entrywise(kind: str) -> Product:
+    return lambda p, a, b: _made(f"{a.at_least(PRODUCT)} * {b.at_least(POWER)}", PRODUCT, kind, a, b)
+
+
+PRODUCTS: dict[tuple[str, str], Product] = {
+    (MATRIX, COLUMN): _matrix_column,
+    (ROW, MATRIX): _row_matrix,
+    (MATRIX, MATRIX): _matrix_matrix,
+    (ROW, COLUMN): _inner_product,
+    (COLUMN, ROW): _outer_product,
+    (DIAGONAL, MATRIX): _diagonal_matrix,
+    (MATRIX, DIAGONAL): _matrix_diagonal,
+    (DIAGONAL, COLUMN): _entrywise(COLUMN),
+    (ROW, DIAGONAL): _entrywise(ROW),
+    (DIAGONAL, DIAGONAL): _entrywise(DIAGONAL),
+}
+
+
+def _flip(p: ArrayPrinter, value: Value) -> Value:
+    """The transpose of a matrix."""
+    if value.batched:
+        return Value(p.call("flip", value.text), ATOM, MATRIX, True)
+    return Value(value.flipped or f"{value.at_least(ATOM)}.T", ATOM, MATRIX, False, value.loose, value.at_least(ATOM))
+
+
+def _transpose(p: ArrayPrinter, node: expr.Transpose, get: Get) -> Value:
+    value = get(node.args[0])
+    if value.kind == MATRIX:
+        return value if value.loose else _flip(p, value)
+    return replace(value, kind=kind_of(node))
+
+
+def _diag(p: ArrayPrinter, node: expr.Diag, get: Get) -> Value:
+    value = p.full(get(node.args[0]), node.args[0])
+    return Value(p.call("diag", value.text), ATOM, MATRIX, value.batched)
+
+
+def _diagonal(p: ArrayPrinter, node: expr.Diagonal, get: Get) -> Value:
+    value = p.full(get(node.args[0]), node.args[0])
+    return Value(f"np.diagonal({value.text}, axis1=-2, axis2=-1)", ATOM, COLUMN, value.batched)
+
+
+def _inner(p: ArrayPrinter, node: expr.Inner, get: Get) -> Value:
+    left, right = node.args
+    if isinstance(left, expr.Ones) or isinstance(right, expr.Ones):
+        other = right if isinstance(left, expr.Ones) else left
+        value = p.full(get(other), other)
+    else:
+        value = _product([p.full(get(left), left), get(right)], [])
+    axes = "(-2, -1)" if value.kind == MATRIX else "-1"
+    return Value(f"{value.at_least(ATOM)}.sum({axes})", ATOM, SCALAR, value.batched)
+
+
+# --- functions, sums over the lattice -----------------------------------------------------------------------------------
+
+
+def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
+    name, order, kind = node.function, node.order, kind_of(node)
+    entrywise = isinstance(functions.row(name), functions.Elementwise)
+    values = [get(a) if entrywise else p.full(get(a), a) for a in node.arguments]
+    batched = any(v.batched for v in values)
+    loose = entrywise and all(v.loose for v in values)
+    if name == "identity" and order == 0:
+        return values[0]
+    template = library.inline(name) if order == 0 else None
+    if template is None:
+        text = p.call(name, *(_as_array(p, v) for v in values), order=order)
+    else:
+        text = template.format(**dict(zip("xy", (v.text for v in values), strict=False)))
+    return Value(text, ATOM, kind, batched, loose)
+
+
+def _as_array(p: ArrayPrinter, value: Value) -> str:
+    """A function asks its argument for a dtype, which a bare number lacks."""
+    bare = not any(c.isalpha() for c in value.text)
+    return f"np.asarray({value.text}, dtype={p.dtype})" if bare else value.text
+
+
+def _sum(p: ArrayPrinter, node: expr.Sum, get: Get) -> Value:
+    return Value(total(p, node.args[0]), SUM, kind_of(node), False)
+
+
+def total(p: ArrayPrinter, body: Node) -> str:
+    """The sum of `body` over all leading axes: one matrix product for a sum of outer products, term by term."""
+    terms = body.args if isinstance(body, expr.Add) else (body,)
+    text = ""
+    for term in terms:
+        c, core = expr.split_number(term)
+        value = _times(p, -c if text and c.is_negative else c, _total_of(p, core))
+        text += f"{' - ' if c.is_negative else ' + '}{value.at_least(MATMUL)}" if text else value.text
+    return text
+
+
+def _total_of(p: ArrayPrinter, term: Node) -> Value:
+    scalar, core = _split_scale(term)
+    pair = _outer_factors(core) if isinstance(core, expr.Mul) and kind_of(core) == MATRIX else None
+    if pair is not None:
+        left, right = (p.full(p.value(v), v) for v in (expr.scale(scalar, pair[0]), pair[1]))
+        if left.batched and right.batched:
+            return Value(p.call("sum_outer", left.text, right.text), ATOM, MATRIX, False)
+    value, kind = p.full(p.value(term), term), kind_of(term)
+    if not value.batched:
+        return _product([Value("points", ATOM, kind, False), value], [])
+    if kind == SCALAR:
+        return Value(f"np.sum({value.text})", ATOM, SCALAR, False)
+    return Value(p.call("sum_leading", value.text, str(RANK[kind])), ATOM, kind, False)
+
+
+def _outer_factors(node: expr.Mul) -> tuple[Node, Node] | None:
+    """`(a, b)` with `node = a b.T` and columns `a`, `b`."""
+    for i, factor in enumerate(node.args[:-1], 1):
+        if factor.shape[1] == 1:
+            return expr.mul(*node.args[:i]), expr.transpose(expr.mul(*node.args[i:]))
+    return None
+
+
+def _no_formula(p: ArrayPrinter, node: Node, get: Get) -> Value:
+    raise DeriveError(f"{expr.strip_labels(node)} is no formula of arrays: ask with a number of steps (unroll=3)")
 
 
 RULES: dict[type, Rule] = {
-    expr.Var: _var,  # type: ignore[dict-item]
-    expr.Zero: _zero,
-    expr.Ones: _ones,
+    expr.Var: _var,
+    expr.Zero: _constant("0"),
+    expr.Ones: _constant("1"),
     expr.Identity: _identity,
+    expr.At: _at,
     expr.Add: _add,
     expr.Scale: _scale,
     expr.Had: _had,
@@ -364,140 +507,75 @@ RULES: dict[type, Rule] = {
     expr.Diag: _diag,
     expr.Diagonal: _diagonal,
     expr.Inner: _inner,
-    expr.Apply: _apply,  # type: ignore[dict-item]
-    expr.At: _at,  # type: ignore[dict-item]
-    expr.Labelled: lambda w, node, get: get(node.args[0]),
-    expr.Sum: _sum,  # type: ignore[dict-item]
+    expr.Apply: _apply,
+    expr.Sum: _sum,
+    expr.Labelled: lambda p, node, get: get(node.args[0]),
+    expr.Product: _no_formula,
+    expr.Partial: _no_formula,
+    expr.Pulled: _no_formula,
+    expr.GradientOf: _no_formula,
 }
 
 
-# --- helper functions of a module -----------------------------------------------------------------------------------------
+# --- long lines ---------------------------------------------------------------------------------------------------------
 
-_VECTORIAL = {
-    "softmax": '''\
-def softmax(x):
-    """exp(x) / sum(exp(x)) over the last axis."""
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-''',
-    "log_sum_exp": '''\
-def log_sum_exp(x):
-    """log(sum(exp(x))) over the last axis."""
-    top = x.max(axis=-1, keepdims=True)
-    return np.log(np.exp(x - top).sum(axis=-1)) + top[..., 0]
-''',
-    "layer_norm": '''\
-def layer_norm(x):
-    """(x - mean) / sqrt(variance + 1e-5) over the last axis."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-''',
-    "cross_entropy": '''\
-def cross_entropy(o, y):
-    """-sum(y * log(softmax(o))) for a distribution y."""
-    top = o.max(axis=-1, keepdims=True)
-    return np.log(np.exp(o - top).sum(axis=-1)) + top[..., 0] - (y * o).sum(axis=-1)
-''',
-    "squared_error": '''\
-def squared_error(o, y):
-    """Half the squared distance."""
-    return 0.5 * ((o - y) ** 2).sum(axis=-1)
-''',
-    "logistic": '''\
-def logistic(o, y):
-    """-sum(y * log(sigmoid(o)) + (1 - y) * log(1 - sigmoid(o)))."""
-    return (np.logaddexp(o, 0.0) - y * o).sum(axis=-1)
-''',
-}
-
-ERF = "_erf = np.vectorize(math.erf, otypes=[float])\n"
+WIDTH = 100
 
 
-def helper_source(helper: str, name: str, order: int, writer: Writer) -> str:
-    """The source of a helper function.  Its result has the dtype of its argument."""
-    if order == 0 and name in _VECTORIAL:
-        return _VECTORIAL[name]
-    formula = functions.expression(name, order)
-    row = functions.row(name)
-    title = f"{name}{chr(39) * order}, entry by entry."
-    if formula is None:
-        key = name + "'" * order
-        return f'def {helper}(x):\n    """{title}"""\n    return UNKNOWN["{key}"](x)\n'
-    assert isinstance(row, functions.Elementwise)
-    body = row.numpy.format(x="x", y="y") if row.numpy and order == 0 else _written(formula)
-    arguments = "x, y" if row.arity == 2 else "x"
-    return f'def {helper}({arguments}):\n    """{title}"""\n    return np.asarray({body}, dtype=x.dtype)\n'
+def wrapped(head: str, text: str, indent: int = 0) -> list[str]:
+    """`head` and an expression, on as many lines as it takes: broken at its loosest operators, inside brackets."""
+    return _laid_out(head, text, "", indent, bracketed=False)
 
 
-class _Printer(NumPyPrinter):  # type: ignore[misc]
-    """SymPy's printer for the formulas of the table, with `_erf` for what NumPy lacks."""
-
-    _module = "np"
-
-    def _print_erf(self, e: Expr) -> str:
-        return f"_erf({self._print(e.args[0])})"
-
-    def _print_sign(self, e: Expr) -> str:
-        return f"np.sign({self._print(e.args[0])})"
-
-    def _print_Piecewise(self, e: Expr) -> str:
-        *branches, (last, _) = e.args
-        text = self._print(last)
-        for value, condition in reversed(branches):
-            text = f"np.where({self._print(condition)}, {self._print(value)}, {text})"
-        return text
-
-    def _print_Relational(self, e: Expr) -> str:
-        return f"{self._print(e.lhs)} {e.rel_op} {self._print(e.rhs)}"
-
-    def _print_Or(self, e: Expr) -> str:
-        return " | ".join(f"({self._print(a)})" for a in e.args)
-
-    def _print_And(self, e: Expr) -> str:
-        return " & ".join(f"({self._print(a)})" for a in e.args)
+def _laid_out(head: str, text: str, tail: str, indent: int, bracketed: bool) -> list[str]:
+    """`bracketed`: brackets are open around the line, so that an operator may begin one."""
+    space = " " * indent
+    if indent + len(head) + len(text) + len(tail) <= WIDTH:
+        return [f"{space}{head}{text}{tail}"]
+    parts = next((p for ops in (("+", "-"), ("*", "/", "@")) if len(p := _split(text, ops)) > 1), [])
+    if parts and bracketed:
+        parts = [head + parts[0], *parts[1:-1], parts[-1] + tail]
+        return [line for part in parts for line in _operand(part, indent)]
+    if parts:
+        return [f"{space}{head}(", *(line for part in parts for line in _operand(part, indent + 4)), f"{space}){tail}"]
+    start, end = _longest_bracket(text)
+    if end <= start:
+        return [f"{space}{head}{text}{tail}"]
+    inside = _split(text[start + 1 : end], (",",))
+    commas = ["," if len(inside) > 1 else "" for _ in inside]
+    lines = [
+        x for part, comma in zip(inside, commas, strict=True) for x in _laid_out("", part, comma, indent + 4, True)
+    ]
+    return [f"{space}{head}{text[: start + 1]}", *lines, f"{space}{text[end:]}{tail}"]
 
 
-def _written(formula: Expr) -> str:
-    return str(_Printer({"fully_qualified_modules": True}).doprint(formula)).replace("numpy.", "np.")
+def _operand(part: str, indent: int) -> list[str]:
+    operator = part[:2] if part[:2] in ("+ ", "- ", "* ", "/ ", "@ ") else ""
+    return _laid_out(operator, part[len(operator) :], "", indent, bracketed=True)
 
 
-def broken(line: str, width: int = 100) -> str:
-    """A long assignment in brackets, one term a line."""
-    if len(line) <= width:
-        return line
-    head, operator, tail = re.match(r"([^=]*?) ([+]?=) (.*)", line).groups()  # type: ignore[union-attr]
-    opening, inside = "(", tail
-    call = re.fullmatch(r"([\w.]+\()(.*)\)", tail)
-    if call and _closes_last(tail):
-        opening, inside = call.groups()
-    for separators in (("+", "-"), ("*",), ("@",)):
-        parts = _split(inside, separators)
-        if len(parts) > 1:
-            return f"{head} {operator} {opening}\n" + "".join(f"    {p}\n" for p in parts) + ")"
-    return line
-
-
-def _closes_last(text: str) -> bool:
-    """Whether the first bracket closes at the end of the text."""
-    depth = 0
-    for i, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if depth == 0 and character == ")":
-            return i == len(text) - 1
-    return False
-
-
-def _split(text: str, separators: tuple[str, ...]) -> list[str]:
-    """At the spaced operators outside all brackets; each part begins with its operator."""
+def _split(text: str, operators: tuple[str, ...]) -> list[str]:
+    """`text` cut before these operators, or after a comma, outside all brackets."""
     parts, start, depth = [], 0, 0
-    for i, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and character in separators and text[i - 1 : i + 2] == f" {character} ":
-            parts.append(text[start:i].rstrip())
-            start = i
-    return [*parts, text[start:]]
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if depth == 0 and c in operators:
+            if c == ",":
+                parts.append(text[start:i].strip())
+                start = i + 1
+            elif text[i - 1 : i + 2] == f" {c} ":
+                parts.append(text[start:i].strip())
+                start = i
+    return [*parts, text[start:].strip()]
 
 
-def identifier(name: str, taken: tuple[str, ...] = ()) -> str:
-    """`name` as a Python name that means nothing else."""
-    return f"{name}_" if keyword.iskeyword(name) or name in taken else name
+def _longest_bracket(text: str) -> tuple[int, int]:
+    best, opened = (0, 0), []
+    for i, c in enumerate(text):
+        if c in "([{":
+            opened.append(i)
+        elif c in ")]}" and opened:
+            start = opened.pop()
+            if not opened and i - start > best[1] - best[0]:
+                best = (start, i)
+    return best

@@ -1,870 +1,840 @@
-"""NumPy: a standalone module with `forward`, `vjp` and `value_and_grad`, and single formulas by SymPy's `lambdify`.
+"""A system as a standalone NumPy module: `forward`, `vjp`, `value_and_grad` and a `check` against finite differences.
 
-What a system computes in no recurrence is written for all steps at once; a recurrence is a loop.  Arrays are time-major and
-keep room for the values beyond the lattice that are read: with one layer before the first step, `h[t]` is the state of step
-`t` and `h[0]` the initial one.  What `derive export` writes is what `compile` runs.
+What no recurrence needs is computed for all steps at once; a recurrence is a loop.  Inside the module every array has rows
+for the points around the lattice that are read: with one before the first step, `h[t]` is the state of step `t` and `h[0]`
+its boundary value.  All other such rows are zero, and that is all there is to the border: the adjoint of what lies outside
+is zero.  The adjoint of a boundary value has no row; it is computed where it is returned.
 """
 
 from __future__ import annotations
 
-import builtins
 import re
-import types
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from textwrap import indent, wrap
-from typing import Any
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
-import numpy as np
 from sympy import Expr, Integer
 
-from derive import expr
-from derive.emit import code
-from derive.errors import DeriveError, did_you_mean
+from derive import expr, functions
+from derive.adjoint import adjoint
+from derive.emit import library
+from derive.emit.code import POWER, RANK, ROW, ArrayPrinter, Value, kind_of, total, wrapped
+from derive.emit.compiled import Compiled
+from derive.emit.layout import Layout, Names, Place, applied
+from derive.emit.source import (
+    BORDERED,
+    CHECK,
+    CHECK_LOSS,
+    GIVEN,
+    MAIN,
+    UNKNOWN,
+    called_in,
+    dictionary,
+    docstring,
+    function,
+    indented,
+    quoted,
+    tuple_of,
+    under_conditions,
+    uses,
+    without_double_blanks,
+)
+from derive.errors import DeriveError
 from derive.expr import Node, Var
-from derive.lattice import Loop
+from derive.lattice import Border, Loop
 from derive.notation import Notation
 from derive.partials import table
 from derive.printing import text as unicode_text
-from derive.readings.steps import drop_outside
-from derive.system import LOSS, Equation, System
+from derive.system import LOSS, Equation, Parts, System, Variable
 
-RESERVED = (
-    "np",
-    "math",
-    "params",
-    "inputs",
-    "initial",
-    "targets",
-    "cotangents",
-    "values",
-    "batch",
-    "dtype",
-    "at_end",
-    "loss",
-)
+BAR = "_bar"
+
+Write: TypeAlias = "Callable[[str, Place], list[str]]"
+"""The lines of the equation of a name at a place."""
+
+
+def emit(system: System) -> str:
+    """The source of the module.  Raises `DeriveError` where a dimension can't be known from what the functions are given."""
+    return _Module(system).source()
 
 
 def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
-    """The module, executed, its arrays in `dtype`; `functions` are the named unknowns of the system."""
+    """The module, run; `functions` are the named unknowns of the system, with their derivatives."""
     module = _Module(system)
-    missing = [f for f in module.unknown if f not in functions]
+    source = module.source()
+    missing = [name for name in module.unknown if name not in functions]
     if missing:
-        names = ", ".join(f'"{f}": …' for f in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; pass them as functions={{{names}}}")
-    return Compiled(system, module.source(), dtype, functions)
+        entries = ", ".join(f'"{name}": …' for name in missing)
+        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
+    return Compiled(system, source, dtype, functions)
 
 
-class Compiled:
-    """The functions of a system.  Arrays are time-major, `(T, [batch,] dim)`; on a grid `(I, J, [batch,] dim)`.
-
-    Keys are the names as typed: `"W_z"`, `"x"`; a boundary value is `"h[0]"`, and zero where it is left out.
-    """
-
-    def __init__(self, system: System, source: str, dtype: str, functions: Mapping[str, Callable[..., Any]]):
-        self.system, self.source, self.dtype = system, source, np.dtype(dtype)
-        self.module = types.ModuleType(code.identifier(re.sub(r"\W+", "_", system.name)))
-        exec(
-            builtins.compile(source, f"<derive {system.name}>", "exec"), self.module.__dict__
-        )  # our own text, written from the parsed system
-        if functions:
-            self.module.__dict__["UNKNOWN"].update(functions)
-
-    def forward(self, params: Mapping, inputs: Mapping, initial: Mapping | None = None) -> dict[str, np.ndarray]:
-        """Every state's trajectory."""
-        return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
-
-    def _only_forward(self) -> None:
-        if self.system.parts.given:
-            raise DeriveError(
-                f"{self.system.name} is a derived system, which holds its derivatives already; use forward"
-            )
-
-    def vjp(
-        self, params: Mapping, inputs: Mapping, cotangents: Mapping, initial: Mapping | None = None
-    ) -> dict[str, np.ndarray]:
-        """Gradients of `Σ <cotangent, state>` by every parameter, input and boundary value."""
-        self._only_forward()
-        known = [v.name for v in self.system.states if v.name != LOSS]
-        for name in cotangents:
-            if name not in known:
-                raise ValueError(f"cotangents has {name!r}, which is no state{did_you_mean(name, known)}")
-        return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
-
-    def value_and_grad(
-        self, params: Mapping, inputs: Mapping, targets: Mapping, initial: Mapping | None = None
-    ) -> tuple[Any, dict[str, np.ndarray]]:
-        """The loss, summed over steps and batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
-        self._only_forward()
-        if not self.system.has_loss:
-            raise DeriveError(
-                f"the loss of {self.system.name} is left abstract; "
-                f"use vjp with the cotangents of {', '.join(self.system.outputs)}"
-            )
-        return self.module.value_and_grad(
-            self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial)
-        )
-
-    def function(self, query: str, **options: Any) -> Callable[..., np.ndarray]:
-        """The result of a query as one function of the names that it reads; leading axes of batches are free."""
-        return formula_function(self.system.derive(query, **options))
-
-    def _cast(self, arrays: Mapping | None) -> dict[str, np.ndarray]:
-        return {name: np.asarray(value, dtype=self.dtype) for name, value in (arrays or {}).items()}
+# --- what runs backwards ------------------------------------------------------------------------------------------------
 
 
-# --- one formula ------------------------------------------------------------------------------------------------------
-
-
-def formula_function(derivation: Any) -> Callable[..., np.ndarray]:
-    """The formula of a derivation, by `lambdify`; its docstring names the arguments."""
-    from sympy import lambdify
-
-    formula = expr.strip_labels(derivation.expr)
-    if not isinstance(formula, Node) or any(
-        isinstance(n, (expr.Partial, expr.Sum, expr.Product, expr.Block)) for n in expr.walk(formula)
-    ):
-        raise DeriveError(
-            f"the answer to {derivation.query!r} is no single formula of arrays; ask for a Jacobian, or compile the system"
-        )
-    arguments = list(expr.variables(formula))
-    names = {var: _argument(var) for var in arguments}
-    sizes = {
-        dim: f"{names[v]}.shape[{-1 if k else -2}]" if v.shape[1] != 1 else f"{names[v]}.shape[-1]"
-        for v in reversed(arguments)
-        for k, dim in enumerate(v.shape)
-        if dim != 1
-    }
-
-    def no_lattice(node: expr.At) -> str:
-        raise DeriveError("a formula for the last step only has no value by itself; ask at a number")
-
-    writer = code.Writer(lambda v: names[v], lambda d: _size(d, sizes), no_lattice)
-    piece = writer(formula)
-    namespace: dict[str, Any] = {"np": np}
-    exec(_helpers(writer.used), namespace)
-    function = lambdify(
-        list(names.values()), formula, modules=[namespace, "numpy"], printer=_printer(piece.text), docstring_limit=0
+def seeded(system: System) -> System:
+    """`system` with a free cotangent at every state in place of its loss: what `vjp` is the adjoint of."""
+    variables = {n: v for n, v in system.variables.items() if n != LOSS and v.kind != "cotangent"}
+    equations = {n: e for n, e in system.equations.items() if n != LOSS}
+    terms = []
+    for name in equations:
+        cotangent = variables[name].var.marked("ct")
+        variables[cotangent.name] = Variable(cotangent, "cotangent", True)
+        terms.append(expr.inner(cotangent, variables[name].var))
+    loss = system.variables[LOSS]
+    variables[LOSS], equations[LOSS] = loss, Equation(loss.var, expr.add(*terms))
+    parts: Parts = replace(
+        system.parts, variables=variables, equations=equations, outputs=tuple(equations), loss="every"
     )
-    listed = "\n".join(f"    {names[v]}  {expr.show_shape(v.shape)}" for v in arguments)
-    function.__name__ = code.identifier(re.sub(r"\W+", "_", derivation.query).strip("_"))
-    function.__doc__ = (
-        f"{derivation.query} = {unicode_text(formula, Notation())}\n\n"
-        f"Arguments, each with any leading axes of batches in common:\n{listed}\n"
-    )
-    return function
+    return System.of(parts)
 
 
-def _printer(written: str) -> Any:
-    """SymPy's NumPy printer; a node prints itself as `written`."""
-    from sympy.printing.numpy import NumPyPrinter
-
-    class Printer(NumPyPrinter):  # type: ignore[misc]
-        def doprint(self, e: Any) -> str:
-            return written if isinstance(e, Node) else str(super().doprint(e))
-
-    return Printer({"fully_qualified_modules": True})
+def _without_cotangents(rhs: Node) -> Node:
+    """A right-hand side without its cotangent: the array of the adjoint starts as that."""
+    terms = rhs.args if isinstance(rhs, expr.Add) else (rhs,)
+    kept = [t for t in terms if not (isinstance(t, Var) and "ct" in t.marks)]
+    return expr.add(*kept) if kept else expr.Zero(*rhs.shape)
 
 
-def _argument(var: Var) -> str:
-    """`h_tm1` for h[t-1], `h_tp1` for h[t+1], `h_3` for h[3]."""
-    index = "".join("_" + str(i).replace(" ", "").replace("+", "p").replace("-", "m") for i in var.index)
-    return code.identifier(var.name + index, ("np",))
-
-
-def _size(dim: Expr, sizes: Mapping[Expr, str]) -> str:
-    return str(dim) if dim.is_Integer else sizes[dim]
-
-
-def _helpers(used: Mapping[str, str]) -> str:
-    needs_erf = any("_erf(" in source for source in used.values())
-    return ("import math\n\n" + code.ERF if needs_erf else "") + "\n\n".join(used.values())
-
-
-# --- a module -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Where a statement stands on each axis: in a loop (its name), at a fixed point, or everywhere (None)."""
-
-    axes: tuple[str | int | None, ...]
+# --- the module ---------------------------------------------------------------------------------------------------------
 
 
 class _Module:
     def __init__(self, system: System):
-        if not system.inputs:
-            raise DeriveError(
-                f"{system.name} reads no input, so that its functions can't know the number of steps; give it one"
-            )
         self.system = system
-        self.states = [v for v in system.states if v.name != LOSS]
-        # A system that was derived from another has its adjoint among its equations already: it runs forward only.
-        self.joined = bool(system.parts.given)
-        kinds = ("input", "target", "cotangent") if self.joined else ("input",)
-        self.given = [v for v in system.variables.values() if v.kind in kinds]
-        self.backward = system if self.joined else system.with_cotangents(*(v.name for v in self.states)).adjoint()
-        self.lengths = tuple(_legible(str(n)) for n in system.lattice.lengths)
-        self.indices = tuple(map(str, system.lattice.indices))
-        taken = (*RESERVED, *self.lengths, *self.indices)
-        self.names = {n: code.identifier(n, taken) for n in (*self.backward.variables, *system.variables)}
-        self.pads = self._pads()
-        self.where = _Where((None,) * len(self.indices))
-        self.writer = code.Writer(self.read, self.size, self._at_end)
-        self.sums: set[str] = set()
-        self.body = self._functions()
+        self.derived = bool(system.parts.given)
+        """Whether this is an adjoint or a tangent already: then it is run forwards only, its loss among its states."""
+        self.states = [v for v in system.states if self.derived or v.name != LOSS]
+        self.loss = None if self.derived or not system.has_loss else system.equations[LOSS]
+        self.backward = None if self.derived else adjoint(seeded(system))
+        read = {v.name for s in self.states for v in expr.variables(system.equations[s.name].rhs)}
+        self.targets = [] if self.derived else list(system.of_kind("target"))
+        self.fed = [v for v in self.targets if v.name in read]
+        """Targets that a state reads: `forward` finds them among its inputs."""
+        kinds = ("input", "target", "cotangent") if self.derived else ("input",)
+        self.inputs = [*system.of_kind(*kinds), *self.fed]
+        systems = [system] if self.backward is None else [system, self.backward]
+        self.names = Names(system, dict.fromkeys(n for s in systems for n in s.variables))
+        self.layout = Layout(systems, self.names, system.lattice)
+        self.everywhere = Place.everywhere(system.lattice.dimension)
+        self.place = self.everywhere
+        self.printer = ArrayPrinter(self._read, self.names.size, self._position)
+        self.unknown: list[str] = []
+        """The functions without a formula that the source calls, known once it is written."""
 
-    @property
-    def unknown(self) -> list[str]:
-        """The names of functions that the caller must give."""
-        return sorted(set(re.findall(r'UNKNOWN\["([^"]+)"\]', "\n".join(self.writer.used.values()))))
+    # --- arrays -----------------------------------------------------------------------------------------------------
 
-    # --- reading arrays ---
-
-    def _pads(self) -> dict[str, tuple[tuple[int, int], ...]]:
-        """For every indexed name the layers of room before and after the lattice on each axis."""
-        dimension = self.system.lattice.dimension
-        room: dict[str, list[list[int]]] = {}
-        reads = [
-            *self.backward.reads,
-            *((e.name, e.name, tuple(-lo for lo, _ in e.extent)) for e in self.backward.own if e.extent),
-        ]
-        reads += [(e.name, e.name, tuple(hi for _, hi in e.extent)) for e in self.backward.own if e.extent]
-        for _, name, offset in reads:
-            layers = room.setdefault(name, [[0, 0] for _ in range(dimension)])
-            for axis, o in enumerate(offset):
-                layers[axis] = [max(layers[axis][0], -o), max(layers[axis][1], o)]
-        for name in [v.name for v in (*self.states, *self.system.inputs)]:
-            both = [room.get(n, [[0, 0]] * dimension) for n in (name, f"{name}_bar")]
-            joined = [[max(a, b) for a, b in zip(*pair, strict=True)] for pair in zip(*both, strict=True)]
-            room[name] = room[f"{name}_bar"] = joined
-        return {name: tuple((lo, hi) for lo, hi in layers) for name, layers in room.items()}
-
-    def pad(self, name: str) -> tuple[tuple[int, int], ...]:
-        return self.pads.get(name, ((0, 0),) * len(self.indices))
-
-    def read(self, var: Var) -> str:
-        """The source of a variable where the statement stands."""
-        name = self.names[var.name]
-        if not var.index:
-            return name
-        offsets = [
-            int(i - own) if own in i.free_symbols else None
-            for i, own in zip(var.index, self.system.lattice.indices, strict=True)
-        ]
+    def _read(self, var: Var) -> str:
+        """The source of a variable at the place of the statement."""
+        name = self.names.of[var.name]
         parts = []
-        for axis, (offset, (low, high)) in enumerate(zip(offsets, self.pad(var.name), strict=True)):
-            at = self.where.axes[axis]
-            if offset is None:
-                parts.append(self._fixed(var.index[axis], axis, low))
-            elif at is None:
-                parts.append(_slice(low + offset, self.lengths[axis], low, high))
+        for axis, (index, symbol) in enumerate(zip(var.index, self.system.lattice.indices, strict=False)):
+            if self.place.steps[axis] is None and index.has(symbol):
+                parts.append(self.layout.slice(axis, int(index - symbol), self.place.margins[axis]))
             else:
-                parts.append(_shifted(str(at), low + offset - 1))
-        return name if all(p == ":" for p in parts) else f"{name}[{', '.join(_trimmed(parts))}]"
+                parts.append(self.layout.row(index, axis))
+        return f"{name}[{', '.join(parts)}]" if parts else name
 
-    def _fixed(self, index: Expr, axis: int, low: int) -> str:
-        """A point: `0` or `T + 1`, as a position in the array."""
-        if index.is_Integer:
-            return str(int(index) - 1 + low)
-        return _shifted(self.lengths[axis], int(index - self.system.lattice.lengths[axis]) - 1 + low)
+    def _position(self, e: Expr) -> str:
+        """A step as it is compared with another one."""
+        return self.layout.row(e, 0)
 
-    def size(self, dim: Expr) -> str:
-        if dim.is_Integer:
-            return str(dim)
-        return code.identifier(str(dim), (*self.backward.variables, *self.system.variables, *RESERVED, *self.indices))
+    def _value(self, node: Node, place: Place) -> Value:
+        """`node`, with every entry of it, at a place."""
+        self.place = place
+        node = self._at(node, place)
+        return self.printer.full(self.printer.value(node), node)
 
-    def _at_end(self, node: expr.At) -> str:
-        parts = [":" if at is None else _shifted(str(at), -1) for at in self.where.axes]
-        return "at_end" if all(p == ":" for p in parts) else f"at_end[{', '.join(_trimmed(parts))}]"
+    def _at(self, node: Any, place: Place) -> Any:
+        steps = zip(self.system.lattice.indices, place.steps, strict=True)
+        return expr.at(node, {i: step for i, step in steps if step is not None and step != i})
 
-    # --- statements ---
+    def _assign(self, target: str, operator: str, node: Node, place: Place) -> list[str]:
+        return wrapped(f"{target} {operator} ", self._value(node, place).text)
 
-    def value(self, node: Node, where: _Where) -> str:
-        self.where = where
-        return self.writer(node).text
-
-    def statements(
-        self, schedule: Sequence[Loop | str], wanted: set[str], line: Callable[[str, _Where], list[str]]
-    ) -> list[str]:
-        """The statements of the wanted names in their order, loops and all."""
-        everywhere = _Where((None,) * len(self.indices))
+    def _equation(self, target: Var, rhs: Node, place: Place, operator: str) -> list[str]:
+        """`target = rhs`; a term that would divide by zero beyond the border stands apart, with its condition."""
+        plain, guarded = self._terms(rhs)
         lines: list[str] = []
-        for item in schedule:
-            lines += self._item(item, wanted, line, everywhere, {})
+        if plain or operator == "=":
+            self.place = place
+            left, right = self._read(self._at(target, place)), self._at(expr.add(*plain) if plain else rhs, place)
+            value = "0" if not plain else self.printer.value(right).text
+            lines += wrapped(f"{left} {operator} ", value)
+        for offset, term in guarded:
+            lines += self._guarded_term(target, offset, term, place)
         return lines
 
-    def _item(
-        self, item: Loop | str, wanted: set[str], line: Callable, where: _Where, shifts: dict[int, Loop]
-    ) -> list[str]:
-        if isinstance(item, str):
-            return self._guarded(item, line, where, shifts) if item in wanted else []
-        inside: list[str] = []
-        index = self.indices[item.axis]
-        axes = tuple(index if a == item.axis else w for a, w in enumerate(where.axes))
-        for inner in item.body:
-            inside += self._item(
-                inner, wanted, line, _Where(axes), {**shifts, item.axis: item} if item.shifts else shifts
-            )
-        if not inside:
-            return []
-        return [f"for {index} in {self._range(item)}:", *(indent(text, "    ") for text in inside)]
+    def _terms(self, rhs: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
+        """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
+        plain: list[Node] = []
+        guarded = []
+        for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
+            offsets = {self.system.offset(v) for v in expr.variables(term) if is_backward(v) and v.index}
+            (offset,) = offsets if len(offsets) == 1 else ((),)
+            if any(offset) and _can_be_infinite(term):
+                guarded.append((offset, term))
+            elif not isinstance(term, expr.Zero):
+                plain.append(term)
+        return plain, guarded
 
-    def _range(self, item: Loop) -> str:
-        length = self.lengths[item.axis]
-        first = min((0, *(item.direction * p for p in item.shifts.values())))
-        last = max((0, *(item.direction * p for p in item.shifts.values())))
-        low, high = _shifted("1", first) if first else "1", _shifted(length, last + 1)
-        if item.direction > 0:
-            return f"range({1 + first}, {high})" if first else f"range({low}, {high})"
-        return f"range({_shifted(length, last)}, {first}, -1)"
+    def _guarded_term(self, target: Var, offset: tuple[int, ...], term: Node, place: Place) -> list[str]:
+        if place.steps[0] is None:
+            margins = tuple((max(0, -o), max(0, o)) for o in offset)
+            self.place = Place(place.steps, margins)
+            left, right = self._read(target), self.printer.value(term).text
+            return wrapped(f"{left} += ", right)
+        self.place = place
+        lines = wrapped(f"{self._read(self._at(target, place))} += ", self.printer.value(self._at(term, place)).text)
+        return [f"if {self._inside(offset, place)}:", *indented(lines)]
 
-    def _guarded(self, name: str, line: Callable, where: _Where, shifts: Mapping[int, Loop]) -> list[str]:
-        """A variable that runs ahead of its loop stands at a shifted index, and only within the lattice."""
+    def _inside(self, offset: tuple[int, ...], place: Place) -> str:
+        """The condition that the step at `offset` is one of the lattice's."""
         conditions = []
-        axes = list(where.axes)
-        for axis, loop in shifts.items():
-            shift = loop.shifts.get(name, 0) * -loop.direction
-            at = _shifted(self.indices[axis], shift)
-            axes[axis] = at
-            conditions.append(f"1 <= {at} <= {self.lengths[axis]}")
-        lines = line(name, _Where(tuple(axes)))
-        if not conditions or not lines:
-            return lines
-        return [f"if {' and '.join(conditions)}:", *(indent(text, "    ") for text in lines)]
+        for axis, (o, step) in enumerate(zip(offset, place.steps, strict=True)):
+            if o and step is not None:
+                limit = self.system.lattice.lengths[axis] if o > 0 else Integer(1)
+                sign = "<=" if o > 0 else ">="
+                conditions.append(f"{self.layout.row(step + o, axis)} {sign} {self.layout.row(limit, axis)}")
+        return " and ".join(conditions)
 
-    def assign(self, target: Var, rhs: Node, where: _Where, operator: str = "=") -> str:
-        value = self.value(rhs, where)
-        self.where = where
-        place = self.read(target)
-        return code.broken(f"{place} {operator} {value}")
+    def _zeros(self, var: Var) -> str:
+        rows = [self.layout.rows(axis) for axis in range(self.system.lattice.dimension)]
+        sizes = [self.names.size(n) for n in var.shape if n != 1]
+        return f"np.zeros(({', '.join([*rows, '*batch', *sizes])}), dtype)"
 
-    # --- functions ---
+    # --- equations in their order ------------------------------------------------------------------------------------
 
-    def _functions(self) -> list[str]:
-        if self.joined:
-            return [self._run(), self._forward()]
-        parts = [self._run(), self._forward(), self._backward(), self._vjp()]
-        if self.system.has_loss:
-            parts.append(self._value_and_grad())
-        parts.append(self._check())
-        return parts
+    def _equations(self, system: System, wanted: Iterable[str], write: Write) -> list[str]:
+        """The wanted equations of a system in an order of evaluation, with loops where there is a recurrence."""
+        wanted = set(wanted)
+        lines: list[str] = []
+        for item in system.schedule:
+            if isinstance(item, str) and item in wanted and _asks_where(system.equations[item]):
+                for axis in reversed(range(system.lattice.dimension)):
+                    item = Loop(axis, 1, (item,))
+            if isinstance(item, Loop):
+                block = self._loop(item, wanted, {}, write)
+                lines += ["", *block, ""] if block else []
+            elif item in wanted:
+                lines += write(item, self.everywhere)
+        return without_double_blanks(lines)
 
-    def _run(self) -> str:
-        """`_run`: checks what is given and computes every state."""
-        system = self.system
-        lines = [
-            f'_check_shapes("params", params, PARAMETERS, {self._size_names()})',
-            f'_check_shapes("inputs", inputs, INPUTS, {self._size_names()})',
-        ]
-        for v in self.given:
-            if any(map(any, self.pad(v.name))):
-                lines += [
-                    f"{self.names[v.name]} = {self._room(v.name, v.shape)}",
-                    f'{self._inner(v.name)} = inputs["{v.name}"]',
-                ]
-        looped = _looped(system.schedule)
-        for v in self.states:
-            if v.indexed and (v.name in looped or any(map(any, self.pad(v.name))) or self._is_constant(v.name)):
-                lines.append(f"{self.names[v.name]} = {self._room(v.name, v.shape)}")
-        lines += self._boundary()
-        lines += self.statements(system.schedule, {v.name for v in self.states}, self._forward_line)
-        lines += [line for e in system.own for line in self._outer(e)] if self.joined else []
-        if any(_uses(line, "at_end") for line in lines):
-            lines = [*self._end_marker(), *lines]
-        pairs = [f'"{v.name}": {self.names[v.name]}' for v in (*self.given, *self.states)]
-        lines.append(_wrapped("return {", pairs, "}"))
-        names = ['_check_names("params", params, PARAMETERS)', '_check_names("inputs", inputs, INPUTS)']
-        lines = [*names, *self._unpack(), *self._sizes(lines), *lines]
-        return _function(
-            "_run(params, inputs, initial)", "Every state, with the layers around the lattice that are read.", lines
-        )
+    def _loop(self, loop: Loop, wanted: set[str], outer: Mapping[int, Mapping[str, int]], write: Write) -> list[str]:
+        around = {**outer, loop.axis: {name: loop.direction * p for name, p in loop.shifts.items()}}
+        inside: list[tuple[str, list[str]]] = []
+        for item in loop.body:
+            if isinstance(item, Loop):
+                inside.append(("", self._loop(item, wanted, around, write)))
+            elif item in wanted:
+                behind = {axis: of.get(item, 0) for axis, of in around.items()}
+                inside.append((self._guard(behind, around), write(item, self._loop_place(behind))))
+        lines = under_conditions(inside)
+        return [f"for {self.names.index[loop.axis]} in {self._range(loop, around)}:", *indented(lines)] if lines else []
 
-    def _is_constant(self, name: str) -> bool:
-        """Whether the equation reads nothing that has an index: its value is spread over an array."""
-        return not any(v.index for v in expr.variables(self.system.equations[name].rhs))
+    def _loop_place(self, behind: Mapping[int, int]) -> Place:
+        """Inside loops over all axes, whose indices count rows; `behind`: how far a variable is behind them."""
+        symbols = enumerate(self.system.lattice.indices)
+        steps = tuple(i - (self.layout.before[axis] - 1) - behind.get(axis, 0) for axis, i in symbols)
+        return Place(steps, self.everywhere.margins)
 
-    def _forward_line(self, name: str, where: _Where) -> list[str]:
-        equation = self.system.equations[name]
-        if not equation.target.index:
-            return [f"{self.names[name]} = {self._reduced(equation.body, where)}"]
-        if self._is_constant(name) and not any(where.axes):
-            return [f"{self._inner(name)}[...] = {self.value(equation.rhs, where)}"]
-        return [self.assign(equation.target, equation.rhs, where)]
+    def _range(self, loop: Loop, around: Mapping[int, Mapping[str, int]]) -> str:
+        behind = [around[loop.axis].get(name, 0) for name in _names(loop)]
+        last = self.system.lattice.lengths[loop.axis] + max(behind)
+        if loop.direction > 0:
+            return f"range({self.layout.row(1 + min(behind), loop.axis)}, {self.layout.row(last + 1, loop.axis)})"
+        return f"range({self.layout.row(last, loop.axis)}, {self.layout.row(min(behind), loop.axis)}, -1)"
 
-    def _end_marker(self) -> list[str]:
-        """1 at the last step, 0 before."""
-        return [
-            f"at_end = np.zeros(({', '.join(self.lengths)}, *(1 for _ in batch)), dtype=dtype)",
-            f"at_end[{', '.join('-1' for _ in self.lengths)}] = 1",
-        ]
+    def _guard(self, behind: Mapping[int, int], around: Mapping[int, Mapping[str, int]]) -> str:
+        """The condition that a variable which is behind its loop, or ahead of it, is within the lattice."""
+        place, conditions = self._loop_place(behind), []
+        for axis in (axis for axis, shifts in around.items() if any(shifts.values())):
+            step, length = place.steps[axis], self.system.lattice.lengths[axis]
+            assert step is not None
+            row = self.layout.row
+            conditions.append(f"{row(1, axis)} <= {row(step, axis)} <= {row(length, axis)}")
+        return " and ".join(conditions)
 
-    def _unpack(self) -> list[str]:
-        lines = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
-        lines += [f'{self.names[v.name]} = inputs["{v.name}"]' for v in self.given]
-        return lines
-
-    def _sizes(self, rest: Sequence[str]) -> list[str]:
-        """The lengths, the batch and the dimensions, as far as the `rest` of the function uses them."""
-        first = self.system.inputs[0]
-        name = self.names[first.name]
-        dimension, rank = len(self.indices), sum(s != 1 for s in first.shape)
-        single = f"{self.lengths[0]} = {name}.shape[0]"
-        lines = [single if dimension == 1 else f"{', '.join(self.lengths)} = {name}.shape[:{dimension}]"]
-        lines.append(f"batch = {name}.shape[{dimension}:{-rank or ''}]")
-        lines += [f"{self.size(dim)} = {self._source_of(dim)}" for dim in self.system.dimensions]
-        lines.append(f"dtype = {name}.dtype")
-        return [
-            line
-            for line in lines
-            if any(_uses(text, name) for name in line.split(" = ")[0].split(", ") for text in rest)
-        ]
-
-    def _lengths_and_sizes(self, rest: Sequence[str]) -> list[str]:
-        """`_sizes`, where an input may have room around the lattice: then the lengths are without it."""
-        name = self.system.inputs[0].name
-        lines = self._sizes(rest)
-        room = [lo + hi for lo, hi in self.pad(name)]
-        if not any(room):
-            return lines
-        exact = [
-            f"{n} = {self.names[name]}.shape[{a}] - {r}" if r else f"{n} = {self.names[name]}.shape[{a}]"
-            for a, (n, r) in enumerate(zip(self.lengths, room, strict=True))
-        ]
-        return [*exact, *lines[1:]]
-
-    def _source_of(self, dim: Expr) -> str:
-        for v in (*self.system.parameters, *self.system.inputs):
-            axes = [s for s in v.shape if s != 1]
-            if dim in axes:
-                return f"{self.names[v.name]}.shape[{axes.index(dim) - len(axes)}]"
-        raise DeriveError(
-            f"{self.system.name}: the size {dim} is that of no parameter or input, so that its functions can't know it"
-        )
-
-    def _size_names(self) -> str:
-        return "{" + ", ".join(f'"{d}": {self.size(d)}' for d in self.system.dimensions) + "}"
-
-    def _room(self, name: str, shape: expr.Shape) -> str:
-        """An array of zeros with its layers around the lattice."""
-        lead = [_shifted(n, lo + hi) for n, (lo, hi) in zip(self.lengths, self.pad(name), strict=True)]
-        sizes = [self.size(s) for s in shape if s != 1]
-        return f"np.zeros(({', '.join([*lead, '*batch', *sizes])}), dtype=dtype)"
-
-    def _inner(self, name: str) -> str:
-        if not self.backward.variables[name].indexed:
-            return self.names[name]
-        parts = [_slice(lo, n, lo, hi) for n, (lo, hi) in zip(self.lengths, self.pad(name), strict=True)]
-        return self.names[name] if all(p == ":" for p in parts) else f"{self.names[name]}[{', '.join(_trimmed(parts))}]"
-
-    def _border(self, border: Any, name: str) -> str:
-        parts = []
-        for axis, (side, (low, high)) in enumerate(zip(border.sides, self.pad(name), strict=True)):
-            if not side.depth:
-                parts.append(_slice(low, self.lengths[axis], low, high))
-            else:
-                parts.append(str(low - side.depth) if side.low else _shifted(self.lengths[axis], low + side.depth - 1))
-        return f"{self.names[name]}[{', '.join(_trimmed(parts))}]"
-
-    def _boundary(self) -> list[str]:
-        lines = []
-        for border in self.system.borders:
-            place = self._border(border, border.variable)
-            if self.system.boundary[border.variable] == "learned":
-                lines.append(f'{place} = params["{border.key}"]')
-            else:
-                lines.append(f'{place} = initial.get("{border.key}", 0.0)')
-        return lines
-
-    def _forward(self) -> str:
-        pairs = [
-            f'"{v.name}": {self._inner(v.name).replace(self.names[v.name], f"""values["{v.name}"]""", 1)}'
-            for v in self.states
-        ]
-        pairs += [f'"{key}": {place}' for key, place in self._outer_values()]
-        lines = ["values = _run(params, inputs, initial or {})"]
-        if any(_uses(p, n) for p in pairs for n in self.lengths):
-            lines.append(self._lengths_line())
-        lines.append(_wrapped("return {", pairs, "}"))
-        return _function("forward(params, inputs, initial=None)", "The trajectory of every state.", lines)
-
-    def _outer_values(self) -> list[tuple[str, str]]:
-        """The adjoints of boundary values, `h_bar[0]`, of a derived system."""
-        found = []
-        for e in self.system.own if self.joined else ():
-            for border in self.system.borders:
-                if e.extent and e.name.partition("_bar")[0] == border.variable:
-                    place = self._border(border, e.name).replace(self.names[e.name], f'values["{e.name}"]', 1)
-                    found.append((border.key.replace(border.variable, e.name, 1), place))
-        return found
-
-    def _lengths_line(self) -> str:
-        first = self.system.inputs[0].name
-        if len(self.lengths) == 1:
-            return f'{self.lengths[0]} = inputs["{first}"].shape[0]'
-        return f'{", ".join(self.lengths)} = inputs["{first}"].shape[:{len(self.lengths)}]'
-
-    def _backward(self) -> str:
-        """`_backward`: the adjoint recurrences, last step first."""
-        backward = self.backward
-        own = {e.name: e for e in backward.own}
-        lines = []
-        for v in self.states:
-            if f"{v.name}_bar" in own:
-                bar = self.names[f"{v.name}_bar"]
-                lines.append(f"{bar} = np.zeros_like({self.names[v.name]})")
-                place = self._inner(f"{v.name}_bar")
-                lines.append(
-                    f'{place} += cotangents.get("{v.name}", 0.0)'
-                    if place != bar
-                    else f'{bar} += cotangents.get("{v.name}", 0.0)'
-                )
-        looped = _looped(backward.schedule)
-        for e in own.values():
-            is_state_bar = e.target.marks[-1] == "bar" and e.target.base in {v.name for v in self.states}
-            if e.target.index and not is_state_bar and (e.name in looped or any(map(any, self.pad(e.name)))):
-                lines.append(f"{self.names[e.name]} = {self._room(e.name, e.target.shape)}")
-        lines += self.statements(backward.schedule, set(own), lambda n, w: self._backward_line(own[n], w))
-        for e in own.values():
-            lines += self._outer(e)
-        pairs = [
-            f'"{p.name}": {self.names[p.name + "_bar"] if p.name + "_bar" in own else f"np.zeros_like({self.names[p.name]})"}'
-            for p in self.system.parameters
-        ]
-        pairs += [
-            f'"{v.name}": {self._inner(v.name + "_bar") if v.name + "_bar" in own else f"np.zeros_like({self._inner(v.name)})"}'
-            for v in self.system.inputs
-        ]
-        pairs += [self._border_gradient(b, own) for b in self.system.borders]
-        lines.append(_wrapped("return {", pairs, "}"))
-        unpacked = [f'{self.names[p.name]} = params["{p.name}"]' for p in self.system.parameters]
-        unpacked += [f'{self.names[v.name]} = values["{v.name}"]' for v in (*self.system.inputs, *self.states)]
-        sizes = self._lengths_and_sizes(lines)
-        lines = [*(u for u in unpacked if any(_uses(t, u.split(" = ")[0]) for t in (*lines, *sizes))), *sizes, *lines]
-        return _function(
-            "_backward(params, values, cotangents)", "The adjoint recurrences, from the last step to the first.", lines
-        )
-
-    def _backward_line(self, equation: Equation, where: _Where) -> list[str]:
-        target = equation.target
-        if not target.index:
-            return [f"{self.names[equation.name]} = {self._reduced(equation.body, where)}"]
-        rhs = _without_cotangent(equation.rhs)
-        if target.marks[-1] == "bar" and target.base in {v.name for v in self.states}:
-            return [] if isinstance(rhs, expr.Zero) else [self.assign(target, rhs, where, "+=")]
-        return [self.assign(target, rhs, where)]
-
-    def _reduced(self, body: Node, where: _Where) -> str:
-        """The sum over lattice and batch; an outer product of columns becomes one matrix product."""
-        if isinstance(body, expr.Add):
-            return " + ".join(self._reduced(term, where) for term in body.args)
-        c, core = expr.split_number(body)
-        if c != 1:
-            return f"{self.writer.number(c)} * {self._reduced(core, where)}"
-        if isinstance(core, expr.Mul) and core.args[-1].shape[0] == 1 and core.args[0].shape[0] != 1:
-            left, right = expr.mul(*core.args[:-1]), expr.transpose(core.args[-1])
-            if expr.is_column(left) and expr.is_column(right):
-                self.sums.add("_sum_outer")
-                return f"_sum_outer({self.value(left, where)}, {self.value(right, where)})"
-        helper = {"scalar": "np.sum", "vector": "_sum_vectors", "matrix": "_sum_matrices"}[code.form_of(core)]
-        self.sums.add(helper)
-        return f"{helper}({self.value(core, where)})"
-
-    def _outer(self, equation: Equation) -> list[str]:
-        """The adjoints of boundary values: what the first steps send back across the border."""
-        lines = []
-        for border in self.system.borders:
-            if equation.name.partition("_bar")[0] != border.variable or not equation.extent:
-                continue
-            lattice = self.system.lattice
-            index = [s.coordinate(i, n) for s, i, n in zip(border.sides, lattice.indices, lattice.lengths, strict=True)]
-            at = {
-                i: Integer(p) if isinstance(p, int) else p
-                for i, p in zip(lattice.indices, index, strict=True)
-                if p != i
-            }
-            moved = expr.at(equation.rhs, at)
-            rhs = drop_outside(moved if self.joined else _without_cotangent(moved), self.system)
-            if not isinstance(rhs, expr.Zero):
-                lines.append(self.assign(expr.at(equation.target, at), rhs, _Where((None,) * len(index)), "="))
-        return lines
-
-    def _border_gradient(self, border: Any, own: Mapping[str, Equation]) -> str:
-        if f"{border.variable}_bar" not in own:
-            return f'"{border.key}": np.zeros_like({self._border(border, border.variable)})'
-        place = self._border(border, f"{border.variable}_bar")
-        if self.system.boundary[border.variable] != "learned":
-            return f'"{border.key}": {place}'
-        form = code.form_of(self.system.variables[border.variable].var)
-        helper = {"scalar": "np.sum", "vector": "_sum_vectors", "matrix": "_sum_matrices"}[form]
-        self.sums.add(helper)
-        return f'"{border.key}": {helper}({place})'
-
-    def _vjp(self) -> str:
-        lines = ["values = _run(params, inputs, initial or {})", "return _backward(params, values, cotangents)"]
-        title = "Gradients of the sum of <cotangent, state> by every parameter, input and boundary value."
-        return _function("vjp(params, inputs, cotangents, initial=None)", title, lines)
-
-    def _value_and_grad(self) -> str:
-        system = self.system
-        everywhere = _Where((None,) * len(self.indices))
-        head = ["values = _run(params, inputs, initial or {})"]
-        lines = []
-        seeds = self._loss_seeds()
-        needed = {v.name for node in (system.equations[LOSS].rhs, *(n for _, n in seeds)) for v in expr.variables(node)}
-        losses = self.value(system.equations[LOSS].rhs, everywhere)
-        if system.loss == "last":
-            lines += self._end_marker()
-            losses = f"at_end * {losses}"
-        lines.append(f"loss = np.sum({losses})")
-        pairs = [f'"{name}": {self.value(node, everywhere)}' for name, node in seeds]
-        lines.append(_wrapped("cotangents = {", pairs, "}"))
-        lines.append("return loss, _backward(params, values, cotangents)")
-        sizes = self._sizes(lines)
-        first = system.inputs[0]
-        if sizes:
-            head.append(f'{self.names[first.name]} = inputs["{first.name}"]')
-        head += [
-            f'{self.names[v.name]} = values["{v.name}"]' for v in (*system.inputs, *self.states) if v.name in needed
-        ]
-        head += [f'{self.names[p.name]} = params["{p.name}"]' for p in system.parameters if p.name in needed]
-        head += [f'{self.names[v.name]} = targets["{v.name}"]' for v in system.of_kind("target")]
-        lines = [*head, *sizes, *lines]
-        title = "The loss, summed over steps and batch, and its gradients."
-        return _function("value_and_grad(params, inputs, targets, initial=None)", title, lines)
-
-    def _loss_seeds(self) -> list[tuple[str, Node]]:
-        from derive.adjoint import loss_weight
-
-        seeds = []
-        for entry in table(self.system).of_target(LOSS):
-            if entry.source.name not in {v.name for v in self.states}:
-                if self.system.variables[entry.source.name].kind in ("input", "parameter"):
-                    raise DeriveError(
-                        f"{self.system.name}: its loss reads {entry.source.name} directly; let an output stand between"
-                    )
-                continue
-            if any(entry.offset or ()):
-                raise DeriveError(
-                    f"{self.system.name}: its loss reads {entry.source.name} at another step; let an output stand between"
-                )
-            seeds.append((entry.source.name, entry.map.pull(loss_weight(self.system))))
-        return seeds
-
-    def _check(self) -> str:
-        cotangents = ", ".join(f'"{o}"' for o in self.system.outputs)
-        lengths = ", ".join("4" if len(self.lengths) == 1 else "3" for _ in self.lengths)
-        lines = [
-            "rng = np.random.default_rng(seed)",
-            f"sizes = {_sample_sizes(self.system)}",
-            "params = {name: rng.uniform(-1, 1, [sizes.get(s, s) for s in shape]) for name, shape in PARAMETERS.items()}",
-            f"lead = [{lengths}, 2]",
-            "inputs = {name: rng.uniform(-1, 1, lead + [sizes.get(s, s) for s in shape]) for name, shape in INPUTS.items()}",
-            "states = forward(params, inputs)",
-            f"cotangents = {{name: rng.uniform(-1, 1, states[name].shape) for name in ({cotangents},)}}",
-            "gradients = vjp(params, inputs, cotangents)",
-            "",
-            "def objective():",
-            "    found = forward(params, inputs)",
-            "    return sum(np.sum(cotangents[name] * found[name]) for name in cotangents)",
-            "",
-            "worst = 0.0",
-            "for given in (params, inputs):",
-            "    for name, array in given.items():",
-            "        entry = tuple(rng.integers(0, size) for size in array.shape)",
-            "        before, step = array[entry], 1e-6",
-            "        array[entry] = before + step",
-            "        above = objective()",
-            "        array[entry] = before - step",
-            "        below = objective()",
-            "        array[entry] = before",
-            "        slope = (above - below) / (2 * step)",
-            "        worst = max(worst, abs(slope - gradients[name][entry]) / (1 + abs(slope)))",
-            "return worst",
-        ]
-        return _function(
-            "check(seed=0)",
-            "The largest difference between `vjp` and central finite differences, relative to 1 + |slope|.",
-            lines,
-        )
-
-    # --- the whole ---
+    # --- the functions -----------------------------------------------------------------------------------------------
 
     def source(self) -> str:
-        system = self.system
-        equations = [
-            unicode_text(expr.Equals(e.target, e.rhs), Notation())
-            for n, e in system.equations.items()
-            if n != LOSS or system.has_loss
-        ]
-        parts = [f'"""{self._docstring(equations)}"""']
-        helpers = _helpers(self.writer.used)
-        imports = "import math\n\nimport numpy as np" if "math.erf" in helpers else "import numpy as np"
-        parts.append(imports)
-        parts.append(
-            f"PARAMETERS = {_shapes(system, 'parameter')}\nINPUTS = {_shapes(system, *(v.kind for v in self.given))}"
-        )
-        if self.unknown:
-            parts[-1] += f"\nUNKNOWN = {{}}  # the functions {', '.join(self.unknown)}, to be filled in"
-        text = "\n\n".join(parts)
-        blocks = [b.removeprefix("import math\n\n").strip("\n") for b in [helpers] if b]
-        blocks += [_SUMS[s] for s in sorted(self.sums) if s in _SUMS]
-        blocks += [_CHECK_NAMES, _CHECK_SHAPES, *self.body, *([] if self.joined else [_MAIN])]
-        return text + "\n\n\n" + "\n\n\n".join(b.strip("\n") for b in blocks) + "\n"
+        body = [self._forward()]
+        if self.backward is not None:
+            body += [self._vjp(), *([self._value_and_grad()] if self.loss else []), self._check()]
+        body.append(self._run())
+        if self.backward is not None:
+            body.append(self._pull(self.backward))
+        called = library.with_dependencies(called_in(self.printer.called, body))
+        self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
+        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN]
+        pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
+        if any("_bordered(" in part for part in body):
+            body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
+        body += [MAIN] if self.backward is not None else []
+        imports = ["import difflib", *(["import math"] if any("math." in c for c in called) else [])]
+        head = "\n".join([self._docstring(), "", *imports, "", "import numpy as np", "", *self._tables()])
+        return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
 
-    def _docstring(self, equations: Sequence[str]) -> str:
-        system = self.system
-        lines = [f"{system.title}.", ""]
-        lines += [f"    {row}" for e in equations for row in e.splitlines()]
+    def _forward(self) -> str:
+        lines = ["values, _ = _run(params, inputs, initial)"]
+        pick = f"{{name: values[name][{self.layout.inner}] for name in STATES}}"
+        rows = [v for v in self.states if v.var.index and kind_of(v.var) == ROW]
+        more = [*(v.name for v in self.states if not v.var.index), *(key for key, _, _ in self._outer_values())]
+        lines.append(f"states = {pick}" if rows or more else f"return {pick}")
+        lines += [f'states["{v.name}"] = states["{v.name}"][..., None, :]' for v in rows]
+        if more:
+            lines += ["return states | {name: values[name] for name in TOTALS}"]
+        elif rows:
+            lines.append("return states")
+        doc = f"""
+            Every state at every step, by name.
+
+            `initial` holds boundary values, such as {self._example_border()}; those that are left out are zero.
+        """
+        return function("forward(params, inputs, initial=None)", doc, lines)
+
+    def _example_border(self) -> str:
+        keys = [b.key for b in self._given_borders()]
+        return f'"{keys[0]}"' if keys else "none here"
+
+    def _vjp(self) -> str:
+        inner = self.layout.inner
+        lines = [
+            "values, sizes = _run(params, inputs, initial)",
+            'given = _given("cotangents", cotangents, STATES, sizes, optional="state")',
+            "bars = {name: np.zeros_like(values[name]) for name in STATES}",
+            "for name, array in given.items():",
+        ]
+        rows = [v.name for v in self.states if kind_of(v.var) == ROW]
+        if rows:
+            lines.append(f"    array = array[..., 0, :] if name in ({quoted(rows)}) else array")
+        lines += [f"    bars[name][{inner}] = array", "return _pull(values, sizes, bars)"]
+        doc = """
+            The gradients of sum(cotangents[h] * h) over the states h, cotangents that are left out being zero.
+
+            Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
+        """
+        return function("vjp(params, inputs, cotangents, initial=None)", doc, lines)
+
+    def _run(self) -> str:
+        """The forward pass."""
+        body = self._set_borders([*self.inputs, *self.states])
+        body += ["", *self._equations(self.system, [v.name for v in self.states], self._write_state), ""]
+        for key, node, place in self._outer_values():
+            body += self._assign(f'values["{key}"]', "=", node, place)
+        body += dictionary("values |= ", {v.name: self.names.of[v.name] for v in (*self.inputs, *self.states)})
+        body.append("return values, sizes")
+        arrays = self._allocated([v.var for v in self.states if v.var.index])
+        body = [*self._note(), *map(self._input, self.inputs), *arrays, *body]
+        points = self._points(body)
+        sizes = self._sizes([*body, *points])
+        lines = [*self._checked_values(), *self._parameters(body), *sizes, *points, "", *body]
+        signature = "_run(params, inputs, initial, targets=None)" if self.targets else "_run(params, inputs, initial)"
+        doc = "All arrays by name, with their rows around the lattice; and what the letters of their shapes stand for."
+        return function(signature, doc, without_double_blanks(lines))
+
+    def _write_state(self, name: str, place: Place) -> list[str]:
+        equation = self.system.equations[name]
+        if not equation.target.index:
+            self.place = place
+            return wrapped(f"{self.names.of[name]} = ", total(self.printer, _summand(equation.rhs)))
+        return self._equation(equation.target, equation.rhs, place, "=")
+
+    def _checked_values(self) -> list[str]:
+        lines = ["sizes = {}"]
+        if not self.inputs:
+            lengths = [str(n) for n in self.system.lattice.lengths]
+            lines = [f"sizes = {{name: int(inputs[name]) for name in ({quoted(lengths)})}}"]
         lines += [
+            'values = _given("params", params, PARAMETERS, sizes)',
+            'values |= _given("inputs", inputs, INPUTS, sizes)',
+        ]
+        if self.targets:
+            lines += ["if targets is not None:", '    values |= _given("targets", targets, TARGETS, sizes)']
+        lines.append('values |= _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")')
+        lines += [] if self.inputs else ['sizes.setdefault("...", ())']
+        return [
+            *lines,
+            "dtype = np.result_type(np.float32, *values.values())",
+            "values = {name: array.astype(dtype, copy=False) for name, array in values.items()}",
             "",
-            "Shapes: "
-            + "; ".join(f"{v.name} {expr.show_shape(v.shape)}" for v in (*system.inputs, *self.states))
-            + ".",
         ]
-        lead = ", ".join(self.lengths)
-        lines += [f"Arrays are time-major, ({lead}, [batch,] dim); a boundary value that is left out is zero."]
-        if system.reference:
-            lines += [f"Source: {' '.join(system.reference.split())}."]
-        compare = "" if self.joined else "; `python` this file to compare its gradients with finite differences"
-        lines += [f"Written by derive{compare}."]
-        wrapped = [
-            part
-            for line in lines
-            for part in (wrap(line, 100, subsequent_indent="    " if line.startswith("    ") else "") or [""])
-        ]
-        return "\n".join(wrapped).replace("\\", "\\\\") + "\n"
 
+    def _input(self, variable: Variable) -> str:
+        """An input or a target with its rows outside the lattice."""
+        return f"{self.names.of[variable.name]} = _bordered({_without_row(variable.var, self._entry(variable.name))})"
 
-# --- text -----------------------------------------------------------------------------------------------------------------
+    def _entry(self, name: str) -> str:
+        return f'values["{name}"]'
 
+    def _parameters(self, body: Sequence[str]) -> list[str]:
+        """The parameters that the lines use, by their names."""
+        used = [v for v in self.system.parameters if uses(body, self.names.of[v.name])]
+        flat = [v for v in used if kind_of(v.var) != ROW]
+        lines = self._unpacked([v.name for v in flat])
+        return [*lines, *(f"{self.names.of[v.name]} = {self._entry(v.name)}[0]" for v in used if v not in flat)]
 
-_SUMS = {
-    "_sum_outer": '''\
-def _sum_outer(a, b):
-    """The sum of a bᵀ over steps and batch, as one matrix product."""
-    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
-''',
-    "_sum_vectors": '''\
-def _sum_vectors(a):
-    """The sum over steps and batch."""
-    return a.reshape(-1, a.shape[-1]).sum(axis=0)
-''',
-    "_sum_matrices": '''\
-def _sum_matrices(a):
-    """The sum over steps and batch."""
-    return a.reshape(-1, *a.shape[-2:]).sum(axis=0)
-''',
-}
+    def _unpacked(self, names: Sequence[str], source: str = "values", mark: str = "") -> list[str]:
+        """`W, U = values["W"], values["U"]`, as many in a line as fit."""
+        lines: list[str] = []
+        left = list(names)
+        while left:
+            count = next(
+                k for k in range(len(left), 0, -1) if k == 1 or len(self._unpack(left[:k], source, mark)) <= 100
+            )
+            lines.append(self._unpack(left[:count], source, mark))
+            left = left[count:]
+        return lines
 
-_CHECK_NAMES = '''\
-def _check_names(title, given, shapes):
-    """Every name is there."""
-    for name, shape in shapes.items():
-        if name not in given:
-            raise ValueError(f"{title} lacks {name!r}, of shape {shape}; it has {', '.join(given) or 'nothing'}")
-'''
+    def _unpack(self, names: Sequence[str], source: str, mark: str) -> str:
+        targets = ", ".join(self.names.of[name + mark] for name in names)
+        entries = [f'{source}["{name}"]' for name in names]
+        if len(names) < 4:
+            return f"{targets} = {', '.join(entries)}"
+        return f"{targets} = ({source}[name] for name in ({quoted(names)}))"
 
-_CHECK_SHAPES = '''\
-def _check_shapes(title, given, shapes, sizes):
-    """The last axes of every array have the sizes that its shape names."""
-    for name, shape in shapes.items():
-        wanted = tuple(sizes.get(s, s) for s in shape)
-        found = given[name].shape[given[name].ndim - len(shape) :]
-        if found != wanted:
-            raise ValueError(f"{title}[{name!r}] has shape {given[name].shape}; its last axes are {shape} = {wanted}")
-'''
+    def _sizes(self, body: Sequence[str]) -> list[str]:
+        symbols = {**{n: n for n in self.system.lattice.lengths}, **{n: n for n in self.system.dimensions}}
+        pairs = [(self.names.symbols[s], f'sizes["{s}"]') for s in symbols if uses(body, self.names.symbols[s])]
+        pairs += [("batch", 'sizes["..."]')] if uses(body, "batch") or uses(body, "points") else []
+        if not pairs:
+            return []
+        return [f"{', '.join(left for left, _ in pairs)} = {', '.join(right for _, right in pairs)}"]
 
-_MAIN = """\
-if __name__ == "__main__":
-    print(f"largest difference from finite differences: {check():.1e}")
-"""
+    def _note(self) -> list[str]:
+        rows = []
+        for axis, i in enumerate(self.names.index):
+            shift = self.layout.before[axis] - 1
+            rows.append(f"step {i} is row {f'{i} + {shift}' if shift else i}")
+        note = f"In every array {', '.join(rows)}; the rows around are the border: boundary values, or zero."
+        return [f"# {line}" for line in textwrap.wrap(note, 100)]
 
+    def _allocated(self, variables: Iterable[Var]) -> list[str]:
+        """Arrays of zeros, as many of a shape in a line as fit."""
+        groups: dict[str, list[str]] = {}
+        for var in variables:
+            groups.setdefault(self._zeros(var), []).append(self.names.of[var.name])
+        lines: list[str] = []
+        for zeros, left in groups.items():
+            while left:
+                count = next(k for k in range(len(left), 0, -1) if k == 1 or len(", ".join(left[:k]) + zeros) <= 80)
+                each = zeros if count == 1 else f"({zeros} for _ in range({count}))"
+                lines.append(f"{', '.join(left[:count])} = {each}")
+                left = left[count:]
+        return lines
 
-def _function(signature: str, title: str, lines: Sequence[str]) -> str:
-    body = "\n".join(indent(line, "    ") for line in lines)
-    return f'def {signature}:\n    """{title}"""\n{body}'
+    # --- borders -------------------------------------------------------------------------------------------------------
 
+    def _given_borders(self) -> list[Border]:
+        return [b for b in self._borders() if self.system.boundary[b.variable] == "given"]
 
-def _wrapped(opening: str, parts: Sequence[str], closing: str) -> str:
-    one = opening + ", ".join(parts) + closing
-    if len(one) <= 100:
-        return one
-    return opening + "\n" + "".join(f"    {p},\n" for p in parts) + closing
+    def _borders(self) -> list[Border]:
+        """The borders of what the functions are given or compute."""
+        known = {v.name for v in (*self.inputs, *self.states, *(self.targets if self.loss else ()))}
+        return [b for b in self.system.borders if b.variable in known]
 
+    def _is_learned(self, border: Border) -> bool:
+        return self.system.boundary[border.variable] == "learned"
 
-def _shapes(system: System, *kinds: str) -> str:
-    found = {
-        v.name: tuple(int(s) if s.is_Integer else str(s) for s in v.shape if s != 1) for v in system.of_kind(*kinds)
-    }
-    if "parameter" in kinds:
-        for b in system.borders:
-            if system.boundary[b.variable] == "learned":
-                found[b.key] = tuple(str(s) for s in system.variables[b.variable].shape if s != 1)
-    parts = [f'"{name}": {_tuple(shape)}' for name, shape in found.items()]
-    return _wrapped("{", parts, "}")
-
-
-def _tuple(shape: tuple[Any, ...]) -> str:
-    inner_text = ", ".join(f'"{s}"' if isinstance(s, str) else str(s) for s in shape)
-    return f"({inner_text},)" if len(shape) == 1 else f"({inner_text})"
-
-
-def _sample_sizes(system: System) -> str:
-    return "{" + ", ".join(f'"{d}": {3 + k}' for k, d in enumerate(system.dimensions)) + "}"
-
-
-def _slice(start: int, length: str, low: int, high: int) -> str:
-    """`length` positions from `start`, in an array with `low` and `high` layers more."""
-    if low == high == 0:
-        return ":"
-    first = str(start) if start else ""
-    last = "" if start == low + high else _shifted(length, start)
-    return f"{first}:{last}".replace(" ", " ") if " " not in last else f"{first} : {last}".strip()
-
-
-def _shifted(index: str, by: int) -> str:
-    if index.lstrip("-").isdigit():
-        return str(int(index) + by)
-    found = re.fullmatch(r"(\w+) ([+-]) (\d+)", index)
-    if found:
-        index, by = found[1], by + int(found[2] + found[3])
-    return index if not by else f"{index} + {by}" if by > 0 else f"{index} - {-by}"
-
-
-def _legible(name: str) -> str:
-    """Not `I` or `O`, which read as digits."""
-    return f"{name}_" if name in ("I", "O", "l") else name
-
-
-def _uses(text: str, name: str) -> bool:
-    return re.search(rf"\b{re.escape(name)}\b", re.sub(r'"[^"]*"', "", text)) is not None
-
-
-def _trimmed(parts: list[str]) -> list[str]:
-    """Slices of everything at the end need not be written."""
-    while len(parts) > 1 and parts[-1] == ":":
-        parts = parts[:-1]
-    return parts
-
-
-def _looped(schedule: Sequence[Loop | str]) -> set[str]:
-    """The names that are computed inside a loop."""
-    found: set[str] = set()
-    pending = [item for item in schedule if isinstance(item, Loop)]
-    while pending:
-        for item in pending.pop().body:
-            if isinstance(item, Loop):
-                pending.append(item)
+    def _set_borders(self, variables: Sequence[Variable]) -> list[str]:
+        lines = []
+        names = [v.name for v in variables]
+        for border in (b for b in self._borders() if b.variable in names):
+            var = self.system.variables[border.variable].var
+            place = f"{self.names.of[border.variable]}[{self.layout.border(border)}]"
+            value, axes = _without_row(var, self._entry(border.key)), _axes(border)
+            if not self._is_learned(border):
+                lines += [f'if "{border.key}" in values:', f"    {place} = {value}"]
+            elif axes:
+                lines.append(f"{place} = np.expand_dims({value}, tuple(range({axes}, {axes} + len(batch))))")
             else:
-                found.add(item)
-    return found
+                lines.append(f"{place} = {value}")
+        return lines
+
+    def _border_place(self, border: Border) -> Place:
+        lattice = self.system.lattice
+        steps: list[Expr | None] = []
+        for side, i, n in zip(border.sides, lattice.indices, lattice.lengths, strict=True):
+            steps.append(Integer(0) + side.coordinate(i, n) if side.depth else None)
+        return Place(tuple(steps), self.everywhere.margins)
+
+    def _outer_values(self) -> list[tuple[str, Node, Place]]:
+        """What an adjoint that was derived before says of boundary values: `("h_bar[0]", right-hand side, place)`."""
+        found = []
+        for equation in self.system.equations.values() if self.derived else ():
+            for border in self.system.borders:
+                if equation.extent and border.variable == equation.target.base:
+                    place = self._border_place(border)
+                    rhs = self._on_border(equation.rhs, place)
+                    found.append((border.key.replace(border.variable, equation.name, 1), rhs, place))
+        return found
+
+    def _on_border(self, rhs: Node, place: Place) -> Node:
+        """A right-hand side beyond the lattice: adjoints of what has no equation there are zero."""
+        lattice = self.system.lattice
+
+        def leaf(node: Any) -> Any:
+            if isinstance(node, Var) and node.index and (is_backward(node) or "ct" in node.marks):
+                steps = zip(node.index, place.steps, lattice.lengths, strict=True)
+                if any(step is not None and _beyond(index, n) for index, step, n in steps):
+                    return expr.Zero(*node.shape)
+            return node
+
+        return expr.rewrite(self._at(rhs, place), leaf)
+
+    # --- backwards ----------------------------------------------------------------------------------------------------
+
+    def _pull(self, backward: System) -> str:
+        own = {e.name: e for e in backward.own if e.name != LOSS + BAR}
+        states = [v.name for v in self.states]
+        body = self._equations(backward, [n for n, e in own.items() if e.target.index], self._write_adjoint(own))
+        body += ["", "gradients = {}"]
+        for v in self.system.parameters:
+            body += self._parameter_gradient(v.name, own.get(v.name + BAR))
+        for v in self.system.inputs:
+            body += self._input_gradient(v.name, own.get(v.name + BAR))
+        for border in self._borders():
+            body += self._border_gradient(border, own.get(border.variable + BAR))
+        body.append("return gradients")
+        deltas = [
+            e.target for e in own.values() if e.target.index and e.target.base in states and not _is_bar(e.target)
+        ]
+        body = [*self._allocated(deltas), *body]
+        bars = [n for n in states if uses(body, self.names.of[n + BAR])]
+        unpacked = self._unpacked(bars, "bars", BAR)
+        trajectories = [v.name for v in (*self.inputs, *self.states) if uses(body, self.names.of[v.name])]
+        dtype = [f"dtype = {self._entry(states[0])}.dtype"] if uses(body, "dtype") else []
+        points = self._points(body)
+        lines = [
+            *self._parameters(body),
+            *self._unpacked(trajectories),
+            *self._sizes([*body, *points]),
+            *dtype,
+            *points,
+        ]
+        equations = [line for e in own.values() for line in unicode_text(_law(e), BARRED).splitlines()]
+        doc = "The adjoint equations; `bars` holds the cotangents that they start from.\n\n"
+        doc += "\n".join(f"    {line}" for line in equations)
+        return function("_pull(values, sizes, bars)", doc, without_double_blanks([*lines, *unpacked, *body]))
+
+    def _points(self, body: Sequence[str], lengths: bool = True) -> list[str]:
+        """How many points a sum over the lattice and the batch has."""
+        if not uses(body, "points"):
+            return []
+        factors = [*(self.names.length if lengths else []), "int(np.prod(batch))"]
+        return [f"points = {' * '.join(factors)}"]
+
+    def _write_adjoint(self, own: Mapping[str, Equation]) -> Write:
+        states = {v.name for v in self.states}
+
+        def write(name: str, place: Place) -> list[str]:
+            target, rhs = own[name].target, _without_cotangents(own[name].rhs)
+            if target.base not in states and _is_bar(target):
+                return []
+            if isinstance(rhs, expr.Zero):
+                return []
+            return self._equation(target, rhs, place, "+=" if _is_bar(target) else "=")
+
+        return write
+
+    def _parameter_gradient(self, name: str, equation: Equation | None) -> list[str]:
+        var = self.system.variables[name].var
+        if equation is None:
+            return [f'gradients["{name}"] = np.zeros_like({self._entry(name)})']
+        self.place = self.everywhere
+        text = total(self.printer, _summand(equation.rhs))
+        return wrapped(f'gradients["{name}"] = ', f"({text})[None]" if kind_of(var) == ROW else text)
+
+    def _input_gradient(self, name: str, equation: Equation | None) -> list[str]:
+        var = self.system.variables[name].var
+        entry, local = f'gradients["{name}"]', self.names.of[name]
+        place = f"{local}[{self.layout.inner}]"
+        row = "[..., None, :]" if kind_of(var) == ROW else ""
+        rhs = equation.rhs if equation else expr.Zero(*var.shape)
+        if isinstance(rhs, expr.Zero):
+            return [f"{entry} = np.zeros_like({place}){row}"]
+        if not self._terms(rhs)[1]:
+            value = self._value(rhs, self.everywhere)
+            text = f"{value.text}.copy()" if isinstance(rhs, Var) else value.text
+            return wrapped(f"{entry} = ", f"({text}){row}" if row else text)
+        bar = self.names.of[name + BAR]
+        lines = [f"{bar} = np.zeros_like({local})", *self._equation(var.marked("bar"), rhs, self.everywhere, "+=")]
+        return [*lines, f"{entry} = {bar}[{self.layout.inner}]{row}"]
+
+    def _border_gradient(self, border: Border, equation: Equation | None) -> list[str]:
+        """The gradient by a boundary value: the adjoint equation beyond the lattice."""
+        var = self.system.variables[border.variable].var
+        if self.system.variables[border.variable].kind == "target":
+            return []
+        entry, local = f'gradients["{border.key}"]', f"{self.names.of[border.variable]}[{self.layout.border(border)}]"
+        place = self._border_place(border)
+        rhs = self._on_border(_without_cotangents(equation.rhs), place) if equation else expr.Zero(*var.shape)
+        plain, late = self._late_terms(rhs)
+        start = expr.add(*plain) if plain else rhs
+        lines = self._assign(entry, "=", start, place) if plain else [f"{entry} = np.zeros_like({local})"]
+        if isinstance(start, Var):
+            lines = [f"{line}.copy()" for line in lines]
+        for condition, term in late:
+            lines += [f"if {condition}:", *indented(self._assign(entry, "+=", term, place))]
+        return [*lines, *self._outward(border, entry, entry)]
+
+    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Node]]]:
+        """The terms on a border; apart those that would divide by zero where the lattice is too short for them."""
+        plain: list[Node] = []
+        late = []
+        for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
+            condition = self._reached(term) if _can_be_infinite(term) else ""
+            if condition:
+                late.append((condition, term))
+            elif not isinstance(term, expr.Zero):
+                plain.append(term)
+        return plain, late
+
+    def _reached(self, term: Node) -> str:
+        """The condition that all adjoints which a term reads near the border lie inside the lattice."""
+        conditions: dict[str, None] = {}
+        lattice = self.system.lattice
+        for var in (v for v in expr.variables(term) if is_backward(v)):
+            for axis, (index, n) in enumerate(zip(var.index, lattice.lengths, strict=True)):
+                if index.is_Integer and index > 1:
+                    conditions[f"{index} <= {self.names.length[axis]}"] = None
+                elif index.has(n) and index != n:
+                    conditions[f"{n - index} < {self.names.length[axis]}"] = None
+        return " and ".join(conditions)
+
+    def _outward(self, border: Border, target: str, text: str) -> list[str]:
+        """A gradient as it is returned: of a learned value summed over the batch, of a row with both axes."""
+        var = self.system.variables[border.variable].var
+        row = kind_of(var) == ROW
+        if self._is_learned(border):
+            text = self.printer.call("sum_leading", text, str(RANK[kind_of(var)]), f"keep={_axes(border)}")
+        text = f"{text}[..., None, :]" if row else text
+        return [f"{target} = {text}"] if text != target else []
+
+    # --- the loss -----------------------------------------------------------------------------------------------------
+
+    def _value_and_grad(self) -> str:
+        assert self.loss is not None
+        last = self.system.loss == "last"
+        place = Place(tuple(self.system.lattice.lengths), self.everywhere.margins) if last else self.everywhere
+        value = self._value(self.loss.rhs, place)
+        text = f"np.sum({value.text})" if value.batched else f"points * {value.at_least(POWER)}"
+        body = [*wrapped("loss = ", text), "bars = {name: np.zeros_like(values[name]) for name in STATES}"]
+        direct, after = self._direct(place)
+        body += [*direct, "gradients = _pull(values, sizes, bars)", *after, "return loss, gradients"]
+        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
+        first = ["values, sizes = _run(params, inputs, initial, targets)"]
+        if fed:
+            first = [f"inputs = {{**inputs{fed}}}", *first]
+        targets = [v for v in self.targets if v not in self.fed and uses(body, self.names.of[v.name])]
+        bordered = [*map(self._input, targets), *self._set_borders(targets)]
+        known = [v.name for v in (*self.inputs, *self.states) if uses(body, self.names.of[v.name])]
+        points = self._points(body, lengths=not last)
+        sizes = self._sizes([*bordered, *body, *points])
+        head = [*self._parameters(body), *self._unpacked(known), *sizes, *bordered, *points]
+        which = "loss of the last step, summed over" if last else "loss, summed over all steps and"
+        doc = f"The {which} the batch, and its gradients, as `vjp` returns them."
+        return function("value_and_grad(params, inputs, targets, initial=None)", doc, [*first, *head, *body])
+
+    def _direct(self, place: Place) -> tuple[list[str], list[str]]:
+        """The gradients of the loss by what it reads itself: before the adjoint equations run, and after."""
+        found: dict[str, list[str]] = {}
+        after: list[str] = []
+        moved: dict[str, None] = {}
+        for entry in table(self.system).of_target(LOSS):
+            source, kind = entry.source, self.system.variables[entry.source.name].kind
+            gradient = entry.map.pull(expr.Ones(*expr.SCALAR))
+            self.place = place
+            if kind == "parameter":
+                text = total(self.printer, self._at(gradient, place))
+                text = f"({text})[None]" if kind_of(source) == ROW else text
+                after += wrapped(f'gradients["{source.name}"] += ', text)
+            elif kind in ("state", "input"):
+                offset = entry.offset or ()
+                index = [i + o for i, o in zip(self.system.lattice.indices, offset, strict=True)]
+                where = self._read(self._at(source.at(index), place))[len(self.names.of[source.name]) :]
+                bar = f'{"direct" if kind == "input" else "bars"}["{source.name}"]'
+                found.setdefault(source.name, []).extend(self._assign(f"{bar}{where}", "+=", gradient, place))
+                moved.update({source.name: None} if any(offset) or kind == "input" else {})
+        set_aside, returned = self._set_aside(list(moved))
+        return [*set_aside[0], *(line for lines in found.values() for line in lines), *set_aside[1]], [
+            *returned,
+            *after,
+        ]
+
+    def _set_aside(self, names: Sequence[str]) -> tuple[tuple[list[str], list[str]], list[str]]:
+        """The loss may read inputs, or beyond the lattice, where no adjoint equation holds: added to what these give."""
+        first = ["direct = {}"] if names else []
+        then: list[str] = []
+        returned: list[str] = []
+        for name in names:
+            var, is_input = self.system.variables[name].var, self.system.variables[name].kind == "input"
+            borders = [b for b in self._borders() if b.variable == name]
+            if is_input:
+                row = "[..., None, :]" if kind_of(var) == ROW else ""
+                first.append(f'direct["{name}"] = np.zeros_like({self._entry(name)})')
+                returned.append(f'gradients["{name}"] += direct["{name}"][{self.layout.inner}]{row}')
+            for border in borders:
+                place = f'direct["{name}"][{self.layout.border(border)}]'
+                if not is_input:
+                    place = f'direct["{border.key}"]'
+                    then.append(f'{place} = bars["{name}"][{self.layout.border(border)}].copy()')
+                (line,) = self._outward(border, f'gradients["{border.key}"]', place)
+                returned.append(line.replace(" = ", " += ", 1))
+            if not is_input:
+                then += [f'bars["{name}"][{outside}] = 0' for outside in self._outside()]
+        return (first, then), returned
+
+    def _outside(self) -> Iterator[str]:
+        """The rows before and after all steps, axis by axis."""
+        for axis, (before, after) in enumerate(zip(self.layout.before, self.layout.after, strict=True)):
+            yield ", ".join([":"] * axis + [f":{before}"])
+            if after:
+                yield ", ".join([":"] * axis + [f"-{after}:"])
+
+    # --- the rest of the module ----------------------------------------------------------------------------------------
+
+    def _check(self) -> str:
+        system = self.system
+        count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
+        count |= {str(n): 3 + k for k, n in enumerate(system.lattice.lengths)}
+        fixed = {str(n) for v in system.variables.values() for n in v.shape if n.is_Integer and n != 1} | {"1"}
+        used = {part for shape in self._shapes().values() for part in " ".join(shape.values()).split()}
+        count |= {n: int(n) for n in sorted(fixed & used)}
+        entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
+        low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
+        lengths = "" if self.inputs else ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
+        source = CHECK.format(
+            sizes=", ".join(entries), low=low, high=high,
+            inputs=f"\n    inputs |= {{{lengths}}}" if lengths else "",
+            loss=CHECK_LOSS if self.loss else "",
+            targets="\n    targets = draw(TARGETS)" if self.loss else "",
+        )  # fmt: skip
+        return source
+
+    def _shapes(self) -> dict[str, dict[str, str]]:
+        """The tables of the module: names with their shapes, as letters."""
+        lattice = [str(n) for n in self.system.lattice.lengths]
+
+        def shape(var: Var, *leading: str) -> str:
+            sizes = [] if var.shape == expr.SCALAR else [var.shape[0]] if var.shape[1] == 1 else [*var.shape]
+            return " ".join([*leading, *map(str, sizes)])
+
+        params = {v.name: shape(v.var) for v in self.system.parameters}
+        initial = {}
+        for border in self._borders():
+            along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
+            var = self.system.variables[border.variable].var
+            if self._is_learned(border):
+                params[border.key] = shape(var, *along)
+            else:
+                initial[border.key] = shape(var, *along, "...")
+        indexed = [v.var for v in self.states if v.var.index]
+        tables = {
+            "PARAMETERS": params,
+            "INPUTS": {v.name: shape(v.var, *lattice, "...") for v in self.inputs},
+            "TARGETS": {v.name: shape(v.var, *lattice, "...") for v in self.targets},
+            "INITIAL": initial,
+            "STATES": {v.name: shape(v, *lattice, "...") for v in indexed},
+        }
+        return {name: entries for name, entries in tables.items() if name != "TARGETS" or entries}
+
+    def _tables(self) -> list[str]:
+        lines = ['# Shapes by name; "..." are the axes of a batch, which may be missing.']
+        for name, entries in self._shapes().items():
+            lines += dictionary(f"{name} = ", {key: f'"{shape}"' for key, shape in entries.items()})
+        totals = [*(v.name for v in self.states if not v.var.index), *(key for key, _, _ in self._outer_values())]
+        if totals:
+            lines += tuple_of("TOTALS = ", totals)
+        if self.unknown:
+            lines += ["", "# The functions without a formula, to be filled in by name.", "FUNCTIONS = {}"]
+        return lines
+
+    def _docstring(self) -> str:
+        system = self.system
+        ranges = ", ".join(f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True))
+        lines = [f"{system.title}, in NumPy.", "", f"For {ranges}:", ""]
+        for equation in system.equations.values():
+            if self.derived or equation.name != LOSS or self.loss:
+                lines += [f"    {line}" for line in unicode_text(_law(equation), BARRED).splitlines()]
+        if self.loss and system.loss == "last":
+            lines += ["", "The loss is that of the last step."]
+        order = ", ".join([*map(str, system.lattice.lengths), "[batch,] n"])
+        lines += ["", f"Arrays are time-major, ({order}); gradients of parameters are summed over the batch."]
+        if self.backward:
+            lines += ["Run as a program, the module compares its gradients with finite differences."]
+        lines += ["", f"Source: {system.reference}."] if system.reference else []
+        lines += ["Written by derive."]
+        return docstring("\n".join(lines))
 
 
-def _without_cotangent(rhs: Node) -> Node:
-    """The right side without the direct terms, which the arrays start with."""
+# --- text ---------------------------------------------------------------------------------------------------------------
 
-    def leaf(part: Any) -> Any:
-        return expr.Zero(*part.shape) if isinstance(part, Var) and "ct" in part.marks else part
+BARRED = Notation(adjoint="bar")
 
-    return expr.rewrite(rhs, leaf)
+
+def _law(equation: Equation) -> expr.Equals:
+    return expr.Equals(equation.target, equation.rhs)
+
+
+def _summand(rhs: Node) -> Node:
+    """What is summed over the lattice where the right-hand side is a sum, or several."""
+    bodies = []
+    for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
+        c, core = expr.split_number(term)
+        if not isinstance(core, (expr.Sum, expr.Zero)):
+            raise DeriveError(f"{term} is no sum over the lattice, which is all that a name without an index can be")
+        bodies.append(expr.scale(c, core.args[0]) if isinstance(core, expr.Sum) else core)
+    return expr.add(*bodies)
+
+
+def is_backward(var: Var) -> bool:
+    """Whether a variable is an adjoint, and so zero where it has no equation."""
+    return "bar" in var.marks or "delta" in var.marks
+
+
+def _is_bar(var: Var) -> bool:
+    return bool(var.marks) and var.marks[-1] == "bar"
+
+
+def _asks_where(equation: Equation) -> bool:
+    """Whether an equation depends on the step by more than what it reads there."""
+    return any(isinstance(n, expr.At) for n in expr.walk(equation.rhs))
+
+
+def _can_be_infinite(term: Node) -> bool:
+    """Whether a term may divide by zero where all that it reads is zero."""
+    for node in expr.walk(term):
+        if isinstance(node, expr.Power) and node.args[1].is_negative:
+            return True
+        if isinstance(node, expr.Apply):
+            row = functions.row(node.function)
+            if node.function in ("log", "sqrt") or (isinstance(row, functions.Elementwise) and row.formula is None):
+                return True
+    return False
+
+
+def _beyond(index: Expr, length: Expr) -> bool:
+    """Whether a step that is a number, or a number after the end, is outside `1..length`."""
+    if index.is_Integer:
+        return bool(index < 1)
+    return bool((index - length).is_positive)
+
+
+def _axes(border: Border) -> int:
+    """Along how many axes of the lattice a border runs."""
+    return sum(not side.depth for side in border.sides)
+
+
+def _without_row(var: Var, text: str) -> str:
+    """A row vector has one axis inside the module, two outside."""
+    return f"{text}[..., 0, :]" if kind_of(var) == ROW else text
+
+
+def _names(loop: Loop) -> Iterator[str]:
+    for item in loop.body:
+        if isinstance(item, Loop):
+            yield from _names(item)
+        else:
+            yield item

@@ -323,7 +323,8 @@ class Unrolled:
         for key, places in self.border_points().items():
             name = key.partition("[")[0]
             arrays = [_flat(of(name, at), self.system.variables[name].shape) for at in places]
-            found[key] = numpy.stack(arrays) if "," in key else arrays[0]
+            runs_along = set(key.partition("[")[2].rstrip("]").split(",")) & set(self.indices)
+            found[key] = numpy.stack(arrays) if runs_along else arrays[0]
         return found
 
     def border_points(self) -> dict[str, list[Point]]:

@@ -1,0 +1,193 @@
+"""Python source as text: lines, docstrings, and what every emitted module has in common."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+
+def uses(lines: Iterable[str], name: str) -> bool:
+    pattern = re.compile(rf"(?<![\w.\"]){re.escape(name)}(?![\w\"])")
+    return any(pattern.search(line) for line in lines)
+
+
+def called_in(known: Mapping[str, tuple[str, int]], parts: Iterable[str]) -> list[tuple[str, int]]:
+    """The functions of the library that the text calls."""
+    code = re.sub(r'""".*?"""', "", "\n".join(parts), flags=re.DOTALL)
+    found = set(re.findall(r"(?<![\w.])(\w+)\(", code))
+    return [key for name, key in known.items() if name in found]
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+def under_conditions(parts: Iterable[tuple[str, list[str]]]) -> list[str]:
+    """Lines, those with a condition under an `if` that neighbours share."""
+    lines: list[str] = []
+    open_condition = ""
+    for condition, some in parts:
+        if condition and some:
+            lines += [f"if {condition}:"] if condition != open_condition else []
+            some = indented(some)
+        lines += some
+        open_condition = condition if some else open_condition
+    return lines
+
+
+def without_double_blanks(lines: Sequence[str]) -> list[str]:
+    kept = [line for k, line in enumerate(lines) if line or (k and lines[k - 1])]
+    while kept and not kept[-1]:
+        kept.pop()
+    while kept and not kept[0]:
+        kept.pop(0)
+    return kept
+
+
+def quoted(names: Iterable[str]) -> str:
+    """What stands inside the brackets of a tuple of strings."""
+    names = [f'"{n}"' for n in names]
+    return ", ".join(names) + ("," if len(names) == 1 else "")
+
+
+def dictionary(head: str, entries: Mapping[str, str]) -> list[str]:
+    pairs = [f'"{key}": {value}' for key, value in entries.items()]
+    one = f"{head}{{{', '.join(pairs)}}}"
+    return [one] if len(one) <= 100 else [f"{head}{{", *(f"    {pair}," for pair in pairs), "}"]
+
+
+def tuple_of(head: str, names: Sequence[str]) -> list[str]:
+    one = f"{head}({quoted(names)})"
+    return [one] if len(one) <= 100 else [f"{head}(", *(f'    "{name}",' for name in names), ")"]
+
+
+def docstring(text: str) -> str:
+    """`text` as a docstring, whatever stands in it."""
+    text = "\n".join(_folded(text.strip()))
+    text = text.replace("\\", "\\\\").replace('"""', "'''")
+    end = "\n" if "\n" in text or text.endswith('"') else ""
+    return f'"""{text}{end}"""'
+
+
+def _folded(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        margin = " " * (len(line) - len(line.lstrip()))
+        yield from textwrap.wrap(line, 108, subsequent_indent=margin + "    " * bool(margin)) or [""]
+
+
+def function(signature: str, doc: str, lines: Iterable[str]) -> str:
+    doc_lines = doc.strip("\n").splitlines()
+    if len(doc_lines) > 1 and not doc_lines[0].strip():
+        doc_lines = doc_lines[1:]
+    margin = min((len(line) - len(line.lstrip()) for line in doc_lines[:1]), default=0)
+    text = "\n".join(line[margin:] if line[:margin].isspace() else line for line in doc_lines)
+    body = [*docstring(text).splitlines(), *lines]
+    return "\n".join([f"def {signature}:", *indented(body)])
+
+
+GIVEN = '''
+def _given(what, given, shapes, sizes, optional=""):
+    """The arrays of `given` by name, each checked against its shape; the letters of shapes get their sizes here.
+
+    `optional` is what an entry is called of which none is needed.
+    """
+    for name in given:
+        if optional and name not in shapes:
+            known = f"the names are {', '.join(shapes)}" if shapes else "there is none"
+            raise ValueError(f"{what} has {name!r}, which is no {optional}{_near(name, shapes)}; {known}")
+    arrays = {}
+    for name, shape in shapes.items():
+        letters = shape.split()
+        if name in given:
+            arrays[name] = _fitting(f"{what}[{name!r}]", np.asarray(given[name]), letters, sizes)
+        elif not optional:
+            others = [other for other in given if other not in shapes]
+            raise ValueError(f"{what} lacks {name!r}, of shape ({', '.join(letters)}){_near(name, others)}")
+    return arrays
+
+
+def _fitting(what, array, letters, sizes):
+    """`array`, if its axes are as long as the letters say; a letter without a size gets that of the axis."""
+    found, known = list(array.shape), {letter: sizes[letter] for letter in letters if letter in sizes}
+    if "..." in letters:
+        start = letters.index("...")
+        stop = len(found) - (len(letters) - 1 - start)
+        found[start:stop] = [tuple(found[start:stop])] if start <= stop else []
+    wanted = [int(letter) if letter.isdigit() else known.get(letter) for letter in letters]
+    repeated = dict(zip(letters, found, strict=False))
+    fits = len(found) == len(letters) and all(
+        size == (repeated[letter] if want is None else want)
+        for size, want, letter in zip(found, wanted, letters, strict=True)
+    )
+    if not fits:
+        where = ", ".join(f"{letter} = {size}" for letter, size in known.items())
+        where = f", with {where}" if where else ""
+        raise ValueError(f"{what} has shape {array.shape}; it should be ({', '.join(letters)}){where}")
+    sizes.update(repeated)
+    return array
+
+
+def _near(name, known):
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+'''
+
+BORDERED = '''
+def _bordered(array):
+    """`array` with zero rows for the points around the lattice."""
+    return np.pad(array, {pads} + [(0, 0)] * (array.ndim - {d}))
+'''
+
+UNKNOWN = """
+def _unknown(name):
+    if name not in FUNCTIONS:
+        raise ValueError(f"{name} has no formula: put a function of arrays into FUNCTIONS[{name!r}]")
+    return FUNCTIONS[name]
+"""
+
+CHECK = '''
+def check(seed=0):
+    """The largest difference between the gradients and central finite differences, relative to 1 + |slope|."""
+    rng = np.random.default_rng(seed)
+    sizes = {{{sizes}}}
+
+    def draw(shapes):
+        axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
+        return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
+
+    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, STATES)){inputs}{targets}
+
+    def value():
+        states = forward(params, inputs, initial)
+        return sum(np.sum(cotangents[name] * states[name]) for name in STATES)
+
+    def worst(value, gradients, step=1e-6):
+        errors = [0.0]
+        for name, array in (params | inputs | initial).items():
+            for k in rng.choice(np.size(array), min(np.size(array), 8), replace=False) if name in gradients else ():
+                entry = np.unravel_index(k, array.shape)
+                here = array[entry]
+                array[entry] = here + step
+                above = value()
+                array[entry] = here - step
+                slope = (above - value()) / (2 * step)
+                array[entry] = here
+                errors.append(abs(slope - gradients[name][entry]) / (1 + abs(slope)))
+        return max(errors)
+
+    error = worst(value, vjp(params, inputs, cotangents, initial)){loss}
+    return float(error)
+'''
+
+CHECK_LOSS = """
+
+    def loss():
+        return value_and_grad(params, inputs, targets, initial)[0]
+
+    error = max(error, worst(loss, value_and_grad(params, inputs, targets, initial)[1]))"""
+
+MAIN = """
+if __name__ == "__main__":
+    print(f"largest difference between the gradients and finite differences: {check():.1e}")
+"""
