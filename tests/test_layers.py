@@ -1,0 +1,47 @@
+"""The order of imports: a module imports, at its top level, only from those that stand before it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import derive
+
+PACKAGE = Path(derive.__file__).parent
+ORDER = (
+    "errors functions expr notation lattice shapes equations system linear partials adjoint tangent paths printing derivation "
+    "readings queries evaluate field oracles emit check cells catalogue render cli __main__"
+).split()
+
+
+def modules() -> list[Path]:
+    return [p for p in sorted(PACKAGE.rglob("*.py")) if p.parent != PACKAGE or p.stem != "__init__"]
+
+
+def part(path: Path) -> str:
+    """The module of the package, or the sub-package, that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of derive that a file imports when it is imported; not what it imports in a function or for types only."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "derive":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("derive."):
+            found.add((node.module or "").split(".")[1])
+    return found & set(ORDER)
+
+
+def test_every_module_has_its_place():
+    assert {part(p) for p in modules()} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_go_one_way(path):
+    own = part(path)
+    later = [name for name in imported(path) - {own} if ORDER.index(name) > ORDER.index(own)]
+    assert not later, f"{own} imports {', '.join(later)}, which stand after it"
