@@ -10,10 +10,35 @@ import pytest
 import derive
 
 PACKAGE = Path(derive.__file__).parent
-ORDER = (
-    "errors functions expr notation lattice shapes equations system linear partials adjoint tangent paths printing derivation "
-    "readings queries evaluate field oracles emit check cells catalogue render cli __main__"
-).split()
+ORDER = [
+    "errors",
+    "functions",
+    "expr",
+    "notation",
+    "lattice",
+    "shapes",
+    "equations",
+    "system",
+    "linear",
+    "partials",
+    "adjoint",
+    "tangent",
+    "paths",
+    "printing",
+    "derivation",
+    "readings",
+    "queries",
+    "evaluate",
+    "field",
+    "oracles",
+    "emit",
+    "check",
+    "cells",
+    "catalogue",
+    "render",
+    "cli",
+    "__main__",
+]
 
 
 def modules() -> list[Path]:
