@@ -134,7 +134,7 @@ def check_derivation(derivation: Derivation, seed: int = 0) -> Verdict:
     """One verdict for all lines: *holds* if all hold, its error bound the sum of theirs; and the error against autograd."""
     verdicts = [claim.verdict("field", seed) for claim in claims(derivation)]
     if not verdicts:
-        return Verdict("holds", "definition", 0, 0, reason="these equations are what the rest is measured by")
+        return Verdict("defines", "definition", 0, 0, reason="these equations are what the rest is measured by")
     wrong = next((v for v in verdicts if v.verdict == "fails"), None)
     if wrong is not None:
         return wrong

@@ -221,3 +221,12 @@ def test_a_cell_of_a_users_own():
     assert len(system_claims(system)) > 30
     verdict = check_derivation(system.derive("dL/dU_f"), seed=SEED)
     assert verdict and verdict.error_bound < 2.0**-60
+
+
+@pytest.mark.parametrize(
+    "query", ["forward", "table", "adjoint", "tangent", "dh[t]/dh[t-1]", "dL/dU_z", "paths h[t] <- h[t-1]"]
+)
+def test_every_verdict_is_a_sentence(query):
+    verdict = check_derivation(load("gru").derive(query), seed=SEED)
+    assert verdict, str(verdict)
+    assert str(verdict).startswith(("holds at", "defines:"))
