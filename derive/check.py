@@ -65,7 +65,7 @@ def claim_ranges(equation: Equals, system: System) -> Iterator[tuple[Any, tuple[
             low, high = (lo - 1, hi) if node.descending else (lo, hi + 1)
             for k in sorted(low.free_symbols - own, key=str):
                 if node.descending:
-                    yield k, (Integer(1), high - (high - _base(high)) - 1)
+                    yield k, (Integer(1), _base(high) - 1)
             for k in sorted(high.free_symbols - own - low.free_symbols, key=str):
                 if not node.descending:
                     yield k, (_base(low) + 1, system.lattice.lengths[0])

@@ -54,11 +54,6 @@ Write: TypeAlias = "Callable[[str, Place], list[str]]"
 """The lines of the equation of a name at a place."""
 
 
-def emit(system: System) -> str:
-    """The source of the module.  Raises `DeriveError` where a dimension can't be known from what the functions are given."""
-    return _Module(system).source()
-
-
 def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
     """The module, run; `functions` are the named unknowns of the system, with their derivatives."""
     module = _Module(system)

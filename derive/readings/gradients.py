@@ -12,7 +12,7 @@ from derive import adjoint as adjoints
 from derive import expr, paths
 from derive.derivation import Derivation, Step
 from derive.errors import QueryError
-from derive.expr import Equals, Node, Var
+from derive.expr import Equals, Node
 from derive.partials import Entry, table
 from derive.paths import Point
 from derive.readings import jacobians, steps, systems
@@ -36,6 +36,7 @@ def gradient(request: Request) -> Derivation:
     chosen = collected.get(f"{name}_bar", original[f"{name}_bar"])
     needed = _needed(chosen, collected)
     others = [e for n, e in collected.items() if n in needed and n != chosen.name]
+    recurrences, leaves = systems.split_equations(backward, [chosen, *others])
     var = request.var(request.query.below) if request.query.below else chosen.target
     done = [
         steps.forward(system),
@@ -59,17 +60,13 @@ def gradient(request: Request) -> Derivation:
             (Equals(chosen.target, systems.show(system, chosen.rhs)),),
         ),
         factored_step(request, chosen, collected),
-        systems.border_step(system, [e for e in (chosen, *others) if e.target.index and _is_state(system, e)]),
-        systems.unrolled_step(request, *systems.split_equations(backward, [chosen, *others])),
+        systems.border_step(system, recurrences),
+        systems.unrolled_step(request, recurrences, leaves),
     ]
     rhs = systems.show(system, chosen.rhs)
     if var.index:
         rhs = expr.at(rhs, dict(zip(system.lattice.indices, var.index, strict=True)))
     return request.answer(done, rhs)
-
-
-def _is_state(system: System, equation: Equation) -> bool:
-    return system.variables[equation.target.base].kind == "state" if equation.target.base in system.variables else True
 
 
 def _wanted(request: Request) -> str:
@@ -131,10 +128,11 @@ def factored_step(request: Request, chosen: Equation, collected: dict[str, Equat
     if system.lattice.dimension > 1 or system.loss != "every":
         return None
     local = table(system).without(request.hold)
+    needed = _needed(chosen, collected)
     recurrent = [
         e
         for n, e in collected.items()
-        if n in _needed(chosen, collected)
+        if n in needed
         and e.target.index
         and e.target.marks == ("bar",)
         and any(v.name == n for v in expr.variables(e.rhs))
@@ -178,19 +176,10 @@ def _with_solution(
         for name, e in collected.items():
             if name != chosen.name and e.target.index:
                 value = solved if name == recurrent.name else e.rhs
-                rhs = _replace_var(system, rhs, e.target, value)
+                rhs = steps.put_in(rhs, e.target, value)
         if not any(v.name in collected for v in expr.variables(rhs)):
             break
     return systems.show(system, rhs)
-
-
-def _replace_var(system: System, node: Node, target: Var, value: Node) -> Node:
-    def leaf(part):  # type: ignore[no-untyped-def]
-        if isinstance(part, Var) and part.name == target.name:
-            return expr.at(value, dict(zip(target.index, part.index, strict=True)))
-        return part
-
-    return expr.rewrite(node, leaf)
 
 
 # --- one loss term, and everything written out -----------------------------------------------------------------------------
@@ -279,9 +268,9 @@ def unrolled(request: Request) -> Derivation:
         return _independent(request)
     found.sort(key=lambda w: tuple(-o for o in w.steps[-1][1]))
     terms = [expr.Labelled(w.pull(expr.Ones(*expr.SCALAR), placing), w.label(placing)) for w in found]
-    line = Equals(lhs, expr.Add(*terms) if len(terms) > 1 else terms[0])
+    line = Equals(lhs, steps.sum_of(terms))
     result = expr.add(*(t.args[0] for t in terms))
-    fixed = {n: size for n, size in zip(system.lattice.lengths, request.sizes, strict=True)}
+    fixed = dict(zip(system.lattice.lengths, request.sizes, strict=True))
     done = [
         steps.forward(system),
         systems.held_step(request),

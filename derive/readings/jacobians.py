@@ -78,8 +78,8 @@ def jacobian(request: Request) -> Derivation:
             ],
             expr.Identity(y.shape[0]),
         )
-    chain = Equals(total, _sum([expr.Labelled(w.partials(placing), w.label(placing)) for w in found]))
-    worked = Equals(total, _sum([expr.Labelled(w.jacobian(placing), w.label(placing)) for w in found]))
+    chain = Equals(total, steps.sum_of([expr.Labelled(w.partials(placing), w.label(placing)) for w in found]))
+    worked = Equals(total, steps.sum_of([expr.Labelled(w.jacobian(placing), w.label(placing)) for w in found]))
     chain, worked = expr.at(chain, move), expr.at(worked, move)
     result = (
         expr.add(*map(expr.strip_labels, worked.rhs.args))
@@ -141,10 +141,6 @@ def _border(request: Request, found: list[Walk], y: Var, x: Var) -> Step | None:
         "so that no path passes through it."
     )
     return Step("border", "Border cases", reason, (), tuple(lines))
-
-
-def _sum(terms: list[Node]) -> Node:
-    return expr.Add(*terms) if len(terms) > 1 else terms[0]
 
 
 def _count_sentence(found: list[Walk], request: Request) -> str:

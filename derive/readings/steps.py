@@ -10,7 +10,6 @@ from sympy import Basic
 from derive import expr
 from derive.derivation import Step
 from derive.expr import Equals, Node, Var
-from derive.lattice import difference
 from derive.partials import Entry
 from derive.system import LOSS, Equation, System
 
@@ -54,6 +53,22 @@ def local_line(entry: Entry) -> Equals:
         return Equals(expr.Partial(entry.target, source, immediate=True), entry.map.jacobian())
     upstream = entry.target.marked("bar")
     return Equals(expr.Pulled(entry.target, source, upstream), entry.map.pull(upstream))
+
+
+def sum_of(terms: Sequence[Node]) -> Node:
+    """The terms as they stand, none merged, so that each keeps its own line."""
+    return expr.Add(*terms) if len(terms) > 1 else terms[0]
+
+
+def put_in(node: Node, target: Var, value: Node) -> Node:
+    """`node` with `target`, at whatever index, replaced by its `value` there."""
+
+    def leaf(part: Basic) -> Basic:
+        if isinstance(part, Var) and part.name == target.name:
+            return expr.at(value, dict(zip(target.index, part.index, strict=True)))
+        return part
+
+    return expr.rewrite(node, leaf)
 
 
 def source_var(entry: Entry) -> Var:
@@ -115,7 +130,7 @@ def _line(system: System, equation: Equation, index: Sequence, finish: Callable[
 
 def _edges(system: System, equation: Equation) -> Iterable[tuple]:
     """The layers inside the lattice from which some neighbour that is read lies outside."""
-    reads = [system_offset(system, v) for v in expr.variables(equation.rhs) if is_backward(v) and v.index]
+    reads = [system.offset(v) for v in expr.variables(equation.rhs) if is_backward(v) and v.index]
     lattice = system.lattice
     axes = []
     for a, (i, n) in enumerate(zip(lattice.indices, lattice.lengths, strict=True)):
@@ -133,7 +148,3 @@ def _outer(system: System, equation: Equation) -> Iterable[tuple]:
     for i, n, (low, high) in zip(lattice.indices, lattice.lengths, equation.extent, strict=True):
         axes.append([i, *(1 - k for k in range(1, low + 1)), *(n + k for k in range(1, high + 1))])
     return [index for index in product(*axes) if index != lattice.indices]
-
-
-def system_offset(system: System, var: Var) -> tuple[int, ...]:
-    return difference(var.index, system.lattice.indices)

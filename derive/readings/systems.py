@@ -123,7 +123,7 @@ def chain_rule(request: Request, equation: Equation) -> Equals:
     system = request.system
     name = equation.target.base if len(equation.target.marks) == 1 else equation.target.name[: -len("_bar")]
     terms = [reader_term(system, e) for e in readers(request, name)]
-    return Equals(equation.target, expr.Add(*terms) if len(terms) > 1 else terms[0])
+    return Equals(equation.target, steps.sum_of(terms))
 
 
 def readers(request: Request, name: str) -> list[Entry]:
@@ -201,7 +201,7 @@ def inline(backward: System) -> list[Equation]:
         if chosen is None:
             return list(own.values())
         del own[chosen.name]
-        own = {n: replace(e, rhs=_put_in(backward, e.rhs, chosen)) for n, e in own.items()}
+        own = {n: replace(e, rhs=steps.put_in(e.rhs, chosen.target, chosen.rhs)) for n, e in own.items()}
 
 
 def _passes_on(equation: Equation, own: dict[str, Equation]) -> bool:
@@ -212,16 +212,6 @@ def _passes_on(equation: Equation, own: dict[str, Equation]) -> bool:
         return False
     back = {v.name for v in expr.variables(equation.rhs) if steps.is_backward(v) and "ct" not in v.marks}
     return len(back) == 1 and equation.name not in back
-
-
-def _put_in(system: System, node: Node, equation: Equation) -> Node:
-    def leaf(part):  # type: ignore[no-untyped-def]
-        if isinstance(part, Var) and part.name == equation.name:
-            shift = tuple(int(i - j) for i, j in zip(part.index, equation.target.index, strict=True))
-            return expr.at(equation.rhs, system.lattice.shifted(shift))
-        return part
-
-    return expr.rewrite(node, leaf)
 
 
 def _state_entries(request: Request) -> list[Entry]:
