@@ -12,9 +12,9 @@ from typing import NoReturn
 from sympy import Expr, Rational, Symbol
 
 from derive import expr, functions
-from derive.errors import Place, SystemError_, did_you_mean
+from derive.errors import Place, ShapeError, SystemError_, did_you_mean
 from derive.expr import Node, Var
-from derive.shapes import ONE
+from derive.shapes import ONE, Juxtapose
 
 BUILTINS = ("diag", "sum")
 LARGEST = 64
@@ -25,7 +25,11 @@ QUOTED = 60
 
 @dataclass(frozen=True)
 class Source:
-    """A text, its margin taken off, and where it stands: its first line in `file`, and what stands before each line."""
+    """A text, its margin taken off, and where it stands: its first line in `file`, and what stands before each line.
+
+    A system is read through four of its methods only, `statements`, `expression`, `place` and `quote`: equations of
+    another language come in through a subclass that answers these.
+    """
 
     text: str
     file: str
@@ -48,7 +52,9 @@ class Source:
         return cls(body, file, before.count("\n") + 1, tuple(margins))
 
     def place(self, node: ast.AST) -> Place:
-        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        if not hasattr(node, "lineno"):
+            return Place(self.file, self.first_line, 1)
+        line, column = node.lineno, getattr(node, "col_offset", 0)
         typed = self.text.split("\n")[line - 1].encode()[:column].decode(errors="replace")  # Python counts bytes
         return self._at(line, len(typed))
 
@@ -137,7 +143,7 @@ def lattice_names(source: Source, statements: list[ast.Assign]) -> tuple[str, ..
             continue
         raise SystemError_(f"{law}; found '{source.quote(target)}'", source.place(target))
     if found is None:
-        raise SystemError_("a system needs at least one equation", Place(source.file, source.first_line, 1))
+        raise SystemError_("a system needs at least one equation", source.place(ast.Module([], [])))
     return found
 
 
@@ -323,6 +329,8 @@ class Builder:
 
     def _binary(self, tree: ast.BinOp) -> Node | Rational:
         left, right = self.build(tree.left), self.build(tree.right)
+        if isinstance(tree.op, Juxtapose):
+            return juxtaposed(left, right)
         if isinstance(tree.op, ast.MatMult):
             return expr.mul(expr.as_node(left, (ONE, ONE)), expr.as_node(right, (ONE, ONE)))
         if isinstance(tree.op, ast.Pow):
@@ -336,3 +344,18 @@ class Builder:
         if isinstance(right, Node) and isinstance(left, Node) and expr.is_scalar(left):
             left = expr.as_node(left, right.shape)
         return left + right if isinstance(tree.op, ast.Add) else left - right
+
+
+def juxtaposed(left: Node | Rational, right: Node | Rational) -> Node | Rational:
+    """The product of two factors side by side: by a scalar, of matrices, or entrywise of two columns of equal shape.
+
+    Raises `ShapeError` where the shapes allow none of the three.
+    """
+    if not (isinstance(left, Node) and isinstance(right, Node)) or expr.is_scalar(left) or expr.is_scalar(right):
+        return left * right
+    if left.shape[1] == right.shape[0]:
+        return expr.mul(left, right)
+    if expr.is_column(left) and left.shape == right.shape:
+        return expr.had(left, right)
+    found = f"{expr.show_shape(left.shape)} and {expr.show_shape(right.shape)}"
+    raise ShapeError(f"a matrix product needs inner dimensions that agree, found {found}; did you mean a transpose .T?")

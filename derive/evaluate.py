@@ -387,7 +387,7 @@ class _Evaluation:
         self.ring, self.read, self.partial = ring, read, partial
 
     def value(self, root: Basic, env: Env) -> Array:
-        """Children before parents; only the body of a sum or a product, with an environment of its own, starts anew."""
+        """Children before parents; only the body of a sum, a product or a case starts anew."""
         done: dict[Basic, Array] = {}
         for node in _order(root):
             rule = RULES.get(type(node))
@@ -413,9 +413,12 @@ def _order(root: Basic) -> tuple[Basic, ...]:
     return tuple(order)
 
 
+_LEAVES = (expr.Var, expr.At, expr.Sum, expr.Product, expr.Partial, expr.GradientOf, expr.Cases)
+
+
 def children(node: Basic) -> list[Basic]:
     """The nodes whose values, at the same point, the value of `node` is made of."""
-    if isinstance(node, (expr.Var, expr.At, expr.Sum, expr.Product, expr.Partial, expr.GradientOf)):
+    if isinstance(node, _LEAVES):
         return []
     if isinstance(node, expr.Pulled):
         return [node.args[2]]
@@ -485,16 +488,71 @@ def _product(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -
 
 
 def _partial(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    y, x, *rest = node.args
+    y, x = node.args[:2]
+    if not isinstance(y, expr.Var):
+        raise Unevaluable("the derivative of an expression is not worked out, so it has no value here")
     if run_.partial is None:
         raise Unevaluable(f"∂{y.name}/∂{x.name} is not worked out, so it has no value here")
-    pulled = [done[d] for d in rest if isinstance(node, expr.Pulled)]
+    pulled = [done[node.args[2]]] if isinstance(node, expr.Pulled) else []
     return run_.partial(node, point(y.index, env), point(x.index, env), *pulled)
 
 
 def _block(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
     join = run_.ring.array.concatenate
     return join([join([done[entry] for entry in row], axis=1) for row in node.args], axis=0)
+
+
+def _entry(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    """`e_i' A e_j`, which every ring can work out."""
+    body, *position = node.args
+    left, right = (
+        [int(k == integer(at, env)) for k in range(1, size + 1)]
+        for at, size in zip(position, _shape(body, env), strict=True)
+    )
+    if not (any(left) and any(right)):
+        raise Unevaluable(f"there is no entry {','.join(str(integer(i, env)) for i in position)} in {body}")
+    ring = run_.ring
+    return ring.matmul(ring.constant([left]), ring.matmul(done[body], ring.constant([[k] for k in right])))
+
+
+def _matrix_power(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    body, exponent = done[node.args[0]], integer(node.args[1], env)
+    if exponent < 0:
+        raise Unevaluable(f"an inverse is not worked out: the exponent of {node} is {exponent}")
+    return _fold(run_.ring.matmul, [run_.ring.identity(body.shape[0]), *[body] * exponent])
+
+
+def _euclidean(ring: Ring, x: Array) -> Array:
+    return ring.sqrt(ring.sum(x * x))
+
+
+def _norm(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    """The Euclidean norm, and the sum of absolute values of a column; other norms take more than a ring has."""
+    x, ring = done[node.args[0]], run_.ring
+    vector = 1 in x.shape
+    if node.kind == "F" or (node.kind == "2" and vector):
+        return _euclidean(ring, x)
+    if node.kind == "1" and x.shape[1] == 1:
+        return ring.sum(x * ring.sign(x))
+    raise Unevaluable(f"{node} has no value here: which norm is meant is not said, or it is no sum of entries")
+
+
+def _case(node: expr.Cases, env: Env) -> expr.Node:
+    """The value whose condition holds; conditions compare indices."""
+    for value, condition in node.args:
+        if isinstance(condition, expr.Otherwise) or _holds(condition, env):
+            return value
+    raise Unevaluable(f"no case applies in {node}")
+
+
+def _holds(condition: Basic, env: Env) -> bool:
+    sides = condition.args[1:] if isinstance(condition, expr.Relation) else ()
+    if not sides or any(isinstance(side, expr.Node) or not isinstance(side, Expr) for side in sides):
+        raise Unevaluable(f"only a condition on indices can be decided, found {condition}")
+    compare = COMPARE.get({"=": "=="}.get(condition.op, condition.op))  # type: ignore[attr-defined]
+    if compare is None:
+        raise Unevaluable(f"only a condition on indices can be decided, found {condition}")
+    return bool(compare(*(integer(side, env) for side in sides)))  # type: ignore[arg-type]
 
 
 RULES: dict[type, Rule] = {
@@ -521,6 +579,10 @@ RULES: dict[type, Rule] = {
     expr.Pulled: _partial,
     expr.GradientOf: _partial,
     expr.Block: _block,
+    expr.Entry: _entry,
+    expr.Norm: _norm,
+    expr.MatrixPower: _matrix_power,
+    expr.Cases: lambda r, node, env, done: r.value(_case(node, env), env),
     expr.Labelled: lambda r, node, env, done: done[node.args[0]],
 }
 
@@ -538,4 +600,6 @@ def reads(root: Basic, env: Env) -> list[tuple[expr.Var, Point]]:
                 pending.extend((node.args[0], e) for e in _ranges(node.args[1:], inner))
             elif isinstance(node, expr.Product):
                 pending.extend((node.args[0], e) for e in _ranges([node.args[1]], inner))
+            elif isinstance(node, expr.Cases):
+                pending.append((_case(node, inner), inner))
     return list(found)

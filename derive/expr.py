@@ -14,9 +14,13 @@ flatten, pull numbers to the front and keep the author's order.  Trees may be de
     At                                      1 where the index is the given point, else 0
     Sum Product                             over an index, both ends included, empty if hi < lo; a product says its order
     Partial                                 ∂y/∂x, total or immediate, not worked out
-    Pulled GradientOf                       (∂⁺y/∂x)* d, and ∂L_t/∂x, for an x that is a matrix
+    Pulled GradientOf                       (∂y/∂x)* d, and ∂L_t/∂x, for an x that is a matrix
     Block                                   a matrix of matrices
+    Entry Norm                              one entry of a vector or matrix; ‖x‖
+    MatrixPower Cases                       W W … W; one value or another, as conditions on indices or values say
     Labelled                                an expression with a name under its brace
+
+What is said about nodes is a `Statement`: `Equals`, `Relation`, `Implies`, a `Path`, `Words`, or `Otherwise`.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from sympy.core.symbol import Str
 from sympy.matrices.expressions.matexpr import MatrixExpr
 
 from derive import functions
-from derive.errors import ShapeError
+from derive.errors import DeriveError, ShapeError
 
 Shape: TypeAlias = "tuple[Expr, Expr]"
 ONE = Integer(1)
@@ -253,7 +257,7 @@ class Had(Node):
 
 
 class Power(Node):
-    """`x**k`, entry by entry, for an integer `k`."""
+    """`x**k`, entry by entry, for an integer `k`, which may be an index expression: `w**(T - t)`."""
 
     @classmethod
     def shape_of(cls, body: Node, exponent: Expr) -> Shape:
@@ -413,20 +417,26 @@ class Product(Node):
         return bool(self.args[2])
 
 
+def _called(node: Node) -> str:
+    """How an error calls what is differentiated."""
+    return node.name if isinstance(node, Var) else "the expression"
+
+
 class Partial(Node):
     """`∂y/∂x` of a column (or scalar) by a column, numerator layout: shape (rows of y, rows of x).
 
-    `immediate`: everything else that the equation of `y` reads is held fixed (`∂⁺`).  `held` are names held constant.
+    `y` is a variable or any expression.  `immediate`: everything else that the equation of `y` reads is held fixed
+    (`∂⁺`).  `held` are names held constant.
     """
 
-    def __new__(cls, y: Var, x: Var, immediate: Any = 0, held: Iterable[Any] = ()) -> Partial:
+    def __new__(cls, y: Node, x: Var, immediate: Any = 0, held: Iterable[Any] = ()) -> Partial:
         return Node.__new__(cls, y, x, sympify(int(immediate)), Tuple(*map(_str, held)))  # type: ignore[return-value]
 
     @classmethod
-    def shape_of(cls, y: Var, x: Var, immediate: Expr, held: Tuple) -> Shape:
+    def shape_of(cls, y: Node, x: Var, immediate: Expr, held: Tuple) -> Shape:
         if not (is_column(y) and is_column(x)):
             raise ShapeError(
-                f"∂{y.name}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table"
+                f"∂{y.name if isinstance(y, Var) else '(…)'}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table"
             )
         return y.shape[0], x.shape[0]
 
@@ -440,29 +450,33 @@ class Partial(Node):
 
 
 class Pulled(Node):
-    """`(∂⁺y/∂x)* d`: the pullback of `d` through the immediate partial of `y` by `x`, of the shape of `x`.
+    """`(∂y/∂x)* d`: the pullback of `d` through the partial of `y` by `x`, the immediate or the total one; of the shape of `x`.
 
     What stands for `∂y/∂W` where `W` is a matrix; between columns it is `Partial(y, x).T @ d`.
     """
 
-    def __new__(cls, y: Var, x: Var, d: Node) -> Pulled:
-        return Node.__new__(cls, y, x, d)  # type: ignore[return-value]
+    def __new__(cls, y: Node, x: Var, d: Node, immediate: Any = 1) -> Pulled:
+        return Node.__new__(cls, y, x, d, sympify(int(immediate)))  # type: ignore[return-value]
 
     @classmethod
-    def shape_of(cls, y: Var, x: Var, d: Node) -> Shape:
+    def shape_of(cls, y: Node, x: Var, d: Node, immediate: Expr) -> Shape:
         _same_shape(f"the pullback to {x.name}", (y, d))
         return x.shape
+
+    @property
+    def immediate(self) -> bool:
+        return bool(self.args[3])
 
 
 class GradientOf(Node):
     """`∂y/∂x` of a true scalar `y`, as a column (or a matrix) of the shape of `x`: the gradient of one loss term."""
 
-    def __new__(cls, y: Var, x: Var) -> GradientOf:
+    def __new__(cls, y: Node, x: Var) -> GradientOf:
         return Node.__new__(cls, y, x)  # type: ignore[return-value]
 
     @classmethod
-    def shape_of(cls, y: Var, x: Var) -> Shape:
-        _same_shape(f"the gradient of {y.name}: a scalar", (y, Ones(*SCALAR)))
+    def shape_of(cls, y: Node, x: Var) -> Shape:
+        _same_shape(f"the gradient of {_called(y)}: a scalar", (y, Ones(*SCALAR)))
         return x.shape
 
 
@@ -481,6 +495,77 @@ class Block(Node):
         return sum((row[0].shape[0] for row in rows), Integer(0)), sum((e.shape[1] for e in rows[0]), Integer(0))
 
 
+class Entry(Node):
+    """`x_i` of a column, `A_ij` of a matrix, counted from 1; a true scalar."""
+
+    def __new__(cls, body: Node, i: Any, j: Any = 1) -> Entry:
+        return Node.__new__(cls, body, sympify(i), sympify(j))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, i: Expr, j: Expr) -> Shape:
+        for position, size in zip((i, j), body.shape, strict=True):
+            if position.is_Integer and (position < 1 or (size.is_Integer and position > size)):
+                raise ShapeError(f"there is no entry {i},{j} in {show_shape(body.shape)}")
+        return SCALAR
+
+    @classmethod
+    def build(cls, body: Node, i: Any, j: Any = 1) -> Node:
+        return entry(body, i, j)
+
+    @property
+    def position(self) -> tuple[Expr, ...]:
+        """`(i,)` of a column, `(i, j)` of a matrix."""
+        return self.args[1:2] if is_column(self.args[0]) else self.args[1:]
+
+
+NORMS = ("", "1", "2", "F", "inf")
+
+
+class Norm(Node):
+    """`‖x‖`, a true scalar: `kind` is one of `NORMS`, the empty one standing for any that is submultiplicative."""
+
+    def __new__(cls, body: Node, kind: Any = "") -> Norm:
+        return Node.__new__(cls, body, _str(kind))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, kind: Str) -> Shape:
+        if kind.name not in NORMS:
+            raise DeriveError(f"a norm is one of {', '.join(NORMS[1:])}, or any; found {kind}")
+        return SCALAR
+
+    @property
+    def kind(self) -> str:
+        return self.args[1].name
+
+
+class MatrixPower(Node):
+    """`A A … A` of a square matrix, `exponent` times; -1 is the inverse."""
+
+    def __new__(cls, body: Node, exponent: Any) -> MatrixPower:
+        return Node.__new__(cls, body, sympify(exponent))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, body: Node, exponent: Expr) -> Shape:
+        if body.shape[0] != body.shape[1]:
+            raise ShapeError(f"a matrix power needs a square matrix, found {show_shape(body.shape)}")
+        return body.shape
+
+    @classmethod
+    def build(cls, body: Node, exponent: Any) -> Node:
+        return matrix_power(body, exponent)
+
+
+class Cases(Node):
+    """The value of the first pair `(value, condition)` whose condition holds; a condition is a `Statement`."""
+
+    def __new__(cls, *pairs: Any) -> Cases:
+        return Node.__new__(cls, *(Tuple(*pair) for pair in pairs))  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, *pairs: Tuple) -> Shape:
+        return _same_shape("a distinction of cases", [pair[0] for pair in pairs])
+
+
 class Labelled(Node):
     """`body` with `label` under its brace; means what `body` means."""
 
@@ -492,43 +577,81 @@ class Labelled(Node):
         return body.shape
 
 
-class Path(Basic):
+# --- statements -------------------------------------------------------------------------------------------------------
+
+
+class Statement(Basic):
+    """What is said about nodes; it has no value of its own."""
+
+    _latex = Node._latex
+    _sympystr = Node._sympystr
+    _repr_latex_ = Node._repr_latex_
+
+
+class Path(Statement):
     """A path through the dependency graph, source first: `h[t-1] -> z[t] -> h[t]`."""
 
     def __new__(cls, *variables: Var) -> Path:
         return Basic.__new__(cls, *variables)
 
-    def _latex(self, printer: Any) -> str:
-        from derive.notation import Notation
-        from derive.printing import latex
 
-        return latex(self, Notation())
+class _Sided(Statement):
+    @property
+    def lhs(self) -> Any:
+        return self.args[-2]
+
+    @property
+    def rhs(self) -> Any:
+        return self.args[-1]
 
 
-class Equals(Basic):
+class Equals(_Sided):
     """`lhs = rhs`; the right side may be an `Add` whose terms are shown one a line."""
 
     def __new__(cls, lhs: Basic, rhs: Basic) -> Equals:
         return Basic.__new__(cls, lhs, rhs)
 
-    @property
-    def lhs(self) -> Any:
-        return self.args[0]
+
+RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "~", "in", "+=", "-=", "->")
+
+
+class Relation(_Sided):
+    """`lhs op rhs`, for an `op` of `RELATIONS` (`~`: about; `+=`: is increased by; `->`: tends to).
+
+    A side is a node, an index expression, or a SymPy set or tuple that `in` asks about.  Equations of nodes are `Equals`;
+    a relation `=` is one of indices.
+    """
+
+    def __new__(cls, op: Any, lhs: Any, rhs: Any) -> Relation:
+        if str(op) not in RELATIONS:
+            raise DeriveError(f"a relation is one of {' '.join(RELATIONS)}, found {op}")
+        return Basic.__new__(cls, _str(op), sympify(lhs), sympify(rhs))
 
     @property
-    def rhs(self) -> Any:
-        return self.args[1]
+    def op(self) -> str:
+        return self.args[0].name  # type: ignore[attr-defined]
 
-    def _latex(self, printer: Any) -> str:
-        from derive.notation import Notation
-        from derive.printing import latex
 
-        return latex(self, Notation())
+class Implies(_Sided):
+    """`lhs ⇒ rhs`: statements, or a `Tuple` of several that hold together."""
 
-    _sympystr = Node._sympystr
+    def __new__(cls, lhs: Basic, rhs: Basic) -> Implies:
+        return Basic.__new__(cls, lhs, rhs)
 
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {self._latex(None)}$"
+
+class Words(Statement):
+    """A statement in words, which nobody works out."""
+
+    def __new__(cls, text: Any) -> Words:
+        return Basic.__new__(cls, _str(text))
+
+    @property
+    def text(self) -> str:
+        return self.args[0].name  # type: ignore[attr-defined]
+
+
+class Otherwise(Statement):
+    """The condition of the last of several cases."""
 
 
 # --- building ---------------------------------------------------------------------------------------------------------
@@ -766,6 +889,23 @@ def inner(left: Node, right: Node) -> Node:
     return scale(a * b, Inner(left, right))
 
 
+def entry(body: Node, i: Any, j: Any = 1) -> Node:
+    if isinstance(body, Zero):
+        return Zero(*SCALAR)
+    return body if is_scalar(body) and i == j == 1 else Entry(body, i, j)
+
+
+def matrix_power(body: Node, exponent: Any) -> Node:
+    exponent = sympify(exponent)
+    if is_scalar(body):
+        return power(body, exponent)
+    if exponent == 1:
+        return body
+    if exponent == 0 or isinstance(body, Identity):
+        return Identity(MatrixPower.shape_of(body, exponent)[0])
+    return MatrixPower(body, exponent)
+
+
 def apply(name: str, *arguments: Node, order: int = 0) -> Node:
     return Apply(name, order, *arguments)
 
@@ -803,7 +943,7 @@ def _walk(root: Basic) -> tuple[Basic, ...]:
                 continue
             pending.append((node, True))
             pending.extend(
-                (child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Equals, Path))
+                (child, False) for child in reversed(node.args) if isinstance(child, (Node, Tuple, Statement))
             )
     return tuple(order)
 
@@ -843,6 +983,10 @@ def at(root: Any, index: Mapping[Symbol, Any]) -> Any:
     return _at(root, tuple((k, sympify(v)) for k, v in index.items())) if index else root
 
 
+_INDEXED_ARGS = (Entry, Power, MatrixPower, Scale, Relation)
+"""What has index expressions among its arguments."""
+
+
 @lru_cache(maxsize=1 << 14)
 def _at(root: Any, items: tuple[tuple[Symbol, Expr], ...]) -> Any:
     swap = dict(items)
@@ -860,6 +1004,10 @@ def _at(root: Any, items: tuple[tuple[Symbol, Expr], ...]) -> Any:
             return At(map(move, node.index), map(move, node.point))
         if isinstance(node, (Sum, Product)):
             return node.func(*(a.xreplace(swap) if isinstance(a, Tuple) else a for a in node.args))
+        if isinstance(node, _INDEXED_ARGS):
+            args = tuple(a if isinstance(a, (Node, Str, Tuple)) else a.xreplace(swap) for a in node.args)
+            if args != node.args:
+                return node.build(*args) if isinstance(node, Node) else node.func(*args)
         return node
 
     return rewrite(root, leaf)

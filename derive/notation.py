@@ -128,6 +128,7 @@ class Style:
     name: str
     slash: bool
     glyphs: dict[str, str]
+    relations: dict[str, str]
     accents: dict[str, str]
     symbols: dict[str, str]
     special: dict[str, str]
@@ -176,6 +177,14 @@ LATEX = Style(
         "at": "[@]",
         "is": "@ = @",
         "block": r"\begin{bmatrix} @ \end{bmatrix}",
+        "cases": r"\begin{cases} @ \end{cases}",
+        "case": "@ & @",
+        "last_case": "@ & @",
+        "otherwise": r"\text{otherwise}",
+        "entry": r"\left[ @ \right]",
+        "norm": r"\left\| @ \right\|",
+        "infinity": r"\infty",
+        "implies": r"@ \Rightarrow @",
         "cell": " & ",
         "row": r" \\ ",
         "label": r"\underbrace{@}_{@}",
@@ -193,6 +202,10 @@ LATEX = Style(
         "delta": r"\delta",
         "nabla_sign": r"\nabla",
         "partial_sign": r"\partial",
+    },
+    relations={
+        "=": "=", "!=": r"\ne", "<": "<", "<=": r"\le", ">": ">", ">=": r"\ge", "~": r"\approx", "in": r"\in", "+=": "+=",
+        "-=": "-=", "->": r"\to",
     },
     accents={
         "tilde": r"\tilde{@}", "hat": r"\hat{@}", "bar": r"\bar{@}", "check": r"\check{@}", "overline": r"\overline{@}",
@@ -232,6 +245,14 @@ TEXT = Style(
         "at": "[@]",
         "is": "@ = @",
         "block": "[@]",
+        "cases": "{@}",
+        "case": "@ if @",
+        "last_case": "@ @",
+        "otherwise": "otherwise",
+        "entry": "[@]",
+        "norm": "‖@‖",
+        "infinity": "∞",
+        "implies": "@ ⇒ @",
         "cell": ", ",
         "row": "; ",
         "label": "@‹@›",
@@ -249,6 +270,9 @@ TEXT = Style(
         "delta": "δ",
         "nabla_sign": "∇",
         "partial_sign": "∂",
+    },
+    relations={
+        "=": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "~": "≈", "in": "∈", "+=": "+=", "-=": "-=", "->": "→",
     },
     accents={
         "tilde": "@\u0303", "hat": "@\u0302", "bar": "@\u0304", "check": "@\u030c", "overline": "@\u0305",

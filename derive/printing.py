@@ -1,6 +1,6 @@
 r"""Formulas as LaTeX fragments and as Unicode text: one walk, one rule per node type, two tables of glyphs.
 
-`latex(node, notation)` and `text(node, notation)` print any node, `Equals` or `Path`.  A rule makes a `Fragment` from
+`latex(node, notation)` and `text(node, notation)` print any node or statement.  A rule makes a `Fragment` from
 the fragments of the node's children and the glyphs of `derive.notation.LATEX` or `TEXT`; nothing here recurses on
 depth, so a formula that is thousands of levels deep prints too.
 
@@ -13,7 +13,8 @@ underscore is a subscript: `W_xi` is `W_{xi}`.  The index comes after the subscr
 superscript time, `c_f^{(t)}`; so the layer of a stacked cell is the first subscript, `h_1[t]` is `h_{1,t}` or
 `h_1^{(t)}`.  (`h[1,t]` of a grid would print the same; a name has one number of indices within a system, so they do
 not meet.)  An adjoint in bar notation is `\bar{h}_t`, and a variable whose own name has a bar is then `\overline{c}`;
-several marks stack, the outermost derived last.
+several marks stack, the outermost derived last.  The entries of a name are its last subscripts: `h_{t,i}`, `W_{ij}`, `W_{h,ij}`;
+of anything else they stand at brackets, `[W h_t]_i`.
 
 A sum whose terms are labelled, or that is too long for a line, is set one term a line, in `aligned` or as lines of
 text.
@@ -40,26 +41,35 @@ from derive.expr import (
     Apply,
     At,
     Block,
+    Cases,
     Diag,
     Diagonal,
+    Entry,
     Equals,
     GradientOf,
     Had,
     Identity,
+    Implies,
     Inner,
     Labelled,
+    MatrixPower,
     Mul,
     Node,
+    Norm,
     Ones,
+    Otherwise,
     Partial,
     Path,
     Power,
     Product,
     Pulled,
+    Relation,
     Scale,
+    Statement,
     Sum,
     Transpose,
     Var,
+    Words,
     Zero,
     at,
     had,
@@ -186,7 +196,7 @@ class Printer:
 
     def of(self, root: Any) -> Fragment:
         """The fragment of a node.  Children come before parents, so a rule finds those of its children ready."""
-        found = self.done.get(root) if isinstance(root, (Node, Equals, Path)) else self.number(root)
+        found = self.done.get(root) if isinstance(root, (Node, Statement)) else self.number(root)
         if found is not None:
             return found
         pending: list[tuple[Basic, bool]] = [(root, False)]
@@ -346,14 +356,16 @@ class Printer:
         above = f"{self.glyph['sup']}{_braces(sup)}" if sup else ""
         return core + below + above
 
-    def indexed(self, core: str, sub: Sequence[str], index: Sequence[Expr], sup: str = "", above: str = "") -> str:
-        """With the index below or above, as the notation has it; `above` is a script of its own, `sup` goes last."""
+    def indexed(
+        self, core: str, sub: Sequence[str], index: Sequence[Expr], sup: str = "", above: str = "", entry: str = ""
+    ) -> str:
+        """With the index below or above, as the notation has it; `above` is a script of its own, `sup` and `entry` go last."""
         where = index_string(index, self.style)
         if where and self.notation.time == "sup":
-            return self.scripts(core, (*sub, above), f"({where}){sup}")
+            return self.scripts(core, (*sub, above, entry), f"({where}){sup}")
         if above:  # the name first, as in \delta^{z}_t
             core, above = f"{core}{self.glyph['sup']}{self.grouped(above)}", ""
-        return self.scripts(core, (*sub, where), sup)
+        return self.scripts(core, (*sub, where, entry), sup)
 
     def plain(self, v: Var, sup: str = "") -> str:
         """The variable without its marks."""
@@ -363,9 +375,12 @@ class Printer:
     def loss(self, index: Sequence[Expr] = ()) -> str:
         return self.indexed(self.notation.loss, (), index)
 
-    def symbol(self, v: Var, sup: str = "") -> str:
-        """A variable that is one letter with accents: no marks, or marks that stack; `δ` takes the name above."""
-        core, sub = self.core(v.base, v.shape)
+    def symbol(self, v: Var, sup: str = "", entry: str = "") -> str:
+        """A variable, or an entry of it, that is one letter with accents: no marks, or marks that stack.
+
+        `δ` takes the name above.
+        """
+        core, sub = self.core(v.base, SCALAR if entry else v.shape)
         above = ""
         for mark in v.marks:
             if mark == "delta":
@@ -374,7 +389,7 @@ class Printer:
                 core = self.accent(core, self.mark_accents[mark])
             else:
                 sub = (*sub, self.subscript(mark))
-        return self.indexed(core, sub, v.index, sup, above)
+        return self.indexed(core, sub, v.index, sup, above, entry)
 
     def is_quotient(self, v: Basic) -> bool:
         """Whether a variable prints as `∂L/∂h`."""
@@ -411,13 +426,16 @@ class Printer:
             return fill("@ᵀ", self.at_least(body, ATOM), level=SCRIPTED)
         return self.superscript(body, self.notation.transpose)
 
-    def power(self, body: Fragment, exponent: Any, matrix: bool = False) -> Fragment:
-        if matrix or self.notation.power == "odot":
+    def power(self, body: Fragment, exponent: Expr, entrywise: bool = False) -> Fragment:
+        if entrywise:
             space = "" if self.style.slash else " "
-            return self.superscript(body, f"{self.hadamard}{space}{exponent}")
-        if self.style.slash:
+            return self.superscript(body, f"{self.hadamard}{space}{self.exponent(exponent)}")
+        if self.style.slash and exponent.is_Integer:
             return fill("@" + str(exponent).translate(SUPERSCRIPTS), self.at_least(body, ATOM), level=SCRIPTED)
-        return self.superscript(body, str(exponent))
+        return self.superscript(body, self.exponent(exponent))
+
+    def exponent(self, exponent: Expr) -> str:
+        return index_string((exponent,), self.style)
 
     def quotient(self, over: Fragment, under: Fragment) -> Fragment:
         if self.style.slash:
@@ -429,7 +447,7 @@ class Printer:
         return fill(self.glyph["label"], body, self.label(label), carries=False, width=body.width)
 
     def label(self, label: Basic) -> str | Fragment:
-        if isinstance(label, (Node, Path, Equals)):
+        if isinstance(label, (Node, Statement)):
             return self.of(label)
         return _put(self.glyph["words"], _escaped(str(label), self.style))
 
@@ -450,12 +468,12 @@ class Printer:
 
 
 def _children(node: Basic) -> Iterable[Basic]:
-    """The formulas right under a node, those in the rows of a block matrix too."""
+    """The formulas right under a node, those in the rows of a block matrix and in its cases too."""
     for child in node.args if not isinstance(node, (Var, At)) else ():
-        if isinstance(child, (Node, Path, Equals)):
+        if isinstance(child, (Node, Statement)):
             yield child
         elif isinstance(child, Tuple):
-            yield from (entry for entry in child if isinstance(entry, Node))
+            yield from (entry for entry in child if isinstance(entry, (Node, Statement)))
 
 
 def _rule(node: Basic) -> Rule:
@@ -597,15 +615,16 @@ def _derivative(p: Printer, node: Partial) -> Fragment:
 
 
 def _pulled(p: Printer, node: Pulled) -> Fragment:
-    y, x, d = (p.of(part) for part in node.args)
-    local = fill(p.glyph["immediate"], p.at_least(y, SCRIPTED), p.at_least(x, SCRIPTED), level=QUOTIENT, tall=True)
+    y, x, d = (p.of(part) for part in node.args[:3])
+    kind = "immediate" if node.immediate else "partial"
+    local = fill(p.glyph[kind], p.at_least(y, SCRIPTED), p.at_least(x, SCRIPTED), level=QUOTIENT, tall=True)
     return fill(p.glyph["pulled"], p.bracket(local), p.at_least(d, SCRIPTED), level=PRODUCT)
 
 
 def _gradient_of(p: Printer, node: GradientOf) -> Fragment:
     y, x = (p.of(part) for part in node.args)
     operator = fill("@", p.scripts(p.glyph["nabla_sign"], (str(x),)))
-    return fill(p.glyph["nabla"], operator, y, level=QUOTIENT, open=True, carries=True)
+    return fill(p.glyph["nabla"], operator, p.at_least(y, SCRIPTED), level=QUOTIENT, open=True, carries=True)
 
 
 def _zero(p: Printer, node: Zero) -> Fragment:
@@ -651,7 +670,7 @@ def _scale(p: Printer, node: Scale) -> Fragment:
 
 def _had(p: Printer, node: Had) -> Fragment:
     if is_scalar(node) or is_column(node):
-        below = [f for f in node.args if isinstance(f, Power) and f.args[1] < 0]
+        below = [f for f in node.args if isinstance(f, Power) and f.args[1].is_negative]
         if below and p.notation.power == "plain":
             above = [f for f in node.args if f not in below]
             over = p.of(_hadamard(above)) if above else fill("1")
@@ -685,13 +704,17 @@ def _carrier(fragments: Sequence[Fragment]) -> int | None:
 
 def _power(p: Printer, node: Power) -> Fragment:
     body, exponent = node.args
-    matrix = not (is_scalar(body) or is_column(body))
-    if exponent < 0 and not matrix and p.notation.power == "plain":
+    plain = p.notation.power == "plain" and (is_scalar(body) or is_column(body))
+    if exponent.is_negative and plain:
         return p.quotient(fill("1"), p.of(_reciprocal(node)))
-    plain = p.notation.power == "plain" and not matrix
     if plain and isinstance(body, Apply) and body.function in _POWER_BEFORE_ARGUMENT and not body.order:
         return _call(p, body, p.power(fill(_function_name(p, body)), exponent))
-    return p.power(p.of(body), exponent, matrix)
+    return p.power(p.of(body), exponent, entrywise=not plain)
+
+
+def _matrix_power(p: Printer, node: MatrixPower) -> Fragment:
+    body, exponent = node.args
+    return p.power(p.of(body), exponent)
 
 
 _POWER_BEFORE_ARGUMENT = {"tanh", "sigmoid"}
@@ -775,6 +798,35 @@ def _block(p: Printer, node: Block) -> Fragment:
     return fill(p.glyph["block"], join(p.glyph["row"], rows), tall=True)
 
 
+def _entry(p: Printer, node: Entry) -> Fragment:
+    body = node.args[0]
+    where = _position(p, node.position)
+    if isinstance(body, Var) and not p.is_quotient(body) and not p.is_operator(body):
+        scripted = (body.index and p.notation.time == "sup") or "delta" in body.marks
+        return fill("@", p.symbol(body, entry=where), level=SCRIPTED if scripted else ATOM, carries=bool(body.marks))
+    brackets = fill(p.glyph["entry"], p.of(body))
+    return fill("@@", brackets, p.scripts("", (where,)), carries=brackets.carries)
+
+
+def _position(p: Printer, position: Sequence[Expr]) -> str:
+    """`ij`, as letters side by side; a comma where that could be misread."""
+    written = [index_string((i,), p.style) for i in position]
+    return ("" if all(len(i) == 1 and i.isalpha() for i in written) else ",").join(written)
+
+
+def _norm(p: Printer, node: Norm) -> Fragment:
+    kind = p.glyph["infinity"] if node.kind == "inf" else node.kind
+    return fill(p.glyph["norm"] + p.scripts("", (kind,)), p.of(node.args[0]), carries=False)
+
+
+def _cases(p: Printer, node: Cases) -> Fragment:
+    rows = [
+        fill(p.glyph["last_case" if isinstance(condition, Otherwise) else "case"], p.of(value), p.of(condition))
+        for value, condition in node.args
+    ]
+    return fill(p.glyph["cases"], join(p.glyph["row"], rows), level=SUM, tall=True, open=True)
+
+
 def _labelled(p: Printer, node: Labelled) -> Fragment:
     return p.labelled(p.of(node.args[0]), node.args[1])
 
@@ -785,6 +837,35 @@ def _path(p: Printer, node: Path) -> Fragment:
 
 def _equals(p: Printer, node: Equals) -> Fragment:
     return fill(p.glyph["equals"], p.of(node.lhs), p.of(node.rhs), level=RELATION)
+
+
+def _side(p: Printer, side: Basic) -> Fragment:
+    """One side of a relation, or several statements in a row: nodes, index expressions, sets."""
+    if isinstance(side, (Node, Statement)):
+        return p.of(side)
+    if isinstance(side, Tuple):
+        return join(p.glyph["comma"], [_side(p, s) for s in side], RELATION)
+    if isinstance(side, Expr):
+        return fill(index_string((side,), p.style))
+    return fill(sympy.sstr(side) if p.style.slash else sympy.latex(side))
+
+
+def _relation(p: Printer, node: Relation) -> Fragment:
+    lhs, rhs = (_side(p, side) for side in node.args[1:])
+    sides = (p.bracket(f) if isinstance(s, Tuple) else f for f, s in zip((lhs, rhs), node.args[1:], strict=True))
+    return join(f" {p.style.relations[node.op]} ", sides, RELATION)
+
+
+def _implies(p: Printer, node: Implies) -> Fragment:
+    return fill(p.glyph["implies"], *(_side(p, side) for side in node.args), level=RELATION)
+
+
+def _words(p: Printer, node: Words) -> Fragment:
+    return fill("@", _put(p.glyph["words"], _escaped(node.text, p.style)))
+
+
+def _otherwise(p: Printer, node: Otherwise) -> Fragment:
+    return fill(p.glyph["otherwise"])
 
 
 Rule: TypeAlias = Callable[[Printer, Any], Fragment]
@@ -811,7 +892,15 @@ RULES: dict[type[Basic], Rule] = {
     Pulled: _pulled,
     GradientOf: _gradient_of,
     Block: _block,
+    Entry: _entry,
+    Norm: _norm,
+    MatrixPower: _matrix_power,
+    Cases: _cases,
     Labelled: _labelled,
     Path: _path,
     Equals: _equals,
+    Relation: _relation,
+    Implies: _implies,
+    Words: _words,
+    Otherwise: _otherwise,
 }

@@ -2,14 +2,17 @@
 
 A shape is a pair of dimensions; an unknown dimension is an `Unknown` until the equations say what it is.  `W @ x` makes
 the inner dimensions agree, `a + b` and `a * b` all of them, unless one side is a true scalar; that is known only once
-the other equations have been read, so sums and Hadamard products wait until nothing else moves.
+the other equations have been read, so sums and Hadamard products wait until nothing else moves.  Factors that are
+written side by side wait likewise, until their shapes say which product they form.  What then is open is an error, or,
+for equations in LaTeX, settled by the conventions of the field (`Guesser`).
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import TypeAlias
 
 from sympy import Expr, Integer, Symbol
@@ -20,12 +23,23 @@ from derive.errors import DeriveError, Place, SystemError_
 ONE = Integer(1)
 
 
+class Juxtapose(ast.MatMult):
+    """What stands between two factors side by side, as in `W h` or `W \\cdot h`: the shapes decide which product it is.
+
+    A true scalar scales; where the inner dimensions agree it is the matrix product; two columns multiply entrywise.
+    """
+
+
 class Unknown:
     """A dimension that is not known yet."""
 
 
 Dim: TypeAlias = "Expr | Unknown"
 Pair: TypeAlias = "tuple[Dim, Dim]"
+Waiting: TypeAlias = "tuple[ast.BinOp, Pair, Pair, Pair]"
+"""An operation, the shapes of its two sides, and that of its result."""
+
+PRODUCT = "a matrix product needs inner dimensions that agree"
 
 
 def parse_declarations(text: str) -> dict[str, tuple[Expr, Expr] | None]:
@@ -63,7 +77,7 @@ class Unifier:
         self, declared: Mapping[str, tuple[Expr, Expr] | None], locate: Callable[[ast.AST], tuple[Place, str]]
     ):
         self._bound: dict[Unknown, Dim] = {}
-        self._waiting: list[tuple[ast.AST, Pair, Pair, Pair]] = []
+        self._waiting: list[Waiting] = []
         self._names: dict[str, Pair] = {name: s for name, s in declared.items() if s is not None}
         self._targets: list[str] = []
         self._loss: ast.expr | None = None
@@ -84,14 +98,13 @@ class Unifier:
 
     def settle(self) -> dict[str, tuple[Expr, Expr]]:
         """The shapes of all names, once nothing moves any more.  Raises `DeriveError` where one stays open."""
-        while self._waiting:
-            ready = [w for w in self._waiting if self._spreads(w[1]) or self._spreads(w[2]) or self._both_known(w)]
-            for waiting in ready or self._waiting[:1]:
-                self._waiting.remove(waiting)
-                self._elementwise(*waiting)
+        self._propagate()
+        while self._decide():
+            self._propagate()
         if self._loss is not None:
             self._agree(self._loss_shape, (ONE, ONE), self._loss, "a loss is a scalar")
-        found = {name: (self._find(rows), self._find(columns)) for name, (rows, columns) in self._names.items()}
+        self._name_dimensions()
+        found = {name: self._found(pair) for name, pair in self._names.items()}
         still_open = [name for name, pair in found.items() if any(isinstance(d, Unknown) for d in pair)]
         if still_open:
             likely = next((name for name in self._targets if name in still_open), still_open[-1])
@@ -100,6 +113,25 @@ class Unifier:
                 f"declare what is missing, say shapes='{likely}: n'"
             )
         return found  # type: ignore[return-value]
+
+    def _propagate(self) -> None:
+        """What is certain, until nothing moves."""
+        moved = -1
+        while moved != (moved := len(self._bound) - len(self._waiting)):
+            for waiting in [w for w in self._waiting if self._is_ready(w)]:
+                self._resolve(waiting)
+            for waiting in self._waiting:
+                self._agree_partly(*waiting)
+
+    def _decide(self) -> bool:
+        """One assumption, once nothing is certain any more; False where none is left to make."""
+        for waiting in self._waiting[:1]:
+            self._resolve(waiting)
+            return True
+        return False
+
+    def _name_dimensions(self) -> None:
+        """Dimensions that stay open stay so."""
 
     def infer(self, node: ast.expr) -> Pair | None:
         """The shape of an expression; None for a plain number, which takes any."""
@@ -118,9 +150,9 @@ class Unifier:
             return self._call(node)
         assert isinstance(node, ast.BinOp)
         left, right = self.infer(node.left), self.infer(node.right)
-        if isinstance(node.op, ast.MatMult):
+        if isinstance(node.op, ast.MatMult) and not isinstance(node.op, Juxtapose):
             left, right = left or (ONE, ONE), right or (ONE, ONE)
-            self._agree_dim(left[1], right[0], node, left, right, "a matrix product needs inner dimensions that agree")
+            self._agree_dim(left[1], right[0], node, left, right, PRODUCT)
             return left[0], right[1]
         if left is None or right is None or isinstance(node.op, ast.Pow):
             return left or right
@@ -145,9 +177,63 @@ class Unifier:
             self._agree_dim(pairs[0][1], ONE, node, pairs[0], pairs[0], f"{name} takes a column vector")
         return (ONE, ONE) if row.result == "scalar" else pairs[0]
 
-    def _elementwise(self, node: ast.AST, left: Pair, right: Pair, out: Pair) -> None:
-        is_sum = isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub))
-        what = f"a {'sum' if is_sum else 'Hadamard product'} needs equal shapes"
+    def _is_ready(self, waiting: Waiting) -> bool:
+        if isinstance(waiting[0].op, Juxtapose):
+            return self._reading(*waiting[1:3]) is not None
+        return self._spreads(waiting[1]) or self._spreads(waiting[2]) or self._both_known(waiting)
+
+    def _resolve(self, waiting: Waiting, reading: str | None = None) -> None:
+        """What an operation says of its shapes, as certain as may be; `reading`: which product a juxtaposition is."""
+        self._waiting.remove(waiting)
+        self._state(waiting, reading)
+
+    def _state(self, waiting: Waiting, reading: str | None = None) -> None:
+        node, left, right, out = waiting
+        if isinstance(node.op, Juxtapose):
+            reading = reading or self._reading(left, right) or self._likely(left, right)
+            if reading == "product":
+                self._agree_dim(left[1], right[0], node, left, right, PRODUCT)
+                self._agree(out, (left[0], right[1]), node, PRODUCT)
+                return
+            if reading == "scalar":
+                self._agree(left, (ONE, ONE), node, "a factor that scales a matrix is a scalar")
+        self._elementwise(node, left, right, out)
+
+    def _reading(self, left: Pair, right: Pair) -> str | None:
+        """Which product two factors side by side certainly form: entrywise (scaling included), or of matrices."""
+        (rows, inner), (other, columns) = self._found(left), self._found(right)
+        if self._spreads(left) or self._spreads(right):
+            return "entrywise"
+        if inner is other or (isinstance(inner, Expr) and inner == other):
+            return "product"  # right for a scalar on either side too, since it is 1 x 1
+        if inner is ONE and columns is ONE and rows is other:
+            return "entrywise"
+        if self._is_no_scalar(left) and self._is_no_scalar(right):
+            if self._exceeds_one(inner) or self._exceeds_one(columns):
+                return "product"
+            if inner is ONE and self._exceeds_one(other):
+                return "entrywise"
+        return None
+
+    def _likely(self, left: Pair, right: Pair) -> str:
+        """Which product it is where that is open: of columns entrywise, of matrices if it can be one."""
+        inner, other, columns = self._find(left[1]), self._find(right[0]), self._find(right[1])
+        if inner is ONE and columns is ONE:
+            return "entrywise"
+        if inner is ONE and not self._is_no_scalar(left):
+            return "scalar"
+        return "entrywise" if self._clash(inner, other) else "product"
+
+    def _agree_partly(self, node: ast.BinOp, left: Pair, right: Pair, out: Pair) -> None:
+        """What all the products that two factors side by side may form have in common."""
+        if isinstance(node.op, Juxtapose):
+            if self._is_no_scalar(left):
+                self._agree_dim(out[0], left[0], node, left, right, PRODUCT)
+            if self._is_no_scalar(right) or self._find(left[1]) is self._find(right[1]) is ONE:
+                self._agree_dim(out[1], right[1], node, left, right, PRODUCT)
+
+    def _elementwise(self, node: ast.BinOp, left: Pair, right: Pair, out: Pair) -> None:
+        what = f"a {'sum' if isinstance(node.op, (ast.Add, ast.Sub)) else 'Hadamard product'} needs equal shapes"
         if self._spreads(left):
             self._agree(out, right, node, what)
         elif self._spreads(right):
@@ -159,9 +245,19 @@ class Unifier:
     def _spreads(self, pair: Pair) -> bool:
         return all(self._find(d) is ONE for d in pair)
 
-    def _both_known(self, waiting: tuple[ast.AST, Pair, Pair, Pair]) -> bool:
+    def _both_known(self, waiting: Waiting) -> bool:
         """Neither side can turn out to be a scalar."""
-        return all(any(isinstance(d, Expr) and d is not ONE for d in map(self._find, pair)) for pair in waiting[1:3])
+        return all(map(self._is_no_scalar, waiting[1:3]))
+
+    def _is_no_scalar(self, pair: Pair) -> bool:
+        return any(map(self._exceeds_one, self._found(pair)))
+
+    @staticmethod
+    def _exceeds_one(dim: Dim) -> bool:
+        return isinstance(dim, Expr) and dim is not ONE
+
+    def _found(self, pair: Pair) -> Pair:
+        return self._find(pair[0]), self._find(pair[1])
 
     def _find(self, dim: Dim) -> Dim:
         while isinstance(dim, Unknown) and dim in self._bound:
@@ -189,14 +285,14 @@ class Unifier:
             place, typed = self._locate(node)
             self._assume_the_rest()
             found = self._show(a) if a is b or self._loss is node else f"{self._show(a)} and {self._show(b)}"
-            raise SystemError_(f"{what}, found {found} in '{typed}'{_hint(node)}", place)
+            raise SystemError_(f"{what}, found {found} in '{typed}'{self._hint(node)}", place)
 
     def _assume_the_rest(self) -> None:
         """What can still be found out before two shapes that clash are shown."""
         waiting, self._waiting = self._waiting, []
         for entry in waiting:
             with suppress(SystemError_):
-                self._elementwise(*entry)
+                self._state(entry)
 
     def _show(self, pair: Pair) -> str:
         """`n x m`, `n` for a column, `scalar`; `?` for what is not known yet."""
@@ -205,10 +301,249 @@ class Unifier:
             return "scalar" if rows == "1" else rows
         return f"{rows} x {columns}"
 
+    def _hint(self, node: ast.AST) -> str:
+        op = node.op if isinstance(node, ast.BinOp) else None
+        return next((hint for kind, hint in HINTS if isinstance(op, kind)), "")
 
-def _hint(node: ast.AST) -> str:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        return "; * is the Hadamard product, did you mean the matrix product @?"
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-        return "; @ is the matrix product, did you mean * or a transpose .T?"
-    return ""
+
+HINTS = (
+    (ast.Mult, "; * is the Hadamard product, did you mean the matrix product @?"),
+    (Juxtapose, "; did you mean a transpose, or an entrywise product?"),
+    (ast.MatMult, "; @ is the matrix product, did you mean * or a transpose .T?"),
+)
+
+
+GREEK = (
+    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
+    "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi",
+    "omega",
+)  # fmt: skip
+SMALL = ("epsilon", "varepsilon")
+"""Names that stand for a small number, in a sum too."""
+LETTERS = ("q", "p", "r", "s", "d", "e")
+"""What dimensions are called after the first state's `n` and the first input's `m`."""
+
+
+def _is_greek(name: str) -> bool:
+    return name.split("_")[0] in GREEK
+
+
+class Guesser(Unifier):
+    """The unifier for equations as papers write them, which declare few shapes: what stays open follows convention.
+
+    One assumption is made at a time, the surest kind first, and all that follows from it is drawn before the next:
+    terms of a sum have equal shapes; lower-case names are columns; Greek parameters in a product are scalars; upper-case
+    parameters are matrices; an upper-case state is a column unless that makes a vector a scalar.  Dimensions that are
+    open in the end get names.  An error asks for the shape of the name that convention got wrong.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str, tuple[Expr, Expr] | None],
+        locate: Callable[[ast.AST], tuple[Place, str]],
+        *,
+        inputs: Sequence[str],
+        states: Sequence[str],
+        reserved: Collection[str] = (),
+        scalar: bool = False,
+    ):
+        super().__init__(declared, locate)
+        self._inputs, self._states, self._indexed = inputs, states, [*inputs, *states]
+        self._reserved = {str(d) for shape in declared.values() for d in shape or ()} | set(reserved)
+        self._scalar = scalar
+        self._transposed: set[str] = set()
+        self._lefts: set[int] = set()
+        self._taken: dict[str, str] = {}
+
+    def infer(self, node: ast.expr) -> Pair | None:
+        if isinstance(node, ast.Attribute):
+            self._transposed.add(_name(node.value))
+        if isinstance(node, ast.BinOp) and isinstance(node.op, Juxtapose):
+            self._lefts.add(id(node.left))
+        return super().infer(node)
+
+    def _decide(self) -> bool:
+        if self._scalar:
+            return self._take_scalars() or super()._decide()
+        return (
+            any(decide() for decide in (
+                self._take_sum,
+                self._take_row,
+                self._take_lower_column,
+                self._take_lower_parameter,
+                self._take_inner_product,
+                self._take_greek_scalar,
+                self._take_entrywise,
+                self._take_upper_column,
+                self._take_matrix,
+                self._take_juxtaposition,
+            ))
+            or super()._decide()
+        )  # fmt: skip
+
+    def _take_scalars(self) -> bool:
+        open_dims = [d for pair in self._names.values() for d in self._found(pair) if isinstance(d, Unknown)]
+        self._bound.update(dict.fromkeys(open_dims, ONE))
+        return bool(open_dims)
+
+    # --- operations ---
+
+    def _of(self, *kinds: type[ast.operator]) -> Iterator[Waiting]:
+        return (w for w in self._waiting if isinstance(w[0].op, kinds))
+
+    def _take(self, found: Iterable[Waiting], reading: str | None = None) -> bool:
+        """The first of the operations as that reading, where it can be."""
+        for waiting in found:
+            if reading == "product" and self._clash(self._find(waiting[1][1]), self._find(waiting[2][0])):
+                reading = None
+            self._resolve(waiting, reading)
+            return True
+        return False
+
+    def _take_sum(self) -> bool:
+        """The terms of a sum have equal shapes; a Greek parameter is left for later, it may be a scalar."""
+        return self._take(
+            w for w in self._of(ast.Add, ast.Sub) if not (self._greeks(w[0].left) or self._greeks(w[0].right))
+        )
+
+    def _take_inner_product(self) -> bool:
+        """A transposed vector times a vector."""
+        juxtaposed = self._of(Juxtapose)
+        inner = (w for w in juxtaposed if self._find(w[1][0]) is self._find(w[2][1]) is ONE)
+        return self._take((w for w in inner if isinstance(w[0].left, ast.Attribute)), "product")
+
+    def _take_entrywise(self) -> bool:
+        return self._take(self._of(ast.Add, ast.Sub, ast.Mult))
+
+    def _take_matrix(self) -> bool:
+        """An upper-case parameter multiplies what stands right of it."""
+        return self._take((w for w in self._of(Juxtapose) if self._is_matrix(w[0].left)), "product")
+
+    def _take_juxtaposition(self) -> bool:
+        return self._take(self._of(Juxtapose))
+
+    def _is_matrix(self, node: ast.expr) -> bool:
+        name = _name(node)
+        return name[:1].isupper() and name not in self._indexed
+
+    # --- names ---
+
+    def _take_row(self) -> bool:
+        """A vector that stands left of a matrix, which ends the product, is a row: `x_t W`."""
+        for waiting in self._of(Juxtapose):
+            node, (rows, columns) = waiting[0], self._found(waiting[1])
+            ends = isinstance(node.left, ast.Subscript) and id(node) not in self._lefts
+            if ends and self._is_matrix(node.right) and not self._exceeds_one(rows) and columns is not ONE:
+                self._put(_name(node.left), rows, "row")
+                return self._take([waiting], "product")
+        # Where some vectors are rows, one that turned out to be 1 x ? is a row as well.
+        rows = "row" in self._taken.values()
+        return rows and self._take((w for w in self._of(Juxtapose) if self._is_row(w)), "product")
+
+    def _is_row(self, waiting: Waiting) -> bool:
+        (rows, columns), is_name = self._found(waiting[1]), isinstance(waiting[0].left, ast.Subscript)
+        return is_name and rows is ONE and columns is not ONE and self._find(waiting[2][0]) is not ONE
+
+    def _take_lower_column(self) -> bool:
+        lower = [n for n in self._indexed if n[0].islower()]
+        # What is transposed somewhere is surely a vector; a state that is a matrix may be seen from it.
+        return self._take_column([n for n in lower if n in self._transposed]) or self._take_column(lower)
+
+    def _take_upper_column(self) -> bool:
+        return self._take_column([n for n in self._indexed if not n[0].islower()])
+
+    def _take_column(self, names: Iterable[str]) -> bool:
+        for name in names:
+            columns = self._find(self.name(name)[1])
+            if isinstance(columns, Unknown) and not self._is_length(columns):
+                return self._put(name, columns, "column")
+        return False
+
+    def _is_length(self, dim: Unknown) -> bool:
+        """Whether it is the length of a vector with an index, as the columns of `v_t k_t^T` are."""
+        vectors = (self._found(self.name(name)) for name in self._indexed)
+        return any(ONE in pair and dim in pair for pair in vectors)
+
+    def _put(self, name: str, dim: Dim, what: str) -> bool:
+        same = (other for other in self._indexed if any(d is dim for d in self._found(self.name(other))))
+        self._taken.update(dict.fromkeys((name, *same), what))
+        if isinstance(dim, Unknown):
+            self._bound[dim] = ONE
+        return True
+
+    def _parameters(self) -> Iterator[str]:
+        return (name for name in self._names if name not in self._indexed)
+
+    def _take_lower_parameter(self) -> bool:
+        for name in self._parameters():
+            rows, columns = self._found(self.name(name))
+            vector = name[0].islower() and (name in self._transposed or not _is_greek(name))
+            if vector and isinstance(columns, Unknown) and not (rows is ONE and self._is_length(columns)):
+                self._bound[columns] = ONE
+                return True
+        return False
+
+    def _take_greek_scalar(self) -> bool:
+        """A Greek parameter that scales what it stands beside, as `alpha` does in `(1 - alpha) h`."""
+        for node, *_ in self._waiting:
+            product = isinstance(node.op, Juxtapose)
+            for name in (*self._greeks(node.left), *self._greeks(node.right)):
+                if product or name.split("_")[0] in SMALL:
+                    self._bound.update({d: ONE for d in self._found(self.name(name)) if isinstance(d, Unknown)})
+                    return True
+        return False
+
+    def _greeks(self, node: ast.expr) -> list[str]:
+        """The Greek parameters of open shape that a side has the shape of: of `alpha`, and of `1 - alpha` as well."""
+        if isinstance(node, ast.Name):
+            pair = self._found(self.name(node.id))
+            known = node.id in self._indexed or not _is_greek(node.id) or not all(isinstance(d, Unknown) for d in pair)
+            return [] if known else [node.id]
+        if isinstance(node, ast.UnaryOp):
+            return self._greeks(node.operand)
+        if isinstance(node, ast.BinOp) and not isinstance(node.op, ast.MatMult):
+            return [*self._greeks(node.left), *self._greeks(node.right)]
+        return []
+
+    # --- dimensions ---
+
+    def _name_dimensions(self) -> None:
+        taken = {*self._reserved}
+        for dim, wished in self._open_dimensions():
+            if isinstance(still_open := self._find(dim), Unknown):
+                name = next(letter for letter in _letters(wished) if letter not in taken)
+                taken.add(name)
+                self._bound[still_open] = dimension(name)
+
+    def _open_dimensions(self) -> Iterator[tuple[Dim, str]]:
+        """Every dimension of a name with what it would be called: the first state's first `n`, the first input's `m`."""
+        for names, wished in ((self._states, "n"), (self._inputs, "m")):
+            sizes = (size for name in names for size in self._found(self.name(name)))
+            yield from ((size, wished) for size in [s for s in sizes if isinstance(s, Unknown)][:1])
+        for name in (*self._states, *self._inputs, *self._parameters()):
+            yield from ((dim, "") for dim in self.name(name))
+
+    def _hint(self, node: ast.AST) -> str:
+        """The hint, and the name whose shape was taken from convention: one in the node, or else the last."""
+        inside = {_name(n) for n in ast.walk(node) if isinstance(n, ast.expr)}
+        taken = [*self._taken]
+        name = next((n for n in reversed(taken) if n in inside), taken[-1] if taken else "")
+        asks = f"; {name} is taken for a {self._taken[name]}, else declare {name}: n x m" if name else ""
+        return super()._hint(node) + asks
+
+
+def _letters(wished: str) -> Iterator[str]:
+    yield from filter(None, (wished, *LETTERS))
+    yield from (f"n_{i}" for i in count(1))
+
+
+def _name(node: ast.expr) -> str:
+    """The name that stands there, transposed, negated or at an index; "" where it is a formula."""
+    while not isinstance(node, ast.Name):
+        if isinstance(node, (ast.Attribute, ast.Subscript)):
+            node = node.value
+        elif isinstance(node, ast.UnaryOp):
+            node = node.operand
+        else:
+            return ""
+    return node.id

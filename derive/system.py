@@ -30,7 +30,7 @@ from derive.equations import Builder, Checker, Source, lattice_names, target_nam
 from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.expr import SCALAR, Node, Shape, Var
 from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, difference, order
-from derive.shapes import Unifier, parse_declarations
+from derive.shapes import Guesser, Unifier, parse_declarations
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
@@ -119,9 +119,51 @@ class System:
     ):
         caller = sys._getframe(1)
         here = caller.f_code.co_filename, caller.f_lineno, name
+        read = System.read(
+            name,
+            Source.located(equations, *here),
+            loss=Source.located(loss, *here) if loss.strip() else None,
+            inputs=inputs,
+            parameters=parameters,
+            shapes=shapes,
+            targets=targets,
+            outputs=outputs,
+            boundary=boundary,
+            loss_at=loss_at,
+            unknown_functions=unknown_functions,
+            title=title,
+            reference=reference,
+        )
+        self._take(read.parts)
+
+    @classmethod
+    def read(
+        cls,
+        name: str,
+        equations: Source,
+        *,
+        loss: Source | None = None,
+        inputs: str = "",
+        parameters: str = "",
+        shapes: str | Mapping[str, Shape | None] = "",
+        targets: str = "",
+        outputs: str = "",
+        boundary: Mapping[str, str] | None = None,
+        loss_at: str = "every",
+        unknown_functions: str = "",
+        title: str = "",
+        reference: str = "",
+        infer: bool = False,
+        scalar: bool = False,
+    ) -> System:
+        """A system from equations in any language that a `Source` gives as Python's statements.
+
+        `infer`: shapes that the equations leave open follow the conventions of `derive.shapes`, and dimensions that
+        stay open get names.  `scalar`: they are 1.  Raises `DeriveError`, with the place where there is one.
+        """
         try:
             declarations = _Declarations(inputs, parameters, targets, shapes, unknown_functions)
-            reading = _Reading(Source.located(equations, *here), Source.located(loss, *here), declarations)
+            reading = _Reading(equations, loss, declarations, infer=infer or scalar, scalar=scalar)
             indexed = [*reading.states, *declarations.of("input", "target")]
             chosen = _boundaries(boundary or {}, indexed, reading.lattice)
         except SystemError_:
@@ -130,21 +172,21 @@ class System:
             raise DeriveError(f"{name}: {error}") from None
         except RecursionError:
             raise DeriveError(f"{name}: an equation is nested too deeply; give its parts names of their own") from None
-        self._take(
-            Parts(
-                name=name,
-                title=title or name,
-                reference=reference,
-                lattice=reading.lattice,
-                variables=reading.variables,
-                equations=reading.equations,
-                outputs=tuple(outputs.replace(",", " ").split()) or _last_states(reading.equations),
-                boundary=chosen,
-                loss=loss_at,
-            )
+        parts = Parts(
+            name=name,
+            title=title or name,
+            reference=reference,
+            lattice=reading.lattice,
+            variables=reading.variables,
+            equations=reading.equations,
+            outputs=tuple(outputs.replace(",", " ").split()) or _last_states(reading.equations),
+            boundary=chosen,
+            loss=loss_at,
         )
-        if not loss:
-            self._take(_with_abstract_loss(self.parts))
+        system = cls.of(parts)
+        if loss is None:
+            system._take(_with_abstract_loss(parts))
+        return system
 
     @classmethod
     def of(cls, parts: Parts) -> System:
@@ -331,13 +373,20 @@ class System:
 class _Declarations:
     """The names that a system declares, by kind, and the shapes that are given with them."""
 
-    def __init__(self, inputs: str, parameters: str, targets: str, shapes: str, unknown_functions: str):
+    def __init__(
+        self,
+        inputs: str,
+        parameters: str,
+        targets: str,
+        shapes: str | Mapping[str, Shape | None],
+        unknown_functions: str,
+    ):
         self.kinds = {
             "parameter": parse_declarations(parameters),
             "input": parse_declarations(inputs),
             "target": parse_declarations(targets),
         }
-        self.shapes = parse_declarations(shapes)
+        self.shapes = parse_declarations(shapes) if isinstance(shapes, str) else dict(shapes)
         self.unknown_functions = set(unknown_functions.replace(",", " ").split())
 
     def of(self, *kinds: str) -> list[str]:
@@ -366,27 +415,41 @@ class _Declarations:
 class _Reading:
     """The steps from text to nodes, in order: names, reads, shapes, nodes."""
 
-    def __init__(self, equations: Source, loss: Source, declarations: _Declarations):
-        self.equations_source, self.loss_source = equations, loss
+    def __init__(
+        self,
+        equations: Source,
+        loss: Source | None,
+        declarations: _Declarations,
+        *,
+        infer: bool = False,
+        scalar: bool = False,
+    ):
+        self.equations_source, self.loss_source = equations, loss or equations
         statements = equations.statements()
         indices = lattice_names(equations, statements)
         self.lattice = Lattice.named(indices)
         self.states = [target_name(s) for s in statements]
         _unique(equations, statements, declarations)
         declared = declarations.settled(self.states)
-        self.loss_tree = loss.expression() if loss.text.strip() else None
+        self.loss_tree = loss.expression() if loss else None
         self.loss_nodes = {id(node) for node in ast.walk(self.loss_tree)} if self.loss_tree else set()
         parameters, indexed = declarations.of("parameter"), [*self.states, *declarations.of("input", "target")]
         checker = Checker(equations, indices, set(indexed), set(parameters), declarations.unknown_functions)
         for statement in statements:
             checker.equation(statement)
         if self.loss_tree is not None:
-            checker.loss(loss, self.loss_tree)
+            checker.loss(self.loss_source, self.loss_tree)
         for kind, names in declarations.kinds.items():
             for name in names:
                 if name not in checker.read:
                     raise DeriveError(f"the {kind} {name} is read by no equation; use it or leave it out")
-        shapes = self._shapes(statements, {**declared}, [*parameters, *indexed])
+        unifier = Unifier(declared, self._located)
+        if infer:
+            inputs, reserved = declarations.of("input", "target"), {*indices, *map(str, self.lattice.lengths)}
+            unifier = Guesser(
+                declared, self._located, inputs=inputs, states=self.states, reserved=reserved, scalar=scalar
+            )
+        shapes = self._shapes(unifier, statements, [*parameters, *indexed])
         self.variables = {
             name: Variable(self._var(name, shapes[name], kind != "parameter"), kind, kind != "parameter")
             for kind, names in {**declarations.kinds, "state": self.states}.items()
@@ -401,10 +464,7 @@ class _Reading:
         if self.loss_tree is not None:
             self._append_loss(builder.node(self.loss_tree, SCALAR))
 
-    def _shapes(
-        self, statements: list[ast.Assign], declared: dict[str, Shape | None], names: list[str]
-    ) -> dict[str, Shape]:
-        unifier = Unifier(declared, self._located)
+    def _shapes(self, unifier: Unifier, statements: list[ast.Assign], names: list[str]) -> dict[str, Shape]:
         for statement in statements:
             unifier.equation(target_name(statement), statement)
         if self.loss_tree is not None:

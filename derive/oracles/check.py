@@ -9,11 +9,11 @@ from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sympy import Basic, Expr
+from sympy import Basic, Expr, Tuple
 
 from derive import expr
 from derive.errors import DeriveError
-from derive.evaluate import Array, Point, children, evaluate, integer
+from derive.evaluate import Array, Point, Unevaluable, children, evaluate, integer
 from derive.field import PRIME_BITS, Element, Resample
 from derive.oracles.road import Road, lengths
 from derive.oracles.truth import ATTEMPTS, Key, Outside, Unrolled, preactivation
@@ -281,11 +281,14 @@ def free_indices(root: Basic) -> set[str]:
                 found.update(str(s) for e in (lo, hi) for s in e.free_symbols if str(s) not in inner)
                 inner = inner | {str(index)}
             pending.append((node.args[0], inner))
-        elif isinstance(node, expr.Scale):
-            expressions.extend(() if isinstance(node.args[0], expr.Node) else (node.args[0],))
+        elif isinstance(node, (expr.Scale, expr.Power, expr.MatrixPower, expr.Entry)):
+            expressions.extend(a for a in node.args if not isinstance(a, expr.Node))
             pending.extend((child, bound) for child in children(node))
-        elif isinstance(node, expr.Equals):
-            pending.extend((side, bound) for side in node.args)
+        elif isinstance(node, (expr.Statement, Tuple)):
+            pending.extend((side, bound) for side in node.args if isinstance(side, (expr.Node, expr.Statement, Tuple)))
+            expressions.extend(a for a in node.args if isinstance(a, Expr) and not isinstance(a, expr.Node))
+        elif isinstance(node, expr.Cases):
+            pending.extend((pair, bound) for pair in node.args)
         else:
             pending.extend((child, bound) for child in children(node))
         found.update(str(s) for e in expressions for s in e.free_symbols if str(s) not in bound)
@@ -402,6 +405,8 @@ class _Reader:
         return self.truth.immediate(*at) if node.immediate else self.truth.jacobian(*at, self._held(node))
 
     def _pulled(self, node: expr.Pulled, at: _Between, cotangent: Array) -> Array:
+        if not node.immediate:
+            raise Unevaluable("the pullback through a total derivative is not worked out, so it has no value here")
         return self.truth.pullback(*at, cotangent)
 
     def _gradient_of(self, node: expr.GradientOf, at: _Between) -> Array:

@@ -1,0 +1,1 @@
+"""From LaTeX to systems and claims: a document is read, never run."""

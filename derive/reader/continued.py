@@ -1,0 +1,240 @@
+r"""Sums, products and lists that dots continue: the terms that stand there fix the pattern.
+
+`a_1 + a_2 + \cdots + a_T` is a sum over the index in which its first and last terms differ; `J_t J_{t-1} \cdots J_{k+1}`
+a product whose order is the one that is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sympy import Basic, Expr, Integer, Symbol, Tuple
+
+from derive import expr
+from derive.expr import Node
+from derive.reader.tree import Tree
+from derive.reader.values import Cube, Number, Reading, Value, combined
+
+if TYPE_CHECKING:
+    from derive.reader.resolve import Resolver
+
+INDEX = "m"
+
+
+def _is_dots(tree: Tree) -> bool:
+    return tree.kind == "symbol" and tree.value == "dots"
+
+
+def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
+    """A sum with dots: what stands before them, the pattern, what stands after the last term of the pattern."""
+    place = next(n for n, c in enumerate(tree.children) if _is_dots(c))
+    before, after = tree.children[:place], tree.children[place + 1 :]
+    if not before or not after or any(_is_dots(c) for c in after):
+        return []
+    parts = [resolver.readings(c) for c in (*before, *after)]
+    if any(not p for p in parts):
+        return []
+    count = len(before)
+
+    def make(*values: Value) -> Iterator[Reading]:
+        if not all(isinstance(v, Node) for v in values):
+            return
+        for start in range(count - 1, -1, -1) if count == 1 else range(count - 1):
+            found = pattern(values[start:count], values[count])
+            if found is not None:
+                index, body, lo, hi, _ = found
+                total = expr.Sum(body, (index, lo, hi))
+                yield Reading(expr.add(*values[:start], total, *values[count + 1 :]))
+                return
+
+    return combined(parts, make)
+
+
+def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree], tree: Tree) -> list[Reading]:
+    """A product with dots between its factors; what stands before and after the pattern multiplies it."""
+    from derive.reader.chains import read_chain
+    from derive.reader.products import chain as form_products
+
+    place = next(n for n, c in enumerate(factors) if _is_dots(c))
+    before, after = list(factors[:place]), list(factors[place + 1 :])
+    if not before or not after or any(_is_dots(c) for c in after):
+        return []
+    before_signs = list(signs[: place - 1])
+    after_signs = list(signs[place + 1 :])
+    # The unit that repeats: one factor, or a few; the shortest that fits wins.
+    for width in range(1, min(len(after), len(before)) + 1):
+        last = _slice(resolver, after_signs, after, 0, width)
+        shown = [
+            _slice(resolver, before_signs, before, n, width) for n in range(len(before) % width, len(before), width)
+        ]
+        for start in range(len(shown)):
+            units = shown[start:]
+            if any(not u for u in units) or not last:
+                continue
+            found = combined([*units, last], _as_product)
+            if not found:
+                continue
+            head = before[: len(before) % width + start * width]
+            parts: list[list[Reading]] = []
+            outer: list[str] = []
+            if head:
+                parts.append(read_chain(resolver, before_signs[: len(head) - 1], head, tree) if len(head) > 1 else resolver.readings(head[0]))
+                outer.append("")
+            parts.append(found)
+            rest = after[width:]
+            if rest:
+                outer.append("")
+                parts.append(read_chain(resolver, after_signs[width:], rest, tree) if len(rest) > 1 else resolver.readings(rest[0]))
+            if all(parts):
+                made = form_products(outer, parts)
+                if made:
+                    return made
+    return []
+
+
+def _slice(resolver: Resolver, signs: list[str], factors: list[Tree], start: int, width: int) -> list[Reading]:
+    from derive.reader.chains import read_chain
+
+    kept = factors[start : start + width]
+    if len(kept) < width:
+        return []
+    if width == 1:
+        return resolver.readings(kept[0])
+    return read_chain(resolver, signs[start : start + width - 1], kept, kept[0])
+
+
+def _as_product(*values: Value) -> Iterator[Reading]:
+    if not all(isinstance(v, Node) for v in values):
+        return
+    found = pattern(values[:-1], values[-1])
+    if found is None:
+        return
+    index, body, lo, hi, falling = found
+    if body.shape[0] == body.shape[1]:
+        yield Reading(expr.Product(body, (index, lo, hi), falling))
+
+
+def pattern(first: Sequence[Any], last: Any) -> tuple[Symbol, Node, Expr, Expr, bool] | None:
+    """`(m, body, lo, hi, falling)` where the shown terms are `body` at consecutive m, and the last term ends them."""
+    begin = first[0]
+    free = {str(s) for node in (begin, last) for s in node.free_symbols}
+    index = Symbol(next(n for n in (INDEX, "s", "r", "l", "q_") if n not in free), integer=True)
+    found = _unified(begin, last)
+    if found is None:
+        return None
+    start, end = found
+    body = _with_index(begin, start, index)
+    if body is None or expr.at(body, {index: end}) is not last:
+        return None
+    step = None
+    for n, shown in enumerate(first[1:], 1):
+        fitting = [s for s in (1, -1) if expr.at(body, {index: start + s * n}) is shown]
+        if not fitting or step not in (None, fitting[0]):
+            return None
+        step = fitting[0]
+    if step is None:
+        difference = end - start
+        step = 1 if difference.is_positive else -1 if difference.is_negative or start.free_symbols else 1
+    return (index, body, start, end, False) if step > 0 else (index, body, end, start, True)
+
+
+def _indices(node: Node) -> list[Expr]:
+    found: list[Expr] = []
+    for inside in expr.walk(node):
+        if isinstance(inside, expr.Var):
+            found.extend(inside.index)
+        elif isinstance(inside, expr.Entry):
+            found.extend(inside.args[1:3])
+        elif isinstance(inside, (expr.MatrixPower, expr.Power)):
+            found.append(inside.args[1])
+    return found
+
+
+def _unified(first: Node, last: Node) -> tuple[Expr, Expr] | None:
+    """The first pair of indices in which two terms of one form differ."""
+    a, b = _indices(first), _indices(last)
+    if len(a) != len(b):
+        return None
+    return next(((i, j) for i, j in zip(a, b, strict=True) if i != j), None)
+
+
+def _with_index(node: Node, start: Expr, index: Symbol) -> Node | None:
+    """The term with `start + c` replaced by `index + c` wherever it stands in an index."""
+
+    def move(i: Expr) -> Expr:
+        difference = i - start
+        if start.free_symbols:
+            return index + difference if not (difference.free_symbols) else i
+        return index + difference if difference.is_Integer and i.is_Integer else i
+
+    def leaf(inside: Basic) -> Basic:
+        if isinstance(inside, expr.Var) and inside.index:
+            return inside.at(map(move, inside.index))
+        if isinstance(inside, expr.Entry):
+            body, i, j = inside.args
+            moved = (move(i), j) if body.shape[1] == 1 else (move(i), move(j))
+            return expr.entry(body, *moved)
+        return inside
+
+    return expr.rewrite(node, leaf)
+
+
+def column(resolver: Resolver, cells: Sequence[Tree]) -> list[Reading]:
+    """`a_1, a_2, …, a_n` as the column whose entries they are."""
+    shown = [c for c in cells if not _is_dots(c)]
+    parts = [resolver.readings(c) for c in shown]
+
+    def make(*values: Value) -> Iterator[Reading]:
+        if not all(isinstance(v, Node) for v in values):
+            return
+        entries = [n for n in expr.walk(values[0]) if isinstance(n, expr.Entry)]
+        if not entries or any(e.args[1] != 1 for e in entries):
+            return
+        whole = lifted(values[0], entries[0].args[0].shape)
+        if whole is not None and all(_entry_fits(whole, v, values[0], n) for n, v in enumerate(values[:-1])):
+            yield Reading(whole)
+
+    return combined(parts, make)
+
+
+def _entry_fits(whole: Node, value: Node, first: Node, n: int) -> bool:
+    moved = _with_index(first, Integer(1), Symbol("_e", integer=True))
+    return moved is not None and expr.at(moved, {Symbol("_e", integer=True): Integer(n + 1)}) is value
+
+
+def lifted(node: Node, shape: expr.Shape) -> Node | None:
+    """A scalar formula of first entries as the formula of the columns."""
+    if isinstance(node, expr.Entry):
+        return node.args[0] if node.args[0].shape == shape else None
+    if not any(isinstance(n, expr.Entry) for n in expr.walk(node)):
+        return expr.as_node(node, shape)
+    if isinstance(node, expr.Scale):
+        body = lifted(node.args[1], shape)
+        return None if body is None or isinstance(node.args[0], Node) else expr.scale(node.args[0], body)
+    if isinstance(node, expr.Power):
+        body = lifted(node.args[0], shape)
+        return None if body is None else expr.power(body, node.args[1])
+    parts = [lifted(a, shape) if isinstance(a, Node) else a for a in node.args]
+    if any(p is None for p in parts):
+        return None
+    if isinstance(node, (expr.Add, expr.Had)):
+        return node.build(*parts)
+    if isinstance(node, expr.Apply):
+        return expr.apply(node.function, *parts[2:], order=node.order)
+    return None
+
+
+def matrix(resolver: Resolver, rows: Sequence[Sequence[Tree]]) -> list[Reading]:
+    """A matrix with dots: diagonal where off the diagonal nothing, zeros or dots stand, a column where it has one cell a row."""
+    if all(len(row) == 1 for row in rows):
+        return column(resolver, [row[0] for row in rows])
+    on = [row[n] for n, row in enumerate(rows) if n < len(row)]
+    off = [c for n, row in enumerate(rows) for m, c in enumerate(row) if m != n]
+    empty = all(c.kind == "empty" or _is_dots(c) or (c.kind == "number" and c.value == "0") for c in off)
+    if not empty or len(rows) != len(rows[0]):
+        return []
+    return combined([column(resolver, on)], lambda v: [Reading(expr.diag(v))])
+
+
+__all__ = ["Cube", "Number", "Tuple", "column", "lifted", "matrix", "pattern", "product_", "sum_"]

@@ -1,0 +1,36 @@
+"""Every bound on untrusted input, in one place (design.md, 7).  A bound that is hit is said, with its number."""
+
+from __future__ import annotations
+
+LARGEST_DOCUMENT = 2_000_000
+"""Characters of a document; of a notebook, those of its file."""
+
+LARGEST_DISPLAY = 50_000
+"""Characters between the delimiters of one display formula."""
+
+MOST_DISPLAYS = 5_000
+"""Display formulas in one document."""
+
+MOST_DIRECTIVES = 5_000
+"""Directives in one document."""
+
+MOST_MACROS = 500
+"""Macros that one document may define."""
+
+LARGEST_ARITY = 9
+"""Arguments of one macro; TeX has no more."""
+
+LARGEST_UNROLL = 64
+"""The number that `unroll` may put in place of T."""
+
+LARGEST_EXPANSION = 20_000
+"""Tokens that the macros of one display formula may expand to."""
+
+DEEPEST = 60
+"""Brackets, fractions and scripts inside one another."""
+
+LARGEST_NUMBER = 12
+"""Digits of a number."""
+
+MOST_READINGS = 64
+"""Readings of one formula that are kept; a formula with more is not understood."""

@@ -1,0 +1,108 @@
+"""A source and what is found in it: display formulas, queries and directives, each with its place."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+from derive.errors import Place, SystemError_
+from derive.reader import limits
+from derive.reader.directives import Directive
+from derive.reader.macros import Macro
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and where it stands: a file, or one cell of a notebook.  `\\r\\n` and `\\r` have become line ends."""
+
+    file: str
+    text: str
+
+    @classmethod
+    def of(cls, text: str, file: str) -> Source:
+        """The text as it is read: the byte order mark is not part of it, what no encoding can write is replaced."""
+        text = text.removeprefix("\ufeff").replace("\r\n", " \n").replace("\r", "\n")
+        return cls(file, re.sub("[\ud800-\udfff]", "\ufffd", text))
+
+    @cached_property
+    def _lines(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    @cached_property
+    def _gaps(self) -> list[int]:
+        """Where paragraphs end: the offsets of the lines that hold blanks and `>` at most."""
+        return [match.start() for match in re.finditer(r"^[ \t\f>]*$", self.text, re.MULTILINE)]
+
+    def place(self, offset: int) -> Place:
+        offset = max(0, min(offset, len(self.text)))
+        line = bisect_right(self._lines, offset)
+        return Place(self.file, line, offset - self._lines[line - 1] + 1)
+
+    def line_start(self, offset: int) -> int:
+        return self._lines[bisect_right(self._lines, offset) - 1]
+
+    def paragraph_end(self, offset: int) -> int:
+        i = bisect_left(self._gaps, offset)
+        return self._gaps[i] if i < len(self._gaps) else len(self.text)
+
+
+@dataclass(frozen=True)
+class Display:
+    """A display formula: `text` is the math between its delimiters, comments and definitions of macros blanked."""
+
+    n: int
+    text: str
+    environment: str
+    source: Source = field(repr=False)
+    start: int
+    """The offset of `text` in its source."""
+
+    def place(self, offset: int = 0) -> Place:
+        """Of a character of `text`: line and column of the file, in characters from 1."""
+        return self.source.place(self.start + offset)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A fenced `derive` block: not a claim, but a question; `options` is what stands behind the word `derive`."""
+
+    text: str
+    options: str
+    place: Place
+
+
+Item: TypeAlias = Display | Directive | Query
+
+
+@dataclass
+class Gathered:
+    """What has been found so far; it goes on from cell to cell."""
+
+    items: list[Item] = field(default_factory=list)
+    macros: dict[str, Macro] = field(default_factory=dict)
+    displays: int = 0
+    directives: int = 0
+
+    def add_display(self, text: str, environment: str, source: Source, start: int) -> None:
+        place = source.place(start)
+        self.displays += 1
+        if self.displays > limits.MOST_DISPLAYS:
+            raise SystemError_(f"a document has at most {limits.MOST_DISPLAYS} display formulas", place)
+        if len(text) > limits.LARGEST_DISPLAY:
+            found = f"found {len(text)}; is its end missing?"
+            raise SystemError_(f"a display formula has at most {limits.LARGEST_DISPLAY} characters, {found}", place)
+        self.items.append(Display(self.displays, text, environment, source, start))
+
+    def add_directive(self, directive: Directive) -> None:
+        self.directives += 1
+        if self.directives > limits.MOST_DIRECTIVES:
+            raise SystemError_(f"a document has at most {limits.MOST_DIRECTIVES} directives", directive.place)
+        self.items.append(directive)
+
+    def add_macro(self, macro: Macro, place: Place) -> None:
+        self.macros[macro.name] = macro
+        if len(self.macros) > limits.MOST_MACROS:
+            raise SystemError_(f"a document defines at most {limits.MOST_MACROS} macros", place)

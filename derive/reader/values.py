@@ -1,0 +1,138 @@
+"""What a piece of a formula can stand for, and the choices that it takes to read it so.
+
+A `Reading` is a value with its choices: `layout` may be mixed (gradients are columns, Jacobians in numerator layout: the
+field's habit), numerator or denominator; two pieces of one formula must agree.  `cost` orders readings: what people mean
+first comes first.  The sentences of the choices that are more than notation stand in `ASSUMPTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, TypeAlias
+
+from sympy import Expr, Integer
+
+from derive.expr import Node, Var
+from derive.reader import limits
+
+LAYOUTS = frozenset(["mixed", "numerator", "denominator"])
+
+ASSUMPTIONS: Mapping[tuple[str, str], str] = {
+    ("vector", "diagonal"): "a vector that stands for a matrix means the diagonal matrix of it: σ'(a)·W is diag(σ'(a)) W",
+    ("product", "hadamard"): "the product of two vectors that stand side by side is entry by entry",
+    ("product", "dot"): "the product of two vectors that stand side by side is their inner product",
+    ("identity", "ones"): "I beside a vector means a vector of ones",
+    ("order", "descending"): "in a product over an index the latest factor stands left",
+    ("order", "ascending"): "in a product over an index the latest factor stands right",
+    ("layout", "numerator"): "∂y/∂x has a row for each entry of y, and a gradient is a row",
+    ("layout", "denominator"): "∂y/∂x has a row for each entry of x, and a gradient is a column",
+    ("weight", "immediate"): "∂h/∂W in a chain is the immediate partial",
+    ("weight", "total"): "∂h/∂W in a chain is the total derivative",
+    ("index", "current"): "a name without its index is taken at the current one",
+    ("function", "argument"): "a function without its argument is meant at every argument",
+    ("entries", "outer"): "the product of a column with a vector beside it is their outer product",
+}
+"""The sentence of each choice, for reports."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, or an index expression: it spreads over any shape.  `ones`: written as a vector of ones, `row`: transposed."""
+
+    value: Expr
+    ones: bool = False
+    row: bool = False
+
+
+@dataclass(frozen=True)
+class Unit:
+    """`c I`, the identity matrix of whatever size it needs, times a number or a true scalar."""
+
+    coefficient: Any = Integer(1)
+
+
+@dataclass(frozen=True)
+class Cube:
+    """`∂y/∂W` of a column by a matrix, known by its pullback: `pull(d)` is the gradient of `<d, y>`.
+
+    `rows` is the size of y; `transposed`: written with a transpose, so that what it acts on stands to its right.
+    """
+
+    pull: Callable[[Node], Node]
+    rows: Expr
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function without its argument: `\\tanh'`, `\\sigma`."""
+
+    name: str
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss: the total one, or the term at an index."""
+
+    index: tuple[Expr, ...] = ()
+
+
+Value: TypeAlias = "Node | Number | Unit | Cube | Function | Loss | Any"
+Choices: TypeAlias = "tuple[tuple[str, frozenset[str]], ...]"
+
+
+@dataclass(frozen=True)
+class Reading:
+    value: Value
+    choices: Choices = ()
+    cost: int = 0
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def chosen(self) -> dict[str, frozenset[str]]:
+        return dict(self.choices)
+
+
+def choice(tag: str, *values: str) -> Choices:
+    return ((tag, frozenset(values)),)
+
+
+def agree(*several: Choices) -> Choices | None:
+    """All choices together; None where two contradict each other."""
+    merged: dict[str, frozenset[str]] = {}
+    for choices in several:
+        for tag, allowed in choices:
+            merged[tag] = merged[tag] & allowed if tag in merged else allowed
+            if not merged[tag]:
+                return None
+    return tuple(sorted(merged.items()))
+
+
+def combined(parts: Iterable[list[Reading]], make: Callable[..., Iterable[Reading]]) -> list[Reading]:
+    """`make(*values)` for every choice of one reading of each part whose choices agree."""
+    found: list[Reading] = []
+    for chosen in product(*parts):
+        choices = agree(*(r.choices for r in chosen))
+        if choices is None:
+            continue
+        cost = sum(r.cost for r in chosen)
+        for made in make(*(r.value for r in chosen)):
+            together = agree(choices, made.choices)
+            if together is not None:
+                found.append(Reading(made.value, together, cost + made.cost))
+    return pruned(found)
+
+
+def pruned(readings: Iterable[Reading]) -> list[Reading]:
+    """The cheapest reading of each value and choice, in the order of their costs; the dearest are left out."""
+    best: dict[Any, Reading] = {}
+    for reading in sorted(readings, key=lambda r: r.cost):
+        key = (id(reading.value) if isinstance(reading.value, Cube) else reading.value, reading.choices)
+        best.setdefault(key, reading)
+    return list(best.values())[: limits.MOST_READINGS]
+
+
+def is_index(value: Any) -> bool:
+    return isinstance(value, Var) and bool(value.index)
