@@ -2,6 +2,7 @@
 
     gru = derive.load("gru")                    # a catalogue name, or "my_cell.py:my_cell"
     print(gru.derive("dh[t]/dh[t-1]").text())   # step by step, each with its rule and its reason
+    derive.load("paper.tex")                    # the system that a document defines; derive.read gives its claims
 
 Names load on first use (PEP 562), so that `import derive` costs nothing: SymPy is imported with the first system.
 """
@@ -14,12 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from derive.catalogue import load
     from derive.derivation import Derivation
+    from derive.reader.claims import read
     from derive.system import System
 
 __version__ = "0.1.0"
-__all__ = ["Derivation", "System", "__version__", "load"]
+__all__ = ["Derivation", "System", "__version__", "load", "read"]
 
-_HOME = {"load": "derive.catalogue", "System": "derive.system", "Derivation": "derive.derivation"}
+_HOME = {
+    "load": "derive.catalogue",
+    "read": "derive.reader.claims",
+    "System": "derive.system",
+    "Derivation": "derive.derivation",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any, TypeAlias
 
 from sympy import Basic, Expr, Integer, Symbol, Tuple, srepr
@@ -223,7 +223,7 @@ def _mul(node: Basic, args: tuple[Any, ...]) -> Node:
 def _segments(factors: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     """The scalars `x.T … y` within a chain, and the factors that are left."""
     cuts = [0, *(n + 1 for n, f in enumerate(factors[:-1]) if f.shape[1] == 1), len(factors)]
-    pieces = [factors[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [factors[a:b] for a, b in pairwise(cuts)]
     scalars = [p for p in pieces if p[0].shape[0] == 1 and p[-1].shape[1] == 1]
     if len(pieces) == 1:
         return [], list(factors)
@@ -231,7 +231,7 @@ def _segments(factors: Sequence[Node]) -> tuple[list[Node], list[Node]]:
 
 
 def _merged(factors: Sequence[Node]) -> list[Node]:
-    """Neighbours made one: `diag(a) x`, `x.T diag(a)`, `diag(a) diag(b)` and powers of one matrix."""
+    """Neighbours made one: `diag(a) x`, `x.T diag(a)`, `diag(a) diag(b)`, ones, and powers of one matrix."""
     kept: list[Node] = []
     for factor in factors:
         one = _one(kept[-1], factor) if kept else None
@@ -249,6 +249,8 @@ def _one(left: Node, right: Node) -> Node | None:
         return had(left, transpose(right.args[0]))
     if isinstance(left, expr.Diag) and isinstance(right, expr.Diag):
         return diag(had(left.args[0], right.args[0]))
+    if isinstance(left, expr.Ones) and isinstance(right, expr.Ones):
+        return scale(left.shape[1], expr.Ones(left.shape[0], right.shape[1]))
     (a, m), (b, n) = (f.args if isinstance(f, expr.MatrixPower) else (f, ONE) for f in (left, right))
     return expr.matrix_power(a, m + n) if a is b else None
 
@@ -338,8 +340,8 @@ def _product(node: Basic, args: tuple[Any, ...]) -> Node:
 
 
 def _partial(node: Basic, args: tuple[Any, ...]) -> Node:
-    *rest, held = args
-    return expr.Partial(*rest, sorted(held, key=str))
+    y, x, immediate, held = args
+    return expr.Partial(y, x, immediate, sorted(held, key=str))
 
 
 def _pulled(node: Basic, args: tuple[Any, ...]) -> Node:

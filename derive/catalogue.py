@@ -43,9 +43,9 @@ def titles() -> dict[str, str]:
 
 
 def load(spec: str | Path | System) -> System:
-    """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`; a `System` is returned as it is.
+    """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`, `"paper.tex"`; a `System` is returned as it is.
 
-    A file is run as Python does it.  Raises `DeriveError` where nothing of that name is found, with the nearest name.
+    A Python file is run as Python does it; a document is data, `"notes.md:2"` is its second system.  Raises `DeriveError` where nothing of that name is found, with the nearest name.
     """
     if not isinstance(spec, (str, Path)):
         return _checked(spec, f"{type(spec).__name__} object")
@@ -54,12 +54,27 @@ def load(spec: str | Path | System) -> System:
         return _from_file(Path(path), name)
     if str(spec).endswith(".py"):
         return _from_file(Path(spec), "")
-    if Path(spec).suffix.lower() in (".md", ".tex"):
-        raise DeriveError(
-            f"{spec}: this version of derive does not read systems from documents yet; "
-            "write the equations in a Python file and name it as FILE.py:NAME"
-        )
+    if is_document(str(spec)):
+        return _from_document(str(spec))
     return named(str(spec))
+
+
+DOCUMENTS = (".md", ".markdown", ".tex", ".ipynb")
+
+
+def is_document(spec: str) -> bool:
+    """Whether a system is named by a document: `paper.tex`, `notes.md:2` (its second system), `-` (standard input)."""
+    path, colon, number = spec.rpartition(":")
+    plain = path if colon and number.isdecimal() else spec
+    return plain == "-" or Path(plain).suffix.lower() in DOCUMENTS
+
+
+def _from_document(spec: str) -> System:
+    from derive.reader.claims import read
+
+    path, colon, number = spec.rpartition(":")
+    chosen = colon and number.isdecimal()
+    return read(path if chosen else spec).system(int(number) if chosen else 1)
 
 
 def named(spec: str) -> System:

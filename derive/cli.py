@@ -17,11 +17,12 @@ from derive.errors import DeriveError
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
+    from derive.notation import Notation
     from derive.system import System
 
 DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
-SYSTEM = "a catalogue name (see `derive list`) or FILE.py:NAME"
+SYSTEM = "a catalogue name (see `derive list`), FILE.py:NAME, or a document (FILE.tex, FILE.md, FILE.ipynb, -)"
 QUERIES = """\
 queries:
   forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
@@ -144,14 +145,30 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from derive import catalogue
     from derive.notation import notation
     from derive.render import facts
 
-    system = _load(options.system)
     style = notation(options.notation or "default")
+    if catalogue.is_document(options.system):
+        return _show_document(options, style)
+    system = _load(options.system)
     if options.format == "json":
         return _print_json(facts.data(system, style))
     return _print(facts.text(system, style))
+
+
+def _show_document(options: argparse.Namespace, style: Notation) -> int:
+    """The systems of a document, and every claim as it was understood; 2 where one was not."""
+    from derive.reader.claims import read
+    from derive.render import claims
+
+    found = read(options.system)
+    if options.format == "json":
+        _print_json(claims.data(found, style))
+    else:
+        _print(claims.text(found, style))
+    return UNUSABLE if any(claim.unread for claim in found.claims) else DONE
 
 
 def _solve(options: argparse.Namespace) -> int:

@@ -422,6 +422,10 @@ def _called(node: Node) -> str:
     return node.name if isinstance(node, Var) else "the expression"
 
 
+def _quotient(y: Node, x: Var) -> str:
+    return f"∂{y.name}/∂{x.name}" if isinstance(y, Var) else f"the derivative of {_called(y)} by {x.name}"
+
+
 class Partial(Node):
     """`∂y/∂x` of a column (or scalar) by a column, numerator layout: shape (rows of y, rows of x).
 
@@ -436,7 +440,7 @@ class Partial(Node):
     def shape_of(cls, y: Node, x: Var, immediate: Expr, held: Tuple) -> Shape:
         if not (is_column(y) and is_column(x)):
             raise ShapeError(
-                f"∂{y.name if isinstance(y, Var) else '(…)'}/∂{x.name} is a matrix only between vectors; ask for a gradient, or for the table"
+                f"{_quotient(y, x)} is a matrix only between vectors; ask for a gradient, or for the table"
             )
         return y.shape[0], x.shape[0]
 
@@ -469,15 +473,22 @@ class Pulled(Node):
 
 
 class GradientOf(Node):
-    """`∂y/∂x` of a true scalar `y`, as a column (or a matrix) of the shape of `x`: the gradient of one loss term."""
+    """`∂y/∂x` of a true scalar `y`, total or immediate, as a column (or a matrix) of the shape of `x`.
 
-    def __new__(cls, y: Node, x: Var) -> GradientOf:
-        return Node.__new__(cls, y, x)  # type: ignore[return-value]
+    The gradient of one loss term, or of one entry.
+    """
+
+    def __new__(cls, y: Node, x: Var, immediate: Any = 0) -> GradientOf:
+        return Node.__new__(cls, y, x, sympify(int(immediate)))  # type: ignore[return-value]
 
     @classmethod
-    def shape_of(cls, y: Node, x: Var) -> Shape:
+    def shape_of(cls, y: Node, x: Var, immediate: Expr) -> Shape:
         _same_shape(f"the gradient of {_called(y)}: a scalar", (y, Ones(*SCALAR)))
         return x.shape
+
+    @property
+    def immediate(self) -> bool:
+        return bool(self.args[2])
 
 
 class Block(Node):

@@ -622,7 +622,10 @@ def _pulled(p: Printer, node: Pulled) -> Fragment:
 
 
 def _gradient_of(p: Printer, node: GradientOf) -> Fragment:
-    y, x = (p.of(part) for part in node.args)
+    y, x = (p.of(part) for part in node.args[:2])
+    if node.immediate:
+        y, x = (p.at_least(z, SCRIPTED) for z in (y, x))
+        return fill(p.glyph["immediate"], y, x, level=QUOTIENT, tall=True, carries=True)
     operator = fill("@", p.scripts(p.glyph["nabla_sign"], (str(x),)))
     return fill(p.glyph["nabla"], operator, p.at_least(y, SCRIPTED), level=QUOTIENT, open=True, carries=True)
 

@@ -8,6 +8,7 @@ Python's syntax and is read through `ast`; nothing in it is executed.
     A.T        transpose                  x**2       entry by entry
     D  Dp      ∂y/∂x, total, immediate    bar grad   ∇_x L and ∇_x L_t, in the shape of x
     h[t-1]     a name at an index         a == b == c  a chain is the equations of its neighbours
+    a <= b     a relation                 cases((a, t < T), (b, True))  a distinction of cases
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Integer, Symbol, Tuple
 
 from derive import expr, functions
 from derive.errors import DeriveError
@@ -31,11 +32,10 @@ Value: TypeAlias = "Node | Expr"
 
 UNREAD = "unread"
 """Stands for the meaning of a display that nobody can give one."""
-LENGTH = Symbol("T", integer=True, positive=True)
 LOSS = "L"
 _INDEX_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz") | {"tau"}
-_MISSING = frozenset({"cases"})
-"""Calls of the typed form that no node can say."""
+_LENGTHS = frozenset(name.upper() for name in _INDEX_NAMES if len(name) == 1)
+"""Letters that are lengths, as those of a lattice are, where they name no variable."""
 _UNKNOWN_FUNCTIONS = frozenset("fgF") | {"psi", "rho"}
 
 
@@ -76,12 +76,11 @@ def corpus(path: Path | str) -> list[tuple[int, list[str]]]:
 
 
 def means(text: str, symbols: Symbols) -> list[Any]:
-    """The claims of one line as nodes: an `Equals` for each neighbouring pair, `(op, lhs, rhs)` for an inequality.
+    """The claims of one line: an `Equals` for each neighbouring pair, a `Relation` for any other sign, or one node.
 
-    `implies(a, b)` is `("=>", claims of a, claims of b)`, `path(h[t-1], z[t], h[t])` a `Path`.
+    `implies(a, …, b)` is one `Implies`, of the claims before the last line that it names; `path(h[t-1], z[t], h[t])` a `Path`.
 
-    Raises DeriveError (its ShapeError among them) where the line is no typed form or its shapes do not fit, and
-    NotImplementedError, with the name, for what the nodes can't say yet.
+    Raises DeriveError (its ShapeError among them) where the line is no typed form or its shapes do not fit.
     """
     try:
         line = ast.parse(text, mode="eval").body
@@ -92,28 +91,39 @@ def means(text: str, symbols: Symbols) -> list[Any]:
 
 def _claims(line: ast.expr, evaluator: _Evaluator) -> list[Any]:
     if isinstance(line, ast.Call) and ast.unparse(line.func) == "implies":
-        premise, conclusion = (_claims(side, evaluator) for side in line.args)
-        return [("=>", premise, conclusion)]
+        *premises, conclusions = (_claims(side, evaluator) for side in line.args)
+        return [expr.Implies(_together([claim for side in premises for claim in side]), _together(conclusions))]
     if isinstance(line, ast.Call) and ast.unparse(line.func) == "path":
         return [expr.Path(*map(evaluator.var, line.args))]
     if not isinstance(line, ast.Compare):
         return [_node(evaluator.value(line))]
+    return _compared(line, evaluator)
+
+
+def _together(claims: list[Any]) -> Any:
+    return claims[0] if len(claims) == 1 else Tuple(*claims)
+
+
+_RELATIONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "=", ast.NotEq: "!=", ast.LtE: "<=", ast.GtE: ">=", ast.Lt: "<", ast.Gt: ">", ast.In: "in",
+}  # fmt: skip
+
+
+def _compared(line: ast.Compare, evaluator: _Evaluator) -> list[Any]:
     sides = [evaluator.value(side) for side in (line.left, *line.comparators)]
-    return [_claim(op, *pair) for op, pair in zip(line.ops, pairwise(sides), strict=True)]
+    return [_claim(_RELATIONS[type(op)], *pair) for op, pair in zip(line.ops, pairwise(sides), strict=True)]
 
 
-_INEQUALITIES: dict[type[ast.cmpop], str] = {ast.LtE: "<=", ast.GtE: ">=", ast.Lt: "<", ast.Gt: ">"}
-
-
-def _claim(op: ast.cmpop, lhs: Value, rhs: Value) -> Any:
+def _claim(op: str, lhs: Value, rhs: Value) -> Any:
+    """An equation or a relation of nodes, where both are index expressions one of these."""
+    if not isinstance(lhs, Node) and not isinstance(rhs, Node):
+        return expr.Relation(op, lhs, rhs)
     lhs, rhs = _alike(lhs, rhs)
     if lhs.shape != rhs.shape:
         raise expr.ShapeError(
             f"two sides need equal shapes, found {expr.show_shape(lhs.shape)} and {expr.show_shape(rhs.shape)}"
         )
-    if isinstance(op, ast.Eq):
-        return Equals(lhs, rhs)
-    return _INEQUALITIES[type(op)], lhs, rhs
+    return Equals(lhs, rhs) if op == "=" else expr.Relation(op, lhs, rhs)
 
 
 def _alike(left: Value, right: Value) -> tuple[Node, Node]:
@@ -169,18 +179,22 @@ class _Evaluator:
 
     def name(self, node: ast.Name) -> Value:
         shape, indexed = self._symbols.get(node.id, (SCALAR, True))
+        if node.id not in self._symbols and any(
+            str(s) == node.id for shape_, _ in self._symbols.values() for size in shape_ for s in size.free_symbols
+        ):
+            return dimension(node.id)
         if not indexed or (node.id == LOSS and self._symbols):
             return Var(node.id, (), (), *shape)
-        if node.id == LENGTH.name:
-            return LENGTH
+        if node.id in _LENGTHS and node.id not in self._symbols:
+            return Symbol(node.id, integer=True, positive=True)
         if node.id in _INDEX_NAMES:
             return Symbol(node.id, integer=True)
         raise DeriveError(f"{node.id!r} is not known{' without an index' if node.id in self._symbols else ''}")
 
     def subscript(self, node: ast.Subscript) -> Value:
         name = ast.unparse(node.value)
-        shape, indexed = self._symbols.get(name, (SCALAR, False))
-        if not indexed:
+        shape, indexed = self._symbols.get(name, (SCALAR, name == LOSS))
+        if not indexed and name not in self._symbols:
             raise DeriveError(f"{name!r} is not known at an index")
         index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return Var(name, (), tuple(map(self.index, index)), *shape)
@@ -201,8 +215,6 @@ class _Evaluator:
 
     def call(self, node: ast.Call) -> Value:
         name = ast.unparse(node.func)
-        if name in _MISSING:
-            raise NotImplementedError(name)
         if name in _CALLS:
             return _CALLS[name](self, *node.args, **{k.arg: ast.literal_eval(k.value) for k in node.keywords if k.arg})
         if name not in functions.TABLE and name not in _UNKNOWN_FUNCTIONS:
@@ -234,7 +246,14 @@ class _Evaluator:
         return expr.Zero(*_sizes(sizes))
 
     def total(self, y: ast.expr, x: ast.expr, held: tuple[str, ...] = ()) -> Node:
-        return expr.Partial(self.node(y), self.var(x), 0, tuple(held))
+        """By an entry, the entry of the Jacobian; of a scalar by an entry of a matrix, that of the gradient."""
+        above, below = self.node(y), self.node(x)
+        if not isinstance(below, expr.Entry):
+            return expr.Partial(above, self.var(x), 0, tuple(held))
+        body, *position = below.args
+        if isinstance(above, expr.Entry) and expr.is_column(body) and expr.is_column(above.args[0]):
+            return expr.entry(expr.Partial(above.args[0], body, 0, tuple(held)), above.args[1], position[0])
+        return expr.entry(expr.GradientOf(above, body), *position)
 
     def immediate(self, y: ast.expr, x: ast.expr) -> Node:
         return expr.Partial(self.node(y), self.var(x), 1)
@@ -243,30 +262,52 @@ class _Evaluator:
         return self.var(x).marked("bar")
 
     def grad(self, y: ast.expr, x: ast.expr) -> Node:
-        return expr.GradientOf(self.var(y), self.var(x))
+        return expr.GradientOf(self.node(y), self.var(x))
 
     def pulled(self, y: ast.expr, x: ast.expr, d: ast.expr, total: bool = False) -> Node:
-        if total:
-            raise NotImplementedError("pulled(…, total=True)")
-        return expr.Pulled(self.var(y), self.var(x), self.node(d))
+        return expr.Pulled(self.node(y), self.var(x), self.node(d), not total)
 
     def sum(self, body: ast.expr, *ranges: ast.expr) -> Node:
-        return expr.Sum(self.node(body), *map(self.range, ranges))
+        """The ranges as a `Sum` has them: one whose bounds use another's index stands behind that."""
+        ordered: list[tuple[Expr, Expr, Expr]] = []
+        for range_ in map(self.range, ranges):
+            users = (n for n, (_, lo, hi) in enumerate(ordered) if range_[0] in lo.free_symbols | hi.free_symbols)
+            ordered.insert(next(users, len(ordered)), range_)
+        return expr.Sum(self.node(body), *ordered)
 
     def product(self, body: ast.expr, range_: ast.expr, ascending: bool = False) -> Node:
         return expr.Product(self.node(body), self.range(range_), not ascending)
 
     def entry(self, x: ast.expr, *index: ast.expr) -> Node:
-        return _newer("Entry")(self.node(x), *map(self.index, index))
+        """Of a row, the one index is that of the column."""
+        body, position = self.node(x), [self.index(i) for i in index]
+        return (
+            expr.entry(body, 1, *position) if len(position) == 1 and body.shape[0] == 1 else expr.entry(body, *position)
+        )
 
     def kronecker(self, i: ast.expr, j: ast.expr) -> Node:
-        return _newer("Kronecker")(self.index(i), self.index(j))
+        return expr.At((self.index(i),), (self.index(j),))
 
-    def norm(self, x: ast.expr) -> Node:
-        return _newer("Norm")(self.node(x))
+    def norm(self, x: ast.expr, kind: str = "") -> Node:
+        return expr.Norm(self.node(x), kind)
 
     def matrix_power(self, body: ast.expr, exponent: ast.expr) -> Node:
-        return _newer("MatrixPower")(self.node(body), self.index(exponent))
+        return expr.matrix_power(self.node(body), self.index(exponent))
+
+    def cases(self, *pairs: ast.Tuple) -> Node:
+        """`(value, condition)`, a condition being a comparison, or True for all that is left."""
+        values = [self.value(pair.elts[0]) for pair in pairs]
+        shape = next((v.shape for v in values if isinstance(v, Node)), SCALAR)
+        conditions = (self.condition(pair.elts[1]) for pair in pairs)
+        return expr.Cases(*zip((expr.as_node(v, shape) for v in values), conditions, strict=True))
+
+    def condition(self, node: ast.expr) -> expr.Statement:
+        if isinstance(node, ast.Constant) and node.value is True:
+            return expr.Otherwise()
+        if not isinstance(node, ast.Compare) or len(node.ops) != 1:
+            raise DeriveError(f"{ast.unparse(node)!r} is not a condition")
+        (claim,) = _compared(node, self)
+        return claim
 
     def cat(self, *parts: ast.expr) -> Node:
         return expr.Block(*([self.node(part)] for part in parts))
@@ -278,14 +319,6 @@ class _Evaluator:
 def _sizes(sizes: tuple[ast.Name, ...]) -> Shape:
     rows, columns = (*(dimension(size.id) for size in sizes), expr.ONE)[:2]
     return rows, columns
-
-
-def _newer(name: str) -> Callable[..., Node]:
-    """The builder of a kind of node that `derive.expr` may not have yet; `build` simplifies where the kind can."""
-    kind = getattr(expr, name, None)
-    if kind is None:
-        raise NotImplementedError(name)
-    return kind.build
 
 
 # --- operators: plain numbers meet each other as SymPy's, and a node as a number in its shape ---------------------------
@@ -351,6 +384,7 @@ _CALLS: dict[str, Callable[..., Value]] = {
     "Sum": _Evaluator.sum,
     "bar": _Evaluator.bar,
     "block": _Evaluator.block,
+    "cases": _Evaluator.cases,
     "cat": _Evaluator.cat,
     "diag": _Evaluator.diag,
     "entry": _Evaluator.entry,

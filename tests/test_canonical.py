@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -12,6 +12,7 @@ from sympy import Basic, Integer, Symbol, symbols
 from derive import expr
 from derive.canonical import canonical, key, same
 from derive.catalogue import load, names
+from derive.check import Claim, system_claims
 from derive.expr import (
     SCALAR,
     Cases,
@@ -72,6 +73,7 @@ SAME = {
     "inner products": (inner(W, U), inner(U, W)),
     "powers": (power(had(a, b), 2), had(power(b, 2), power(a, 2))),
     "matrix powers": (mul(W, matrix_power(W, k), U), mul(matrix_power(W, k + 1), U)),
+    "ones": (mul(expr.Ones(n, 1), expr.Ones(1, n)), expr.Ones(n, n)),
     "a transposed power": (transpose(matrix_power(W, k)), matrix_power(transpose(W), k)),
     "the bound index": (Sum(ACROSS, (i, 1, t)), Sum(at(ACROSS, {i: k}), (k, 1, t))),
     "sums of sums": (
@@ -122,17 +124,9 @@ def test_the_form_of_a_form_is_itself(node: Basic):
 
 
 @cache
-def formulas(name: str) -> tuple[expr.Equals, ...]:
-    """Every line of the table, the adjoint and the tangent of a system, and the lines of its derivations."""
-    return tuple(dict.fromkeys(_formulas(name)))
-
-
-def _formulas(name: str) -> Iterator[expr.Equals]:
-    system = load(name)
-    derivations = [system.derive(), system.derive(view="tangent")]
-    for derivation in derivations:
-        for step in derivation.steps:
-            yield from (line for line in step.lines if isinstance(line, expr.Equals))
+def formulas(name: str) -> tuple[Claim, ...]:
+    """Every line of every derivation that is asked of a system."""
+    return tuple(system_claims(load(name)))
 
 
 def shuffled(root: Basic, source: random.Random) -> Basic:
@@ -149,10 +143,19 @@ def shuffled(root: Basic, source: random.Random) -> Basic:
 @pytest.mark.parametrize("name", names())
 def test_no_order_changes_the_form_of_a_formula(name: str):
     source = random.Random(7)
-    for line in formulas(name):
+    for line in (claim.equation for claim in formulas(name)):
         form = canonical(line)
         assert canonical(form) == form, f"the form of {line} is {form}, whose form is {canonical(form)}"
         assert canonical(shuffled(line, source)) == form, f"seed 7: {line} in another order"
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "linear-attention"])
+def test_the_form_is_worth_what_the_formula_is_worth(name: str):
+    """The left sides as they are typed, the right sides in their form, on the field."""
+    for claim in formulas(name):
+        line = expr.Equals(claim.equation.lhs, canonical(claim.equation.rhs))
+        verdict = replace(claim, equation=line).verdict("field", seed=5)
+        assert verdict, f"{name} at seed 5: {line} {verdict}"
 
 
 def test_a_key_is_the_same_in_every_run():

@@ -178,6 +178,14 @@ NODES = {
         expr.Block((U, h), (b.T, Ones(1, 1))),
         lambda: np.block([[at("U"), at("h", 2)], [at("b").T, np.ones((1, 1))]]),
     ),
+    "Entry": (expr.scale(expr.Entry(U, t, 3), h), lambda: at("U")[1, 2] * at("h", 2)),
+    "Norm": (expr.Norm(W, "F"), lambda: np.array([[np.linalg.norm(at("W"))]])),
+    "Norm of a column": (expr.Norm(h, "1"), lambda: np.abs(at("h", 2)).sum(keepdims=True)),
+    "MatrixPower": (expr.MatrixPower(U, t + 1), lambda: at("U") @ at("U") @ at("U")),
+    "Cases": (
+        expr.Cases((h.at((t + 9,)), expr.Relation("<", t, 2)), (b, expr.Otherwise())),
+        lambda: at("b"),
+    ),
     "Labelled": (expr.Labelled(h, "a name"), lambda: at("h", 2)),
     "softmax": (apply("softmax", h), lambda: np.exp(at("h", 2)) / np.exp(at("h", 2)).sum()),
     "cross_entropy": (

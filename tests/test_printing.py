@@ -14,33 +14,41 @@ from pathlib import Path as Path_
 
 import numpy as np
 import pytest
-from sympy import Integer, Rational, Symbol
+from sympy import Integer, Interval, Rational, Symbol
 
 from derive.errors import DeriveError, QueryError
 from derive.expr import (
     Add,
     At,
     Block,
+    Cases,
     Diag,
     Diagonal,
+    Entry,
     Equals,
     GradientOf,
     Had,
     Identity,
+    Implies,
     Inner,
     Labelled,
+    MatrixPower,
     Mul,
     Node,
+    Norm,
     Ones,
+    Otherwise,
     Partial,
     Path,
     Power,
     Product,
     Pulled,
+    Relation,
     Scale,
     Sum,
     Transpose,
     Var,
+    Words,
     Zero,
     add,
     apply,
@@ -207,6 +215,32 @@ TABLE = [
         None,
         "diag(z_t)   ‹keep z_t›",
     ),
+    (Entry(h, i), "h_{t,i}", "h_i^{(t)}", "h_{t,i}"),
+    (Entry(U, i, j), "U_{z,ij}", None, "U_{z,ij}"),
+    (Entry(U, i, j + 1), "U_{z,i,j+1}", None, None),
+    (Entry(h_bar, i), r"\left[ \nabla_{h_t} L \right]_i", r"\left[ \nabla_{h^{(t)}} L \right]_i", "[∇_{h_t} L]_i"),
+    (Entry(W @ h, 2), r"\left[ W_z h_t \right]_2", None, "[W_z h_t]_2"),
+    (Norm(W @ h), r"\left\| W_z h_t \right\|", None, "‖W_z h_t‖"),
+    (Norm(U, "F") ** 2, r"\left\| U_z \right\|_F^2", None, "‖U_z‖_F²"),
+    (Norm(U, "inf"), r"\left\| U_z \right\|_{\infty}", None, "‖U_z‖_∞"),
+    (MatrixPower(U, T - t), "U_z^{T-t}", None, "U_z^{T-t}"),
+    (MatrixPower(U.T, -1) @ h, r"(U_z^{\top})^{-1} h_t", None, "(U_zᵀ)⁻¹ h_t"),
+    (number("w") ** (T - t), "w_t^{T-t}", "(w^{(t)})^{T-t}", "w_t^{T-t}"),
+    (
+        Cases((h, Relation("<", t, T)), (x, Otherwise())),
+        r"\begin{cases} h_t & t < T \\ x_t & \text{otherwise} \end{cases}",
+        None,
+        "{h_t if t < T; x_t otherwise}",
+    ),
+    (
+        Implies(Relation("<", Norm(U), number("w")), Words("it {decays}")),
+        r"\left\| U_z \right\| < w_t \Rightarrow \text{it \{decays\}}",
+        None,
+        "‖U_z‖ < w_t ⇒ it {decays}",
+    ),
+    (Relation("in", i, Interval.open(-1, 1)), r"i \in \left(-1, 1\right)", None, None),
+    (Pulled(h, W, z, 0), r"\left( \frac{\partial h_t}{\partial W_z} \right)^{*} z_t", None, "(∂h_t/∂W_z)* z_t"),
+    (Partial(W @ h, h), r"\frac{\partial (W_z h_t)}{\partial h_t}", None, "∂(W_z h_t)/∂h_t"),
 ]
 
 

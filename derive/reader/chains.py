@@ -292,6 +292,11 @@ def multiplied(resolver: Resolver, found: Sequence[Range], bodies: list[Reading]
     for reading in bodies:
         value, price, choices = reading.value, reading.cost, reading.choices
         if isinstance(value, Node) and value.shape[1] == 1 and value.shape[0] != 1:
+            # A Hadamard product of columns over an index: that of their diagonal matrices, times ones.
+            limits = _limits(resolver, value, r)
+            if limits is not None and not any(f.shape[1] != 1 for f in expr.variables(value) if f.marks):
+                ordered = expr.Product(expr.diag(value), limits, 1)
+                made.append(Reading(expr.mul(ordered, expr.Ones(*value.shape)), choices, price + 5))
             continue
         if isinstance(value, Unit) or not isinstance(value, Node) or value.shape[0] != value.shape[1]:
             continue
@@ -387,7 +392,9 @@ def _diagonal(resolver: Resolver, signs: list[str], factors: list[Tree], n: int,
 
 
 def _as_diagonal(value: Value) -> Iterator[Reading]:
-    if isinstance(value, Node) and value.shape[1] == 1:
+    if isinstance(value, expr.Mul) and isinstance(value.args[0], expr.Product) and isinstance(value.args[1], expr.Ones):
+        yield Reading(value.args[0])
+    elif isinstance(value, Node) and value.shape[1] == 1:
         yield Reading(expr.diag(value))
     elif isinstance(value, Node) and value.shape[0] == 1:
         yield Reading(expr.diag(expr.transpose(value)), (), 2)

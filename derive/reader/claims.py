@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sympy import Basic, Integer
+from sympy import Basic, Integer, Tuple
 
 from derive import expr
 from derive.errors import DeriveError, Place, ShapeError
@@ -26,12 +26,15 @@ from derive.reader.document import Display, Document, Query
 from derive.reader.names import decomposed, index_expression, part_word, spellings
 from derive.reader.chains import _joined_name, joined
 from derive.reader.parse import parse
-from derive.reader.products import as_node
+from derive.reader.products import as_node, carries
 from derive.reader.resolve import Resolver
 from derive.reader.scope import LOSSES, Meaning, Scope
 from derive.reader.tree import Tree, Unread
 from derive.reader.values import ASSUMPTIONS, Cube, Function, Loss, Number, Reading, Unit, agree, choice
 from derive.system import System
+
+UNLIKELY = 4
+"""A reading of a left side that costs so much is less likely than a new name."""
 
 COMPARISONS = ("<=", ">=", "<", ">", "!=", "~")
 
@@ -96,7 +99,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Reading_:
+class DocumentReading:
     """A document as it was understood: the systems that it speaks of, its claims, its questions."""
 
     document: Document
@@ -104,12 +107,23 @@ class Reading_:
     systems: tuple[System, ...]
     queries: tuple[Query, ...] = ()
 
-    @property
-    def system(self) -> System | None:
-        return self.systems[0] if self.systems else None
+    def system(self, number: int = 1) -> System:
+        """The system that the document defines or names, the first one where there are several.
+
+        Raises `DeriveError` where there is none, with what to write.
+        """
+        name = self.document.name
+        if not self.systems:
+            raise DeriveError(
+                f"{name} defines no system: put `<!-- derive: define -->` (in LaTeX `% derive: define`) before its forward "
+                "equations, or `derive: system NAME` for one of the catalogue"
+            )
+        if not 1 <= number <= len(self.systems):
+            raise DeriveError(f"{name} speaks of {len(self.systems)} systems, found {name}:{number}")
+        return self.systems[number - 1]
 
 
-def read(path: str | Path) -> Reading_:
+def read(path: str | Path) -> DocumentReading:
     """The claims and systems of the document in a file; `-` is standard input.
 
     Raises `DeriveError` where the file, a directive or a definition can't be used.
@@ -117,7 +131,7 @@ def read(path: str | Path) -> Reading_:
     return understand(documents.read(path))
 
 
-def understand(document: Document) -> Reading_:
+def understand(document: Document) -> DocumentReading:
     return _Reader(document).read()
 
 
@@ -137,10 +151,20 @@ class _Reader:
         self.pins: dict[str, frozenset[str]] = {}
         self.expect: tuple[str, str | None] | None = None
         self.skip = False
-        self.last: Tree | None = None
+        self.later: dict[str, Meaning] = {}
         self.last_right: Tree | None = None
 
-    def read(self) -> Reading_:
+    def read(self) -> DocumentReading:
+        """A name may be used before the line that defines it: then the document is read again, knowing all names."""
+        first = self.once()
+        if not self.later and any(c.unread for c in first.claims) and any(c.kind == "defines" for c in first.claims):
+            again = _Reader(self.document)
+            again.later = {n: m for c in first.claims if c.scope is not None for n, m in c.scope.names.items()}
+            again.scope = replace(again.scope, later=again.later)
+            return again.once()
+        return first
+
+    def once(self) -> DocumentReading:
         items = list(self.document.items)
         self.starts_with_system(items)
         for item in items:
@@ -150,7 +174,7 @@ class _Reader:
                 self.queries.append(item)
             else:
                 self.display(item)
-        return Reading_(self.document, tuple(self.claims), tuple(self.systems), tuple(self.queries))
+        return DocumentReading(self.document, tuple(self.claims), tuple(self.systems), tuple(self.queries))
 
     def starts_with_system(self, items: Sequence[Any]) -> None:
         """A document that neither names nor defines a system, and simply starts with one."""
@@ -189,7 +213,8 @@ class _Reader:
 
     def use(self, system: System) -> None:
         self.systems.append(system)
-        self.scope = replace(Scope.of(system), pins=tuple(sorted(self.pins.items())), hold=self.state["hold"])
+        pins = tuple(sorted(self.pins.items()))
+        self.scope = replace(Scope.of(system), pins=pins, hold=self.state["hold"], later=self.later)
         self.declare_names()
         self.apply_aliases()
 
@@ -260,7 +285,7 @@ class _Reader:
         written: list[Written] = []
         for display in displays:
             tree = parse(display.text, self.document.macros)
-            for statement in tree.children:
+            for statement in _flat(tree):
                 if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not _is_condition(statement):
                     written.append(Written(statement.children[0], statement.children[1], display, statement.value[0]))
         declared = {n: s for n, s in self.declared.items()}
@@ -306,12 +331,12 @@ class _Reader:
                 self.define([display])
             except Unread as error:
                 raise _placed(error, display) from None
-        for statement in self.statements(tree):
+        for statement in self.statements(tree, display.text):
             self.statement(display, statement, expected, skipped)
 
-    def statements(self, tree: Tree) -> Iterator[Tree]:
+    def statements(self, tree: Tree, text: str) -> Iterator[Tree]:
         """Relations and implications; what only says where they hold is no claim."""
-        for statement in _flat(tree):
+        for statement in _hypotheses(list(_flat(tree)), text):
             if statement.kind in ("words", "empty") or any(t.names("forall") for t in statement.walk()):
                 continue
             if _is_condition(statement) or statement.kind == "symbol":
@@ -394,7 +419,8 @@ class _Reader:
                     return None
         if spelled is None:
             return None
-        known = Resolver(self.scope).readings(left) if left.kind != "chain" else []
+        known = Resolver(replace(self.scope, later={})).readings(left) if left.kind != "chain" else []
+        known = [r for r in known if r.cost < UNLIKELY]
         base, parts = spelled
         if any(not isinstance(r.value, Loss) for r in known) or (known and base == "L"):
             return None
@@ -454,6 +480,12 @@ class _Reader:
     def part(self, resolver: Resolver, tree: Tree) -> tuple[list[Understood], tuple[str, tuple[int, int]] | None]:
         if tree.kind == "words":
             return [Understood(expr.Words(str(tree.value).strip()))], None
+        if tree.kind == "list":
+            parts = [self.part(resolver, child) for child in tree.children]
+            wrong = next((unread for _, unread in parts if unread is not None), None)
+            if wrong is not None:
+                return [], wrong
+            return [Understood(Tuple(*(found[0].formula for found, _ in parts)))], None
         if tree.kind != "relation":
             return [], _trouble(resolver, tree)
         made: list[Understood] = []
@@ -571,14 +603,13 @@ def _related(resolver: Resolver, sign: str, a: Any, b: Any) -> Iterator[tuple[Ba
         return
     shape = next((v.shape for v in (a, b) if isinstance(v, Node)), expr.SCALAR)
     if isinstance(a, Node) and isinstance(b, Node):
+        a, b = _zeros(a, b.shape), _zeros(b, a.shape)
         if a.shape == b.shape:
             yield _formula(sign, a, b), (), 0
         elif sign in COMPARISONS or expr.is_scalar(a) or expr.is_scalar(b):
             yield from _spread(sign, a, b)
-        elif a.shape == (b.shape[0], b.shape[0]) and b.shape[1] == 1:
+        elif a.shape == (b.shape[0], b.shape[0]) and b.shape[1] == 1 and not carries(b):
             yield _formula(sign, a, expr.diag(b)), choice("vector", "diagonal"), 5
-        elif b.shape == (a.shape[0], a.shape[0]) and a.shape[1] == 1:
-            yield _formula(sign, expr.diag(a), b), choice("vector", "diagonal"), 5
         elif a.shape == (b.shape[1], b.shape[0]) and 1 in a.shape:
             yield _formula(sign, a, expr.transpose(b)), choice("layout", "numerator", "denominator"), 7
         return
@@ -601,6 +632,12 @@ def _letters(tree: Tree, scope: Scope) -> frozenset[Any]:
                 for part in parts:
                     found |= part.free_symbols if part is not None else set()
     return frozenset(s for s in found if str(s) not in scope.names)
+
+
+def _zeros(node: Node, shape: Any) -> Node:
+    """A matrix of plain zeros in the shape of what it is compared with."""
+    cells = [cell for row in node.args for cell in row] if isinstance(node, expr.Block) else []
+    return expr.Zero(*shape) if cells and all(isinstance(c, expr.Zero) for c in cells) else node
 
 
 def _shaped(value: Any, shape: Any) -> Node | None:
@@ -652,11 +689,33 @@ def _flat(tree: Tree) -> Iterator[Tree]:
     for child in tree.children:
         if child.kind == "statements":
             yield from _flat(child)
+        elif child.kind == "cases" and all(row.children and row.children[0].kind == "relation" for row in child.children):
+            # A brace before several equations, not a case distinction.
+            yield from (cell for row in child.children for cell in row.children if cell.kind != "empty")
         elif child.kind == "group" and child.children and all(c.kind == "relation" for c in child.children):
             if len(child.children) > 1 or str(child.value) != "(":
                 yield from child.children
         else:
             yield child
+
+
+def _hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
+    """`a = b, c = d ⇒ e`: relations that only commas part from an implication are its hypotheses too."""
+    waiting: list[Tree] = []
+    for here, after in zip(statements, [*statements[1:], None], strict=True):
+        between = text[here.span[1] : after.span[0]] if after is not None else "end"
+        goes_on = not between.replace("\\ ", "").replace("\\,", "").replace("\\;", "").strip(" ,~}\n")
+        if here.kind == "relation" and goes_on and "," in between:
+            waiting.append(here)
+        elif here.kind == "implication" and waiting and here.children[0].kind == "relation":
+            joint = Tree("list", None, (*waiting, here.children[0]), (waiting[0].span[0], here.children[0].span[1]))
+            yield Tree("implication", here.value, (joint, *here.children[1:]), (waiting[0].span[0], here.span[1]))
+            waiting = []
+        else:
+            yield from waiting
+            waiting = []
+            yield here
+    yield from waiting
 
 
 def _is_condition(tree: Tree) -> bool:
@@ -687,6 +746,8 @@ def _define(reader: _Reader, item: Directive) -> None:
 
 
 def _declare(reader: _Reader, item: Directive) -> None:
+    if reader.scalar and any(shape != expr.SCALAR for shape in item.value.values()):
+        reader.scalar = False  # a dimension that is declared ends the stretch in which all are 1
     reader.declared.update(item.value)
     system = reader.scope.system
     changed = {
@@ -753,4 +814,4 @@ _DIRECTIVES: dict[str, Callable[[_Reader, Directive], None]] = {
     "skip": _skip,
 }
 
-__all__ = ["Claim", "Loss", "Reading", "Reading_", "ShapeError", "Understood", "latex", "read", "understand"]
+__all__ = ["Claim", "Loss", "Reading", "DocumentReading", "ShapeError", "Understood", "latex", "read", "understand"]

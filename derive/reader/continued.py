@@ -7,11 +7,13 @@ a product whose order is the one that is written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sympy import Basic, Expr, Integer, Symbol, Tuple
+from sympy import Basic, Expr, Integer, Symbol
 
 from derive import expr
+from derive.errors import ShapeError
 from derive.expr import Node
 from derive.reader.tree import Tree
 from derive.reader.values import Cube, Number, Reading, Value, combined
@@ -38,7 +40,11 @@ def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
     count = len(before)
 
     def make(*values: Value) -> Iterator[Reading]:
-        if not all(isinstance(v, Node) for v in values):
+        shape = next((v.shape for v in values if isinstance(v, Node)), None)
+        if shape is None:
+            return
+        values = tuple(expr.number(v.value, shape) if isinstance(v, Number) else v for v in values)
+        if not all(isinstance(v, Node) and v.shape == shape for v in values):
             return
         for start in range(count - 1, -1, -1) if count == 1 else range(count - 1):
             found = pattern(values[start:count], values[count])
@@ -116,27 +122,49 @@ def _as_product(*values: Value) -> Iterator[Reading]:
 
 
 def pattern(first: Sequence[Any], last: Any) -> tuple[Symbol, Node, Expr, Expr, bool] | None:
-    """`(m, body, lo, hi, falling)` where the shown terms are `body` at consecutive m, and the last term ends them."""
-    begin = first[0]
-    free = {str(s) for node in (begin, last) for s in node.free_symbols}
+    """`(m, body, lo, hi, falling)` where the shown terms are `body` at consecutive m, and the last term ends them.
+
+    The body is one of the terms with every index (and exponent) that moves replaced by one of m; which ones move, and
+    which way, is settled by the other terms.
+    """
+    free = {str(s) for node in (first[0], last) for s in node.free_symbols}
     index = Symbol(next(n for n in (INDEX, "s", "r", "l", "q_") if n not in free), integer=True)
-    found = _unified(begin, last)
-    if found is None:
+    candidates = list(dict.fromkeys([*_indices(first[0]), *_indices(last), Integer(0), Integer(1)]))[:12]
+    for source in dict.fromkeys((first[0], first[-1], last)):
+        for body in _bodies(source, index):
+            found = _ends(body, first, last, index, candidates)
+            if found is not None:
+                return found
+    return None
+
+
+def _ends(
+    body: Node, first: Sequence[Any], last: Any, index: Symbol, candidates: Sequence[Expr]
+) -> tuple[Symbol, Node, Expr, Expr, bool] | None:
+    """Where the shown terms begin and end as values of the body."""
+    at = {start: _at(body, index, start) for start in candidates}
+    starts = [start for start, node in at.items() if node is first[0]]
+    ends = [end for end, node in at.items() if node is last]
+    for start in starts:
+        for end in ends:
+            if start == end:
+                continue
+            steps = [d for d in (1, -1) if all(_at(body, index, start + d * n) is t for n, t in enumerate(first))]
+            if len(first) == 1:
+                difference = end - start
+                falling = difference.is_negative or (not difference.is_number and bool(start.free_symbols))
+                steps = [-1 if falling else 1]
+            if steps:
+                rising = steps[0] > 0
+                return (index, body, start, end, False) if rising else (index, body, end, start, True)
+    return None
+
+
+def _at(body: Node, index: Symbol, value: Expr) -> Node | None:
+    try:
+        return expr.at(body, {index: value})  # type: ignore[no-any-return]
+    except (ShapeError, TypeError, ValueError):
         return None
-    start, end = found
-    body = _with_index(begin, start, index)
-    if body is None or expr.at(body, {index: end}) is not last:
-        return None
-    step = None
-    for n, shown in enumerate(first[1:], 1):
-        fitting = [s for s in (1, -1) if expr.at(body, {index: start + s * n}) is shown]
-        if not fitting or step not in (None, fitting[0]):
-            return None
-        step = fitting[0]
-    if step is None:
-        difference = end - start
-        step = 1 if difference.is_positive else -1 if difference.is_negative or start.free_symbols else 1
-    return (index, body, start, end, False) if step > 0 else (index, body, end, start, True)
 
 
 def _indices(node: Node) -> list[Expr]:
@@ -148,36 +176,42 @@ def _indices(node: Node) -> list[Expr]:
             found.extend(inside.args[1:3])
         elif isinstance(inside, (expr.MatrixPower, expr.Power)):
             found.append(inside.args[1])
-    return found
+    return list(dict.fromkeys(found))
 
 
-def _unified(first: Node, last: Node) -> tuple[Expr, Expr] | None:
-    """The first pair of indices in which two terms of one form differ."""
-    a, b = _indices(first), _indices(last)
-    if len(a) != len(b):
-        return None
-    return next(((i, j) for i, j in zip(a, b, strict=True) if i != j), None)
+MOVING = 4
+"""Different indices of one term; with more, no pattern is looked for."""
 
 
-def _with_index(node: Node, start: Expr, index: Symbol) -> Node | None:
-    """The term with `start + c` replaced by `index + c` wherever it stands in an index."""
+def _bodies(node: Node, index: Symbol) -> Iterator[Node]:
+    """The term with m in place of an index, the others moving along, against it, or not at all."""
+    positions = _indices(node)
+    if len(positions) > MOVING:
+        return
+    for primary in positions:
+        others = [i for i in positions if i != primary]
+        for signs in product((1, 0, -1), repeat=len(others)):
+            moved = {primary: index, **{i: i + s * (index - primary) for i, s in zip(others, signs, strict=True)}}
+            yield _moved(node, moved)
 
+
+def _moved(node: Node, moved: dict[Expr, Expr]) -> Node:
     def move(i: Expr) -> Expr:
-        difference = i - start
-        if start.free_symbols:
-            return index + difference if not (difference.free_symbols) else i
-        return index + difference if difference.is_Integer and i.is_Integer else i
+        return moved.get(i, i)
 
     def leaf(inside: Basic) -> Basic:
         if isinstance(inside, expr.Var) and inside.index:
             return inside.at(map(move, inside.index))
         if isinstance(inside, expr.Entry):
             body, i, j = inside.args
-            moved = (move(i), j) if body.shape[1] == 1 else (move(i), move(j))
-            return expr.entry(body, *moved)
+            return expr.entry(body, move(i), j if body.shape[1] == 1 else move(j))
+        if isinstance(inside, expr.MatrixPower):
+            return expr.matrix_power(inside.args[0], move(inside.args[1]))
+        if isinstance(inside, expr.Power):
+            return expr.power(inside.args[0], move(inside.args[1]))
         return inside
 
-    return expr.rewrite(node, leaf)
+    return expr.rewrite(node, leaf)  # type: ignore[no-any-return]
 
 
 def column(resolver: Resolver, cells: Sequence[Tree]) -> list[Reading]:
@@ -199,8 +233,7 @@ def column(resolver: Resolver, cells: Sequence[Tree]) -> list[Reading]:
 
 
 def _entry_fits(whole: Node, value: Node, first: Node, n: int) -> bool:
-    moved = _with_index(first, Integer(1), Symbol("_e", integer=True))
-    return moved is not None and expr.at(moved, {Symbol("_e", integer=True): Integer(n + 1)}) is value
+    return _moved(first, {Integer(1): Integer(n + 1)}) is value
 
 
 def lifted(node: Node, shape: expr.Shape) -> Node | None:
@@ -237,4 +270,4 @@ def matrix(resolver: Resolver, rows: Sequence[Sequence[Tree]]) -> list[Reading]:
     return combined([column(resolver, on)], lambda v: [Reading(expr.diag(v))])
 
 
-__all__ = ["Cube", "Number", "Tuple", "column", "lifted", "matrix", "pattern", "product_", "sum_"]
+__all__ = ["Cube", "Number", "column", "lifted", "matrix", "pattern", "product_", "sum_"]

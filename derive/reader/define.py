@@ -132,6 +132,7 @@ class _Definer:
         self.summed: list[str] = []
         self.boundary: dict[str, str] = {}
         self.shift = 0
+        self.placed = False
         self.fixed: int | None = None
         self.find_letters()
         self.find_functions()
@@ -361,6 +362,7 @@ class _Definer:
         if spelled is None:
             return None
         typed, index, after = spelled[0], [], []  # type: ignore[var-annotated]
+        self.placed = any(self.at_letter(part) for part in (*spelled[1], *calls))
         for part in (*spelled[1], *calls):
             role, value = self.role(part, tree, spelled[0])
             if role == "name":
@@ -370,6 +372,11 @@ class _Definer:
             elif role != "drop":
                 after.append((role, value))
         return Name(self.renamed.get(typed, typed), tuple(index), tuple(after))
+
+    def at_letter(self, part: Part) -> bool:
+        """Whether a script holds the lattice's own letter."""
+        index = None if part.where in ("prime", "odot") else index_expression(part.tree, self.letters)
+        return index is not None and bool({str(s) for s in index.free_symbols} & set(self.letters))
 
     def role(self, part: Part, tree: Tree, base: str) -> tuple[str, Any]:
         if part.where == "odot":
@@ -383,9 +390,7 @@ class _Definer:
             return "index", [index]
         if index is not None and self.fixed is not None and index == self.fixed:
             return "index", [_symbol(self.letters[0])]
-        if index is not None and index.is_Integer and part.bracketed:
-            return "index", [index]
-        if index is not None and index.is_Integer and int(index) == 0 and part.where != "sup":
+        if index is not None and index.is_Integer and int(index) == 0 and part.where != "sup" and not self.placed:
             return "index", [index]
         if part.tree.kind == "chain" and self.summed and set(part.tree.value) <= {""}:
             return self.letters_of(part)

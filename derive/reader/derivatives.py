@@ -110,12 +110,11 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[R
     if isinstance(y, Var) and y.base == "L" and is_scalar(y):
         yield from _laid_out(expr.GradientOf(y, x))
     elif isinstance(y, expr.Entry) and is_vector(y.args[0]) and is_column(x) and not is_scalar(x):
-        row = expr.Partial(y.args[0], x, plus, hold)
-        yield from _laid_out_row(row, y)
+        yield from _laid_out(expr.GradientOf(y, x, plus))
     elif is_scalar(y) and is_scalar(x):
         yield Reading(expr.Partial(y, x, plus, hold))
     elif is_scalar(y):
-        yield from _laid_out(expr.GradientOf(y, x))
+        yield from _laid_out(expr.GradientOf(y, x, plus))
     elif is_column(y) and is_column(x):
         jacobian = expr.Partial(y, x, plus, hold)
         yield Reading(jacobian, JACOBIAN)
@@ -133,18 +132,13 @@ def _laid_out(gradient: Node) -> Iterator[Reading]:
         yield Reading(gradient)
 
 
-def _laid_out_row(jacobian: Node, y: expr.Entry) -> Iterator[Reading]:
-    gradient = expr.GradientOf(y, jacobian.args[1])
-    yield from _laid_out(gradient)
-
-
 def _entry_of(value: Value, y: Value, x: expr.Entry) -> Node | None:
     """`∂y_i/∂x_j` as the entry of the Jacobian, `∂L/∂x_j` as that of the gradient."""
     body, i, j = x.args
     if isinstance(value, expr.Transpose):
         return None
     if isinstance(y, expr.Entry) and isinstance(value, expr.GradientOf) and is_vector(body):
-        return expr.entry(expr.Partial(y.args[0], body, 0), y.args[1], i)
+        return expr.entry(expr.Partial(y.args[0], body, value.immediate), y.args[1], i)
     if isinstance(value, Node) and value.shape == body.shape:
         return expr.entry(value, i, j)
     return None

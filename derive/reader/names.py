@@ -221,8 +221,9 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, object, int
 
 def _price(part: Part, index: Expr) -> int:
     """An index above, without brackets, is a letter or a letter and a number: `h^t`, but `a^2`, `W^{T-t}` are powers."""
-    power = part.where == "sup" and not part.bracketed and len(index.free_symbols) != 1
-    return 3 if power else 0
+    if part.where != "sup" or part.bracketed or len(index.free_symbols) == 1:
+        return 0
+    return 3 if index.free_symbols else 7
 
 
 def index_letters(tree: Tree) -> set[str]:

@@ -19,7 +19,7 @@ RELATIONS: Mapping[str, str] = {
     "lesssim": "<=", "gtrsim": ">=", "ll": "<", "gg": ">", "approx": "~", "simeq": "~", "sim": "~", "propto": "~",
     "equiv": "=", "coloneqq": ":=", "triangleq": ":=", "doteq": ":=", "stackrel": ":=", "gets": ":=", "leftarrow": ":=",
     "Coloneqq": ":=", "eqdef": ":=", "ne": "!=", "neq": "!=", "in": "in", "to": "->", "rightarrow": "->", "mapsto": "->",
-    "longrightarrow": "->", "lt": "<", "gt": ">", "eqqcolon": "=", "colon": ":", ":": ":", "uparrow": "up",
+    "longrightarrow": "->", "lt": "<", "gt": ">", "eqqcolon": "=", "uparrow": "up",
     "downarrow": "down", "subset": "in", "subseteq": "in",
 }  # fmt: skip
 WRITTEN_RELATIONS: Mapping[str, str] = {
@@ -207,18 +207,19 @@ class Parser:
         return (
             self.at.kind == "text"
             or self.is_symbol(",", ";", "&", ".")
-            or self.is_command(*LINE_ENDS, "quad", "qquad")
+            or (self.is_symbol(":") and not self.after().of("symbol", "="))
+            or self.is_command(*LINE_ENDS, "quad", "qquad", "colon")
             or self.is_environment(TRANSPARENT)
         )
 
     def separator(self) -> bool:
         if self.is_environment(TRANSPARENT):
             self.environment_mark()
-        elif self.is_symbol(",", ";", "&", "."):
+        elif self.is_symbol(",", ";", "&", ".") or (self.is_symbol(":") and not self.after().of("symbol", "=")):
             self.drop()
         elif self.is_command(*LINE_ENDS):
             self.row_end()
-        elif self.is_command("quad", "qquad"):
+        elif self.is_command("quad", "qquad", "colon"):
             self.drop()
         else:
             return False

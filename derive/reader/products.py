@@ -31,6 +31,14 @@ def is_square(node: Node) -> bool:
     return node.shape[0] == node.shape[1]
 
 
+def carries(node: Node) -> bool:
+    """Whether an adjoint stands in it: nobody means the diagonal matrix of a gradient."""
+    return any(
+        isinstance(n, expr.GradientOf) or (isinstance(n, expr.Var) and n.marks and n.marks[0] in ("bar", "ct", "delta"))
+        for n in expr.walk(node)
+    )
+
+
 def as_node(value: Value, shape: expr.Shape) -> Node | None:
     """The value in a shape: numbers spread, `I` takes the size; None where it does not fit."""
     if isinstance(value, Number):
@@ -181,6 +189,8 @@ def _nodes(sign: str, left: Node, right: Node) -> Iterator[Reading]:
     if sign == "cdot" and same and is_vector(left):
         yield Reading(expr.inner(left, right), choice("product", "dot"), 4)
     diagonal = choice("vector", "diagonal")
+    if any(carries(n) for n in (left, right) if is_vector(n)):
+        return
     if is_vector(left) and not is_vector(right) and left.shape[0] == right.shape[0]:
         yield Reading(expr.mul(expr.diag(left), right), diagonal, 5)
     if is_vector(right) and not is_vector(left) and left.shape[1] == right.shape[0] and is_row(left):
@@ -219,7 +229,7 @@ def chain(signs: Sequence[str], factors: Sequence[list[Reading]]) -> list[Readin
 def _fold(signs: Sequence[str], factors: Sequence[list[Reading]]) -> list[Reading]:
     def step(left: list[Reading], right: tuple[str, list[Reading]]) -> list[Reading]:
         sign, readings = right
-        return combined([left, readings], lambda a, b: _caught(sign, a, b))
+        return combined([left, readings], lambda a, b: _caught(sign, a, b)) if left else []
 
     return reduce(step, zip(signs, factors[1:], strict=True), factors[0])
 

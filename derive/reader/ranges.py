@@ -58,7 +58,7 @@ def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope
         index, lo = ends
         if not index.is_Symbol:  # type: ignore[union-attr]
             return None
-        backwards = hi is not None and _rank(lo, scope) > _rank(hi, scope)
+        backwards = hi is not None and _rank(lo, scope) > _rank(hi, scope) and not _begins_after(lo, hi)
         return Range(index, hi, lo, True) if backwards else Range(index, lo, hi)
     if len(ends) == 2 and ends[0].is_Symbol:  # type: ignore[union-attr]
         sign, (index, end) = signs[0], ends
@@ -81,11 +81,19 @@ def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope
     return None
 
 
+def _begins_after(lo: Expr | None, hi: Expr) -> bool:
+    """`m = t+1 … s` goes upwards, `m = t … k+1` downwards: the end beside the open one has the number."""
+    constants = [e.as_coeff_Add()[0] for e in (lo, hi)]  # type: ignore[union-attr]
+    return bool(constants[0] > 0 and constants[1] <= 0 and lo.free_symbols)  # type: ignore[union-attr]
+
+
 def _rank(end: Expr | None, scope: Scope) -> tuple[int, int]:
     """How late an index is: numbers, other letters, the lattice's own letter, its length."""
     assert end is not None
     free = end.free_symbols
     kind = 3 if free & set(scope.lengths) else 2 if free & set(scope.lattice) else 1 if free else 0
+    if not free and end > 1:
+        kind = 3  # a number of steps, where T is unrolled
     constant = int(end.subs(dict.fromkeys(free, 0))) if end.is_polynomial() else 0
     return kind, constant
 

@@ -122,7 +122,9 @@ class Resolver:
         base, parts = spelled
         found: list[Reading] = []
         for spelling in spellings(base, (*parts, *calls), self.scope.letters):
-            found.extend(self.meant(spelling))
+            price = 4 * any(str(s) in self.scope.names and s not in self.scope.lattice for i in spelling.index
+                            for s in i.free_symbols)  # fmt: skip
+            found.extend(Reading(r.value, r.choices, r.cost + price) for r in self.meant(spelling))
         return pruned(found)
 
     def meant(self, spelling: Spelling) -> Iterator[Reading]:
@@ -145,11 +147,11 @@ class Resolver:
         if known is not None:
             yield known, 0
             return
-        stem, _, mark = name.rpartition("_")
-        below = self.scope.lookup(stem) if mark in ("bar", "dot") else None
-        if below is not None:
-            yield Meaning(marked(below.node, mark), below.indexed), 1
-        if name.startswith("delta_"):
+        for mark in ("bar", "dot"):
+            below = self.scope.lookup(name.replace(f"_{mark}", "", 1)) if f"_{mark}" in name else None
+            if below is not None:
+                yield Meaning(marked(below.node, mark), below.indexed), 1
+        if name.startswith("delta_") and self.scope.own:
             below = self.scope.lookup(name.removeprefix("delta_"))
             if below is not None and below.indexed:
                 yield Meaning(marked(below.node, "delta"), True), 1
@@ -446,7 +448,8 @@ class Resolver:
     # --- compound trees
 
     def minus(self, tree: Tree) -> list[Reading]:
-        made = ((negated(r.value), r) for r in self.readings(tree.children[0]))
+        inside = self.bare(self.readings(tree.children[0]))
+        made = ((negated(self.losses(r.value)), r) for r in inside)
         return [Reading(value, r.choices, r.cost) for value, r in made if value is not None]
 
     def sum(self, tree: Tree) -> list[Reading]:

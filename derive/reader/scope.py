@@ -19,11 +19,11 @@ FUNCTIONS: Mapping[str, str] = {
     "LN": "layer_norm", "LayerNorm": "layer_norm", "layernorm": "layer_norm", "ln": "log", "sgn": "sign",
     "hardsigmoid": "hard_sigmoid", "hardtanh": "hard_tanh", "logsumexp": "log_sum_exp", "lse": "log_sum_exp",
     "CE": "cross_entropy", "CrossEntropy": "cross_entropy", "SE": "squared_error", "BCE": "logistic", "id": "identity",
-    "softsign": "softsign", "Softplus": "softplus", "H": "step", "Theta": "step", "square": "square",
+    "softsign": "softsign", "Softplus": "softplus", "square": "square",
 }  # fmt: skip
 """The names of functions as people write them: the rows of `derive.functions`.  A variable of the same name wins."""
 
-WORDS_OF_FUNCTIONS = frozenset(FUNCTIONS) - {"H", "Theta", "id", "SE", "CE", "LN", "ln"}
+WORDS_OF_FUNCTIONS = frozenset(FUNCTIONS) - {"id", "SE", "CE", "LN", "ln"}
 LOSSES = frozenset(["L", "E", "J", "ell", "Loss", "loss", "C", "mathcal_L", "varepsilon", "xi"])
 """Letters that a loss goes by, where they are no variable's."""
 
@@ -56,6 +56,10 @@ class Scope:
     scalar: bool = False
     hold: tuple[str, ...] = ()
     losses: frozenset[str] = LOSSES
+    later: dict[str, Meaning] = field(default_factory=dict)
+    """Names that the document defines further down."""
+    own: bool = False
+    """Whether `δ^{z}_t` means the adjoint of the argument of z, as derive itself writes it."""
 
     @property
     def letters(self) -> tuple[str, ...]:
@@ -87,7 +91,7 @@ class Scope:
         return cls(lattice.indices, lattice.lengths)
 
     def lookup(self, name: str) -> Meaning | None:
-        return self.names.get(name)
+        return self.names.get(name) or self.later.get(name)
 
     def with_names(self, names: Mapping[str, Meaning]) -> Scope:
         return replace(self, names={**self.names, **names})

@@ -238,6 +238,8 @@ class _Sorter:
             self.kept.append(token)
         elif token.value in BRACKETING:
             self.bracket(token)
+        elif token.value in FONTS and self.is_ones():
+            self.ones(token)
         elif token.value in SPACING or token.value in FONTS or token.value.isspace():
             self.aside.append(token)
         elif token.value in LABELLING:
@@ -264,6 +266,29 @@ class _Sorter:
             self.kept.append(Token(BRACKETING[token.value], bar, found.span))
         else:
             self.kept.append(Token("command", angle, found.span) if angle else found)
+
+    def is_ones(self) -> bool:
+        r"""`\\mathbf 1`, `\\mathbb{1}`: a vector of ones, or what an indicator begins with."""
+        following = [t for t in self.pending[-4:][::-1] if t.kind != "space"]
+        if following[:1] and following[0].of("digit", "1"):
+            return True
+        return len(following) > 2 and following[0].of("symbol", "{") and following[1].of("digit", "1") and following[
+            2
+        ].of("symbol", "}")
+
+    def ones(self, token: Token) -> None:
+        self.aside.append(token)
+        self.spaces()
+        first = self.pending.pop()
+        if first.kind == "digit":
+            self.kept.append(Token("word", "ones", first.span))
+            return
+        self.aside.append(first)
+        self.spaces()
+        digit = self.pending.pop()
+        self.kept.append(Token("word", "ones", digit.span))
+        self.spaces()
+        self.aside.append(self.pending.pop())
 
     def spaces(self) -> None:
         while self.pending and self.pending[-1].kind == "space":

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from sympy import Expr, Integer
 
+from derive.errors import ShapeError
 from derive.expr import Node, Var
 from derive.reader import limits
 
@@ -95,6 +96,10 @@ class Reading:
         return dict(self.choices)
 
 
+FAR = 7
+"""A reading that costs so much more than the likeliest is none."""
+
+
 def choice(tag: str, *values: str) -> Choices:
     return ((tag, frozenset(values)),)
 
@@ -111,24 +116,38 @@ def agree(*several: Choices) -> Choices | None:
 
 
 def combined(parts: Iterable[list[Reading]], make: Callable[..., Iterable[Reading]]) -> list[Reading]:
-    """`make(*values)` for every choice of one reading of each part whose choices agree."""
+    """`make(*values)` for every choice of one reading of each part whose choices agree.
+
+    Raises `ShapeError` where every choice clashes.
+    """
     found: list[Reading] = []
+    clash: ShapeError | None = None
     for chosen in product(*parts):
         choices = agree(*(r.choices for r in chosen))
         if choices is None:
             continue
         cost = sum(r.cost for r in chosen)
-        for made in make(*(r.value for r in chosen)):
+        try:
+            results = list(make(*(r.value for r in chosen)))
+        except ShapeError as error:
+            clash = clash or error
+            continue
+        for made in results:
             together = agree(choices, made.choices)
             if together is not None:
                 found.append(Reading(made.value, together, cost + made.cost))
+    if clash is not None and not found:
+        raise clash
     return pruned(found)
 
 
 def pruned(readings: Iterable[Reading]) -> list[Reading]:
     """The cheapest reading of each value and choice, in the order of their costs; the dearest are left out."""
     best: dict[Any, Reading] = {}
-    for reading in sorted(readings, key=lambda r: r.cost):
+    ordered = sorted(readings, key=lambda r: r.cost)
+    for reading in ordered:
+        if reading.cost > ordered[0].cost + FAR:
+            break
         key = (id(reading.value) if isinstance(reading.value, Cube) else reading.value, reading.choices)
         best.setdefault(key, reading)
     return list(best.values())[: limits.MOST_READINGS]
