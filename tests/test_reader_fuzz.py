@@ -42,21 +42,22 @@ QUICK = settings(deadline=None, max_examples=300)
 @example(r"\e\e")
 @example(r"\text{}\mathrm{}\left.\right.")
 def test_random_pieces(text):
-    assert fuzz_reader.outcome(text) in OUTCOMES
+    assert fuzz_reader.parsed(text) in OUTCOMES
 
 
 @QUICK
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=40))
 def test_random_characters(text):
-    assert fuzz_reader.outcome(text) in OUTCOMES
+    assert fuzz_reader.parsed(text) in OUTCOMES
 
 
 @QUICK
 @given(st.sampled_from(FORMULAS), st.sampled_from(FORMULAS), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_the_corpus_mutated(pieces, other, changes, rng):
+def test_the_corpus_mutated(formula, other, changes, rng):
+    pieces = formula.pieces
     for _ in range(changes):
-        pieces = fuzz_reader.mutate(pieces, other, rng)
-    assert fuzz_reader.outcome("".join(pieces)) in OUTCOMES
+        pieces = fuzz_reader.mutate(pieces, other.pieces, rng)
+    assert fuzz_reader.parsed("".join(pieces)) in OUTCOMES
 
 
 # --- large and deep ---
@@ -210,17 +211,54 @@ def test_as_deep_as_the_bound_says_and_no_deeper(name):
 
 
 def test_the_script_counts_and_fails_where_something_crashes(capsys):
-    assert fuzz_reader.fuzz(fuzz_reader.outcome, 400, seed=1) == 0
+    assert fuzz_reader.fuzz(fuzz_reader.parsed, 400, seed=1) == 0
     assert "0 failures" in capsys.readouterr().out
 
-    def crash(text: str) -> str:
+    def crash(text: str, head: str) -> str:
         raise RecursionError(text)
 
     assert fuzz_reader.fuzz(crash, 3, seed=1) == 3
     assert "RecursionError" in capsys.readouterr().err
 
 
-def test_the_script_runs():
-    run = subprocess.run([sys.executable, SCRIPT, "--inputs", "50", "--seed", "7"], capture_output=True, text=True)
+@pytest.mark.parametrize("options", [[], ["--parse"]])
+def test_the_script_runs(options):
+    command = [sys.executable, SCRIPT, "--inputs", "50", "--seed", "7", *options]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("50 inputs, seed 7: ")
+
+
+# --- the whole reader ---
+
+
+def test_every_document_is_read_unread_or_refused(capsys):
+    failures = fuzz_reader.fuzz(fuzz_reader.understood, 300, seed=3)
+    said = capsys.readouterr()
+    assert failures == 0, said.err
+    assert all(f" {outcome}" in said.out for outcome in ("read", "unread", "refused"))
+
+
+SMALL = [
+    "",
+    " ",
+    "%",
+    "=",
+    ",",
+    r"\\",
+    "&",
+    r"\,",
+    "{}",
+    "h_t",
+    "= h_t",
+    "h_t =",
+    r"h_t^{x^2+1} = y_t",
+    r"\lim_{t} h_t = 0",
+    "1 = 1",
+]
+
+
+@pytest.mark.parametrize("head", fuzz_reader.HEADS)
+@pytest.mark.parametrize("text", SMALL)
+def test_next_to_nothing(text, head):
+    assert fuzz_reader.understood(text, head) in ("read", "unread", "refused")

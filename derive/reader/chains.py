@@ -174,7 +174,7 @@ def _big(resolver: Resolver, signs: list[str], factors: list[Tree], n: int, gree
     head = factors[n].children[0] if factors[n].kind == "script" else factors[n]
     if not head.names("sum", "prod") or n + 1 >= len(factors):
         return None
-    found = ranges.written(factors[n], resolver.scope)
+    found = ranges.written(factors[n], resolver.scope, ordered=head.names("prod"))
     if found is None:
         resolver.trouble(factors[n], "the range of this sum is not understood; write it like \\sum_{t=1}^{T}")
         return [], 0
@@ -185,17 +185,15 @@ def _big(resolver: Resolver, signs: list[str], factors: list[Tree], n: int, gree
 
 
 def bound(resolver: Resolver, found: Sequence[Range]) -> Resolver:
-    """The same scope where a name that is bound here is an index."""
-    from dataclasses import replace
-
+    """The same scope where a name that is bound here is an index in scripts."""
     from derive.reader.resolve import Resolver as Fresh
 
     hidden = {str(r.index) for r in found}
     if not hidden & set(resolver.scope.names):
         return resolver
-    kept = {k: v for k, v in resolver.scope.names.items() if k not in hidden}
-    inner = Fresh(replace(resolver.scope, names=kept))
-    inner.troubles = resolver.troubles
+    inner = Fresh(resolver.scope)
+    inner.troubles, inner.indices = resolver.troubles, resolver.indices
+    inner.bound = resolver.bound | hidden
     return inner
 
 
@@ -470,7 +468,11 @@ def _from_tanh(resolver: Resolver, signs: list[str], factors: list[Tree], n: int
     inside = after if not _is_group(after) or after.kind == "script" else after.children[0]
     power = Integer(1)
     if head.kind == "script":
-        found = index_expression(head.children[1].children[0], resolver.scope.letters) if head.children[1].children else None
+        found = (
+            index_expression(head.children[1].children[0], resolver.scope.letters)
+            if head.children[1].children
+            else None
+        )
         if found is None:
             return None
         power = found  # type: ignore[assignment]

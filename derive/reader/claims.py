@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from sympy import Basic, Integer, Tuple
 
 from derive import expr
-from derive.errors import DeriveError, Place, ShapeError
+from derive.errors import DeriveError, Place, ShapeError, SystemError_
 from derive.expr import Equals, Node, Var
 from derive.notation import Notation
 from derive.printing import latex, text
@@ -146,7 +147,7 @@ class _Reader:
         self.declared: dict[str, Any] = {}
         self.aliases: list[tuple[str, str, Place]] = []
         self.scalar = False
-        self.defining = False
+        self.defining: Place | None = None
         self.state: dict[str, Any] = {"hold": (), "unroll": None, "loss": None}
         self.pins: dict[str, frozenset[str]] = {}
         self.expect: tuple[str, str | None] | None = None
@@ -174,6 +175,8 @@ class _Reader:
                 self.queries.append(item)
             else:
                 self.display(item)
+        if self.defining is not None:
+            raise SystemError_("the directive 'define' is followed by no display formula", self.defining)
         return DocumentReading(self.document, tuple(self.claims), tuple(self.systems), tuple(self.queries))
 
     def starts_with_system(self, items: Sequence[Any]) -> None:
@@ -239,7 +242,7 @@ class _Reader:
                 theirs, ours, meaning = ours, theirs, self.scope.lookup(theirs)
             if meaning is None:
                 if self.scope.system is not None:
-                    from derive.errors import SystemError_, did_you_mean
+                    from derive.errors import did_you_mean
 
                     near = did_you_mean(ours, self.scope.names)
                     raise SystemError_(f"alias {left} = {right}: {self.scope.system.name} has no {ours}{near}", place)
@@ -248,8 +251,6 @@ class _Reader:
 
     def alias_name(self, written: str, place: Place, typed: bool = False) -> str:
         """A name as it is typed, every script a part of it but the lattice's own letter."""
-        from derive.errors import SystemError_
-
         if typed and written.isidentifier():
             return written
         try:
@@ -288,12 +289,15 @@ class _Reader:
             for statement in _flat(tree):
                 if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not _is_condition(statement):
                     written.append(Written(statement.children[0], statement.children[1], display, statement.value[0]))
+        if not written:
+            message = "there is no forward equation here, such as h_t = \\tanh(W h_{t-1} + U x_t)"
+            raise SystemError_(message, displays[0].place(0))
         declared = {n: s for n, s in self.declared.items()}
         loss_at = {"final": "last", "every": "every"}.get(self.state["loss"] or "")
-        renamed = {self.alias_name(left, place): self.alias_name(right, place, True) for left, right, place in self.aliases}
-        made = define(
-            written, self.name, declared=declared, scalar=self.scalar, loss_at=loss_at, renamed=renamed
-        )
+        renamed = {
+            self.alias_name(left, place): self.alias_name(right, place, True) for left, right, place in self.aliases
+        }
+        made = define(written, self.name, declared=declared, scalar=self.scalar, loss_at=loss_at, renamed=renamed)
         self.use(made.system)
         self.remember(made)
 
@@ -322,11 +326,13 @@ class _Reader:
         try:
             tree = parse(display.text, self.document.macros)
         except Unread as error:
+            if self.defining is not None:
+                raise _placed(error, display) from None
             empty = Tree("statements", None, (), error.span)
             self.append(display, empty, "equation", (), (str(error), error.span), expected, skipped)
             return
-        if self.defining:
-            self.defining = False
+        if self.defining is not None:
+            self.defining = None
             try:
                 self.define([display])
             except Unread as error:
@@ -345,9 +351,7 @@ class _Reader:
                 continue
             yield statement
 
-    def statement(
-        self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool
-    ) -> None:
+    def statement(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
         if tree.kind == "implication":
             self.implication(display, tree, expected, skipped)
         elif tree.kind == "relation" and "->" in tree.value and set(tree.value) == {"->"}:
@@ -361,15 +365,15 @@ class _Reader:
             unread = (message, tree.span) if found else _trouble(readings, tree)
             self.append(display, tree, "words", (), unread, expected, skipped)
 
-    def relation(
-        self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool
-    ) -> None:
+    def relation(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
         sides = list(tree.children)
         continues = sides[0].kind == "empty"
         if continues and self.last_right is not None:
             sides[0] = self.last_right
         for sign, left, right in zip(tree.value, sides, sides[1:], strict=False):
-            pair = Tree("relation", (sign,), (left, right), (tree.span[0] if left is sides[0] else left.span[0], right.span[1]))
+            pair = Tree(
+                "relation", (sign,), (left, right), (tree.span[0] if left is sides[0] else left.span[0], right.span[1])
+            )
             self.one(display, pair, expected, skipped, continues or left is not sides[0])
             self.last_right = right
 
@@ -415,7 +419,14 @@ class _Reader:
             if set(left.value) == {""} and all(f.kind == "name" for f in letters[:-1]) and len(joined_left[1]) > 1:
                 spelled = decomposed(_joined_name(letters))
                 known = Resolver(self.scope).readings(left)
-                if known or spelled is None or not any(p.tree.kind == "name" and len(str(p.tree.value)) > 1 or p.tree.kind == "chain" for p in spelled[1]):
+                if (
+                    known
+                    or spelled is None
+                    or not any(
+                        p.tree.kind == "name" and len(str(p.tree.value)) > 1 or p.tree.kind == "chain"
+                        for p in spelled[1]
+                    )
+                ):
                     return None
         if spelled is None:
             return None
@@ -459,9 +470,7 @@ class _Reader:
             found.append(Understood(Equals(at, value), reading.choices, reading.cost))
         return tuple(found) or None
 
-    def implication(
-        self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool
-    ) -> None:
+    def implication(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
         """`z_t = 1 ⇒ J = I`."""
         resolver = Resolver(self.scope)
         parts: list[list[Understood]] = []
@@ -496,9 +505,7 @@ class _Reader:
             made.append(found[0])
         return made[-1:], None
 
-    def path(
-        self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool
-    ) -> None:
+    def path(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
         resolver = Resolver(self.scope)
         variables = []
         for child in tree.children:
@@ -595,8 +602,8 @@ def _related(resolver: Resolver, sign: str, a: Any, b: Any) -> Iterator[tuple[Ba
         yield from ((f, tag, c + 1) for f, _, c in _related(resolver, sign, a, b))
         return
     if isinstance(a, Cube) and isinstance(b, Cube):
-        if a.rows == b.rows:
-            anything = Var("v", (), (), a.rows, Integer(1))
+        if (a.rows, a.columns) == (b.rows, b.columns):
+            anything = Var("v", (), (), a.rows, a.columns)
             yield _formula(sign, a.pull(anything), b.pull(anything)), (), 0
         return
     if isinstance(a, Cube) or isinstance(b, Cube):
@@ -680,8 +687,6 @@ def _caret(display: Display, span: tuple[int, int]) -> str:
 
 
 def _placed(error: Unread, display: Display) -> DeriveError:
-    from derive.errors import SystemError_
-
     return SystemError_(str(error), display.place(error.span[0]))
 
 
@@ -689,7 +694,9 @@ def _flat(tree: Tree) -> Iterator[Tree]:
     for child in tree.children:
         if child.kind == "statements":
             yield from _flat(child)
-        elif child.kind == "cases" and all(row.children and row.children[0].kind == "relation" for row in child.children):
+        elif child.kind == "cases" and all(
+            row.children and row.children[0].kind == "relation" for row in child.children
+        ):
             # A brace before several equations, not a case distinction.
             yield from (cell for row in child.children for cell in row.children if cell.kind != "empty")
         elif child.kind == "group" and child.children and all(c.kind == "relation" for c in child.children):
@@ -702,7 +709,7 @@ def _flat(tree: Tree) -> Iterator[Tree]:
 def _hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
     """`a = b, c = d ⇒ e`: relations that only commas part from an implication are its hypotheses too."""
     waiting: list[Tree] = []
-    for here, after in zip(statements, [*statements[1:], None], strict=True):
+    for here, after in zip_longest(statements, statements[1:]):
         between = text[here.span[1] : after.span[0]] if after is not None else "end"
         goes_on = not between.replace("\\ ", "").replace("\\,", "").replace("\\;", "").strip(" ,~}\n")
         if here.kind == "relation" and goes_on and "," in between:
@@ -721,9 +728,11 @@ def _hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
 def _is_condition(tree: Tree) -> bool:
     """`t = 1`, `k < t`, `t \\ge 2`: says where a claim holds."""
     if tree.kind == "relation":
-        return all(index_expression(c) is not None or (c.kind == "symbol") for c in tree.children) and tree.children[
-            0
-        ].kind in ("name", "number", "sum") and not any(c.kind == "name" and str(c.value) in LOSSES for c in tree.children)
+        return (
+            all(index_expression(c) is not None or (c.kind == "symbol") for c in tree.children)
+            and tree.children[0].kind in ("name", "number", "sum")
+            and not any(c.kind == "name" and str(c.value) in LOSSES for c in tree.children)
+        )
     return False
 
 
@@ -732,7 +741,6 @@ def _is_condition(tree: Tree) -> bool:
 
 def _system(reader: _Reader, item: Directive) -> None:
     from derive.catalogue import named
-    from derive.errors import SystemError_
 
     try:
         system = named(item.value)
@@ -742,7 +750,7 @@ def _system(reader: _Reader, item: Directive) -> None:
 
 
 def _define(reader: _Reader, item: Directive) -> None:
-    reader.defining = True
+    reader.defining = item.place
 
 
 def _declare(reader: _Reader, item: Directive) -> None:

@@ -85,13 +85,21 @@ def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree], 
             parts: list[list[Reading]] = []
             outer: list[str] = []
             if head:
-                parts.append(read_chain(resolver, before_signs[: len(head) - 1], head, tree) if len(head) > 1 else resolver.readings(head[0]))
+                parts.append(
+                    read_chain(resolver, before_signs[: len(head) - 1], head, tree)
+                    if len(head) > 1
+                    else resolver.readings(head[0])
+                )
                 outer.append("")
             parts.append(found)
             rest = after[width:]
             if rest:
                 outer.append("")
-                parts.append(read_chain(resolver, after_signs[width:], rest, tree) if len(rest) > 1 else resolver.readings(rest[0]))
+                parts.append(
+                    read_chain(resolver, after_signs[width:], rest, tree)
+                    if len(rest) > 1
+                    else resolver.readings(rest[0])
+                )
             if all(parts):
                 made = form_products(outer, parts)
                 if made:

@@ -66,7 +66,9 @@ class Definition:
 class Translated(Source):
     """Statements that were read from LaTeX; places are those of the document."""
 
-    def __init__(self, statements: list[ast.Assign], displays: Mapping[int, Display], texts: Mapping[int, str], name: str):
+    def __init__(
+        self, statements: list[ast.Assign], displays: Mapping[int, Display], texts: Mapping[int, str], name: str
+    ):
         super().__init__("", name, 1, (0,))
         object.__setattr__(self, "_statements", statements)
         object.__setattr__(self, "_displays", displays)
@@ -145,7 +147,9 @@ class _Definer:
             shifted |= index_letters(equation.left) | index_letters(equation.right)
         on_left = [x for e in self.written for x in self.left_letters(e.left)]
         chosen = [x for x in dict.fromkeys(on_left) if x in shifted] or [x for x in dict.fromkeys(on_left) if x == "t"]
-        self.letters = tuple(chosen) or tuple(x for x in ("t",) if x in shifted or not on_left) or tuple(on_left[:1]) or ("t",)
+        self.letters = (
+            tuple(chosen) or tuple(x for x in ("t",) if x in shifted or not on_left) or tuple(on_left[:1]) or ("t",)
+        )
         if "t" in self.letters and len(self.letters) > 1 and not self.together():
             self.letters = ("t",)
 
@@ -181,7 +185,8 @@ class _Definer:
         self.functions = {
             name
             for name in applied - alone - lefts
-            if name not in FUNCTIONS and (name in ALSO_FUNCTIONS or (len(name) > 1 and name.islower() and name != "diag"))
+            if name not in FUNCTIONS
+            and (name in ALSO_FUNCTIONS or (len(name) > 1 and name.islower() and name != "diag"))
         }
         self.shadowed = alone | {x for x in lefts if x}
 
@@ -242,8 +247,11 @@ class _Definer:
                                 f"{','.join(self.letters)}, as in h_{self.letters[0]} = …", equation.left)  # fmt: skip
             statements.append(self.assign(equation, target))
         if not statements:
-            raise DeriveError(f"{self.name}: there is no forward equation here, such as h_t = \\tanh(W h_{{t-1}} + U x_t)")
+            raise self.nothing()
         return self.made(statements, loss, loss_letters)
+
+    def nothing(self) -> DeriveError:
+        return DeriveError(f"{self.name}: there is no forward equation here, such as h_t = \\tanh(W h_{{t-1}} + U x_t)")
 
     def made(self, statements: list[ast.Assign], loss: tuple[ast.expr, str] | None, letters: set[str]) -> Definition:
         states = [s.targets[0].value.id for s in statements]  # type: ignore[attr-defined]
@@ -274,7 +282,9 @@ class _Definer:
             scalar=self.scalar,
         )
         splits = {name: tuple(split.parts) for name, split in self.splits.items()}
-        return Definition(system, splits, frozenset(self.functions), dict(self.shorthands), frozenset(letters) or LOSSES)
+        return Definition(
+            system, splits, frozenset(self.functions), dict(self.shorthands), frozenset(letters) or LOSSES
+        )
 
     def declared_shapes(self, known: set[str]) -> dict[str, Shape]:
         return {name: shape for name, shape in self.declared.items() if name in known}
@@ -418,8 +428,8 @@ class _Definer:
     def fail(self, message: str, tree: Tree) -> DeriveError:
         from derive.errors import SystemError_
 
-        assert self.display is not None
-        return SystemError_(message, self.display.place(tree.span[0]))
+        display = self.display or self.written[0].display
+        return SystemError_(message, display.place(tree.span[0]))
 
     def marked(self, node: Any, tree: Tree) -> Any:
         node.span, node.display = tree.span, self.display
@@ -669,7 +679,11 @@ class _Definer:
         power = None
         for script in tree.children[1:]:
             if script.kind != "sup":
-                return (row, None) if part_word(script.children[0] if script.children else script) in ("h", "g", "c") else None
+                return (
+                    (row, None)
+                    if part_word(script.children[0] if script.children else script) in ("h", "g", "c")
+                    else None
+                )
             power = script.children[0]
         return row, power
 
@@ -687,7 +701,9 @@ class _Definer:
             while end < len(factors) and signs[end - 1] == "" and self.function(factors[end]) is None:
                 end += 1
             kept = factors[n + 1 : end]
-            arguments = [kept[0] if len(kept) == 1 else Tree("chain", tuple(signs[n + 1 : end - 1]), tuple(kept), kept[0].span)]
+            arguments = [
+                kept[0] if len(kept) == 1 else Tree("chain", tuple(signs[n + 1 : end - 1]), tuple(kept), kept[0].span)
+            ]
             count, group = end - n, after
         node = self.function_node(name, arguments, factors[n])
         if power is not None:
@@ -720,7 +736,11 @@ class _Definer:
         for part in parts:
             inner = self.called(part)
             stem = inner.typed if inner is not None else f"{len(names) + 1}"
-            names.append(f"{found.typed}_{stem}" if f"{found.typed}_{stem}" not in names else f"{found.typed}_{stem}{len(names) + 1}")
+            names.append(
+                f"{found.typed}_{stem}"
+                if f"{found.typed}_{stem}" not in names
+                else f"{found.typed}_{stem}{len(names) + 1}"
+            )
         if split.parts and list(split.parts) != names:
             raise self.fail(f"{found.typed} stands before two different concatenations", group)
         node: ast.expr | None = None

@@ -105,6 +105,9 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[R
                 yield from _laid_out(gradient)
             return
         y = resolver.scope.loss(y.index)
+        if resolver.scope.own:
+            yield from _as_printed(resolver, y, x, plus)
+            return
     if not isinstance(y, Node):
         return
     if isinstance(y, Var) and y.base == "L" and is_scalar(y):
@@ -120,8 +123,21 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[R
         yield Reading(jacobian, JACOBIAN)
         if not is_scalar(x):
             yield Reading(expr.transpose(jacobian), TRANSPOSED, 2)
-    elif is_column(y):
+    else:
         yield from _by_matrix(y, x, plus)
+
+
+def _as_printed(resolver: Resolver, y: Var, x: Value, plus: bool) -> Iterator[Reading]:
+    r"""`\frac{\partial L_t}{\partial h_t}` as derive itself writes it: a row, or the cotangent of an open loss."""
+    if isinstance(x, Var) and is_column(x):
+        row = expr.Partial(y, x, plus, resolver.scope.hold)
+        yield Reading(row, JACOBIAN)
+        if not is_scalar(x):
+            yield Reading(expr.transpose(row), TRANSPOSED)
+        if f"{x.name}_ct" in resolver.scope.names and x.index == y.index and not plus:
+            yield from _laid_out(x.marked("ct"))
+    elif isinstance(x, Var):
+        yield Reading(expr.GradientOf(y, x, plus))
 
 
 def _laid_out(gradient: Node) -> Iterator[Reading]:
@@ -148,10 +164,11 @@ def _by_matrix(y: Node, x: Var, plus: bool) -> Iterator[Reading]:
     if not isinstance(y, Var):
         return
     if plus:
-        yield Reading(Cube(lambda d: expr.Pulled(y, x, d), y.shape[0]))
+        yield Reading(Cube(lambda d: expr.Pulled(y, x, d), y.shape[0], columns=y.shape[1]))
         return
-    yield Reading(Cube(lambda d: expr.Pulled(y, x, d), y.shape[0]), choice("weight", "immediate"))
-    yield Reading(Cube(lambda d: expr.Pulled(y, x, d, 0), y.shape[0]), choice("weight", "total"), 1)
+    immediate_, total = (Cube(lambda d, p=p: expr.Pulled(y, x, d, p), y.shape[0], columns=y.shape[1]) for p in (1, 0))
+    yield Reading(immediate_, choice("weight", "immediate"))
+    yield Reading(total, choice("weight", "total"), 1)
 
 
 def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Reading]:

@@ -210,6 +210,13 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, object, int
         yield "index", (index,), _price(part, index)
     if word is not None:
         yield "name", word, 0
+    if tree.kind == "script" and word is not None:
+        # A name inside a script: δ^{f_1} of `f_1`.
+        yield (
+            "name",
+            "_".join([part_word(tree.children[0]) or "", *(part_word(s.children[0]) or "" for s in tree.children[1:])]),
+            0,
+        )
     several = letters(tree, lattice)
     if several is not None:
         yield "index", several, 1

@@ -155,7 +155,7 @@ def _with_cube(left: Value, right: Value) -> Iterator[Reading]:
     if isinstance(left, Cube) and isinstance(right, Node):
         if is_scalar(right):
             yield Reading(Cube(lambda d: expr.scale(right, left.pull(d)), left.rows, left.transposed))
-        elif is_vector(right) and right.shape[0] == left.rows:
+        elif right.shape == (left.rows, left.columns):
             layout = () if left.transposed else choice("layout", "denominator")
             yield Reading(left.pull(right), layout)
         elif left.transposed and right.shape[0] == left.rows:
@@ -252,7 +252,9 @@ def _right_to_left(signs: list[str], factors: list[list[Reading]]) -> list[Readi
     return right
 
 
-def _split(signs: list[str], factors: list[list[Reading]], at: tuple[str, ...]) -> tuple[list[str], list[list[Reading]]]:
+def _split(
+    signs: list[str], factors: list[list[Reading]], at: tuple[str, ...]
+) -> tuple[list[str], list[list[Reading]]]:
     """Runs between the signs `at` folded, by whichever side works."""
     outer: list[str] = []
     runs: list[tuple[list[str], list[list[Reading]]]] = [([], [factors[0]])]
@@ -309,7 +311,9 @@ def add(values: Sequence[Value]) -> Iterator[Reading]:
     if not nodes:
         units = [v for v in values if isinstance(v, Unit)]
         if len(units) == len(values):
-            coefficients = [u.coefficient if isinstance(u.coefficient, Node) else expr.number(u.coefficient) for u in units]
+            coefficients = [
+                u.coefficient if isinstance(u.coefficient, Node) else expr.number(u.coefficient) for u in units
+            ]
             yield Reading(Unit(expr.add(*coefficients)))
         return
     shapes = {n.shape for n in nodes if not is_scalar(n)}
@@ -357,4 +361,17 @@ def total(parts: Iterable[list[Reading]]) -> list[Reading]:
     return combined(parts, lambda *values: list(add(values)))
 
 
-__all__ = ["Function", "Rational", "add", "as_node", "chain", "divide", "is_row", "is_square", "is_vector", "multiply", "negated", "total"]
+__all__ = [
+    "Function",
+    "Rational",
+    "add",
+    "as_node",
+    "chain",
+    "divide",
+    "is_row",
+    "is_square",
+    "is_vector",
+    "multiply",
+    "negated",
+    "total",
+]

@@ -22,8 +22,11 @@ class Range:
     reversed_: bool = False
 
 
-def written(head: Tree, scope: Scope) -> list[Range] | None:
-    r"""The ranges at a `\sum` or `\prod`; None where they are not understood."""
+def written(head: Tree, scope: Scope, ordered: bool) -> list[Range] | None:
+    r"""The ranges at a `\sum` or `\prod`; None where they are not understood.
+
+    `ordered`: of a product, whose ends may stand in the order of its factors.
+    """
     if head.kind != "script":
         return []
     sub = next((s.children[0] for s in head.children[1:] if s.kind == "sub"), None)
@@ -36,21 +39,21 @@ def written(head: Tree, scope: Scope) -> list[Range] | None:
         parts = sub.children
     found: list[Range] = []
     for part in parts:
-        one = _one(part, hi, scope)
+        one = _one(part, hi, scope, ordered)
         if one is None:
             return None
         found.append(one)
     return found
 
 
-def _one(tree: Tree, hi: Expr | None, scope: Scope) -> Range | None:
+def _one(tree: Tree, hi: Expr | None, scope: Scope, ordered: bool) -> Range | None:
     if tree.kind == "relation":
-        return _related(tree.value, tree.children, hi, scope)
+        return _related(tree.value, tree.children, hi, scope, ordered)
     index = index_expression(tree, scope.letters)
     return Range(index, None, hi) if index is not None and index.is_Symbol else None
 
 
-def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope: Scope) -> Range | None:
+def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope: Scope, ordered: bool) -> Range | None:
     ends = [index_expression(side, scope.letters) for side in sides]
     if any(e is None for e in ends):
         return None
@@ -58,7 +61,7 @@ def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope
         index, lo = ends
         if not index.is_Symbol:  # type: ignore[union-attr]
             return None
-        backwards = hi is not None and _rank(lo, scope) > _rank(hi, scope) and not _begins_after(lo, hi)
+        backwards = ordered and hi is not None and _backwards(lo, hi, scope)
         return Range(index, hi, lo, True) if backwards else Range(index, lo, hi)
     if len(ends) == 2 and ends[0].is_Symbol:  # type: ignore[union-attr]
         sign, (index, end) = signs[0], ends
@@ -81,10 +84,13 @@ def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope
     return None
 
 
-def _begins_after(lo: Expr | None, hi: Expr) -> bool:
-    """`m = t+1 … s` goes upwards, `m = t … k+1` downwards: the end beside the open one has the number."""
-    constants = [e.as_coeff_Add()[0] for e in (lo, hi)]  # type: ignore[union-attr]
-    return bool(constants[0] > 0 and constants[1] <= 0 and lo.free_symbols)  # type: ignore[union-attr]
+def _backwards(lo: Expr, hi: Expr, scope: Scope) -> bool:
+    """`m = t … k+1` and `j = k-1 … t` go downwards, `m = t+1 … s` and `j = t … k-1` upwards: the numbers say so."""
+    if lo.free_symbols and hi.free_symbols:
+        first, last = lo.as_coeff_Add()[0], hi.as_coeff_Add()[0]
+        if first != last:
+            return bool(first < last)
+    return _rank(lo, scope) > _rank(hi, scope)
 
 
 def _rank(end: Expr | None, scope: Scope) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from derive.reader.names import Part, Spelling, base_name, decomposed, index_exp
 from derive.reader.products import add, chain, divide, is_vector, multiply, negated
 from derive.reader.scope import Meaning, Scope
 from derive.reader.tree import Span, Tree, Unread
+from derive.shapes import dimension
 from derive.reader.values import Cube, Function, Loss, Number, Reading, Unit, Value, agree, choice, combined, pruned
 
 BIG = ("sum", "prod")
@@ -33,6 +34,7 @@ class Resolver:
         self.kept: list[Tree] = []
         self.troubles: list[tuple[Span, str]] = []
         self.indices: frozenset[Symbol] = frozenset()
+        self.bound: frozenset[str] = frozenset()
         self.dimensions = {str(s) for m in scope.names.values() for size in m.shape for s in size.free_symbols}
 
     def readings(self, tree: Tree) -> list[Reading]:
@@ -83,7 +85,10 @@ class Resolver:
             at = f"at {len(self.scope.lattice)} index" if meaning.indexed else "without an index"
             return f"{shortest} is known {at} as {show_shape(meaning.shape)}; these scripts do not fit it"
         near = did_you_mean(longest, self.scope.names)
-        return f"{longest} is not defined{near}; define it, or declare it: 'declare {shortest}: n'"
+        likely = min((s.name for s in spellings(base, parts, self.scope.letters) if s.name == base or s.index
+                      or len(parts) == s.name.count("_") - base.count("_")), key=lambda n: -len(n), default=shortest)  # fmt: skip
+        shape = "n x m" if base[:1].isupper() else "n"
+        return f"{longest} is not defined{near}; define it, or declare it: 'declare {likely}: {shape}'"
 
     def clash(self, tree: Tree) -> str:
         """The two neighbours whose shapes do not fit, and where they stand."""
@@ -122,8 +127,8 @@ class Resolver:
         base, parts = spelled
         found: list[Reading] = []
         for spelling in spellings(base, (*parts, *calls), self.scope.letters):
-            price = 4 * any(str(s) in self.scope.names and s not in self.scope.lattice for i in spelling.index
-                            for s in i.free_symbols)  # fmt: skip
+            letters = {s for i in spelling.index for s in i.free_symbols if str(s) not in self.bound}
+            price = 4 * any(str(s) in self.scope.names and s not in self.scope.lattice for s in letters)
             found.extend(Reading(r.value, r.choices, r.cost + price) for r in self.meant(spelling))
         return pruned(found)
 
@@ -151,6 +156,9 @@ class Resolver:
             below = self.scope.lookup(name.replace(f"_{mark}", "", 1)) if f"_{mark}" in name else None
             if below is not None:
                 yield Meaning(marked(below.node, mark), below.indexed), 1
+            stem = name.removesuffix(f"_{mark}")
+            if stem != name and self.scope.is_loss(stem) and self.scope.own:
+                yield Meaning(marked(self.scope.loss(self.scope.lattice), mark), True), 0
         if name.startswith("delta_") and self.scope.own:
             below = self.scope.lookup(name.removeprefix("delta_"))
             if below is not None and below.indexed:
@@ -197,9 +205,13 @@ class Resolver:
             elif isinstance(value, Unit):
                 yield Reading(value, (), price)
             elif isinstance(value, Cube):
-                yield Reading(Cube(value.pull, value.rows, not value.transposed), (), price)
+                yield Reading(Cube(value.pull, value.rows, not value.transposed, value.columns), (), price)
             return
         assert tree is not None
+        if isinstance(value, Cube):
+            if tree.kind == "symbol" and tree.value in ("*", "star"):
+                yield Reading(Cube(value.pull, value.rows, not value.transposed, value.columns))
+            return
         exponent = index_expression(tree, self.scope.letters)
         if exponent is None or any(self.scope.lookup(str(s)) for s in exponent.free_symbols):
             return
@@ -349,9 +361,7 @@ class Resolver:
                 for d in self.operated(r.value, role, part.tree)
             ]
             if role == "transpose" and part.tree.names("T"):
-                results += [
-                    Reading(d.value, d.choices, d.cost + 4) for d in self.operated(value, "power", part.tree)
-                ]
+                results += [Reading(d.value, d.choices, d.cost + 4) for d in self.operated(value, "power", part.tree)]
         yield from results
 
     def held(self, base: Tree, sub: Tree, rest: Sequence[Tree]) -> list[Reading]:
@@ -394,8 +404,10 @@ class Resolver:
         for script in tree.children[1:]:
             if script.kind == "prime" or (script.kind == "sup" and script.children[0].kind == "prime"):
                 function = Function(function.name, function.order + 1)
-            elif script.kind == "sup" and script.children[0].kind == "list" and all(
-                c.kind == "prime" for c in script.children[0].children
+            elif (
+                script.kind == "sup"
+                and script.children[0].kind == "list"
+                and all(c.kind == "prime" for c in script.children[0].children)
             ):
                 function = Function(function.name, function.order + len(script.children[0].children))
             elif script.kind == "sup" and power is None:
@@ -432,7 +444,9 @@ class Resolver:
             return
         yield Reading(expr.apply(name, *nodes, order=order))
 
-    def function_call(self, function: Function, power: Tree | None, arguments: Sequence[list[Reading]]) -> list[Reading]:
+    def function_call(
+        self, function: Function, power: Tree | None, arguments: Sequence[list[Reading]]
+    ) -> list[Reading]:
         # A bare function inside a call, σ(1 - σ), is more likely a product.
         dearer = [[Reading(r.value, r.choices, r.cost + 8 * ("function" in r.chosen())) for r in a] for a in arguments]
         found = self.applied(function.name, function.order, dearer)
@@ -485,7 +499,9 @@ class Resolver:
         found = []
         for reading in self.readings(tree.children[0]):
             if isinstance(reading.value, Number):
-                found.append(Reading(Number(sympify(reading.value.value) ** Rational(1, 2)), reading.choices, reading.cost))
+                found.append(
+                    Reading(Number(sympify(reading.value.value) ** Rational(1, 2)), reading.choices, reading.cost)
+                )
             elif isinstance(reading.value, Node):
                 found.append(Reading(expr.apply("sqrt", reading.value), reading.choices, reading.cost))
         return found
@@ -570,7 +586,8 @@ class Resolver:
             return []
         cells = [self.readings(cell) for row in rows for cell in row]
         width = len(rows[0])
-        return combined(cells, lambda *values: list(_blocks(values, width)))
+        sizes = [dimension(name) for name in sorted(self.dimensions)]
+        return combined(cells, lambda *values: list(_sized_blocks(values, width, sizes)))
 
     def cases(self, tree: Tree) -> list[Reading]:
         parts, conditions = [], []
@@ -673,10 +690,25 @@ def _inner(a: Value, b: Value) -> Iterator[Reading]:
         yield Reading(expr.inner(a, b))
 
 
+def _sized_blocks(values: Sequence[Value], width: int, sizes: Sequence[Expr]) -> Iterator[Reading]:
+    """A block matrix; one of zeros and identities only has blocks of any size that the document knows."""
+    if any(isinstance(v, Unit) for v in values) and not any(isinstance(v, Node) for v in values):
+        for size in sizes:
+            known = [expr.scale(v.coefficient, expr.Identity(size)) if isinstance(v, Unit) else v for v in values]
+            yield from _blocks(known, width)
+    else:
+        yield from _blocks(values, width)
+
+
 def _blocks(values: Sequence[Value], width: int) -> Iterator[Reading]:
     rows = [list(values[n : n + width]) for n in range(0, len(values), width)]
     heights = [next((v.shape[0] for v in row if isinstance(v, Node)), None) for row in rows]
     widths = [next((row[j].shape[1] for row in rows if isinstance(row[j], Node)), None) for j in range(width)]
+    # A zero whose size nothing says is as large as its neighbours.
+    width_of_all = {w for w in widths if w is not None}
+    height_of_all = {h for h in heights if h is not None}
+    widths = [next(iter(width_of_all)) if w is None and len(width_of_all) == 1 else w for w in widths]
+    heights = [next(iter(height_of_all)) if h is None and len(height_of_all) == 1 else h for h in heights]
     filled = []
     for height, row in zip(heights, rows, strict=True):
         line = []

@@ -272,9 +272,12 @@ class _Sorter:
         following = [t for t in self.pending[-4:][::-1] if t.kind != "space"]
         if following[:1] and following[0].of("digit", "1"):
             return True
-        return len(following) > 2 and following[0].of("symbol", "{") and following[1].of("digit", "1") and following[
-            2
-        ].of("symbol", "}")
+        return (
+            len(following) > 2
+            and following[0].of("symbol", "{")
+            and following[1].of("digit", "1")
+            and following[2].of("symbol", "}")
+        )
 
     def ones(self, token: Token) -> None:
         self.aside.append(token)

@@ -21,7 +21,10 @@ from derive.reader import limits
 LAYOUTS = frozenset(["mixed", "numerator", "denominator"])
 
 ASSUMPTIONS: Mapping[tuple[str, str], str] = {
-    ("vector", "diagonal"): "a vector that stands for a matrix means the diagonal matrix of it: σ'(a)·W is diag(σ'(a)) W",
+    (
+        "vector",
+        "diagonal",
+    ): "a vector that stands for a matrix means the diagonal matrix of it: σ'(a)·W is diag(σ'(a)) W",
     ("product", "hadamard"): "the product of two vectors that stand side by side is entry by entry",
     ("product", "dot"): "the product of two vectors that stand side by side is their inner product",
     ("identity", "ones"): "I beside a vector means a vector of ones",
@@ -58,12 +61,13 @@ class Unit:
 class Cube:
     """`∂y/∂W` of a column by a matrix, known by its pullback: `pull(d)` is the gradient of `<d, y>`.
 
-    `rows` is the size of y; `transposed`: written with a transpose, so that what it acts on stands to its right.
+    `rows` (and `columns`, for a matrix) is the size of y; `transposed`: written with a transpose, so that what it acts on stands to its right.
     """
 
     pull: Callable[[Node], Node]
     rows: Expr
     transposed: bool = False
+    columns: Expr = Integer(1)
 
 
 @dataclass(frozen=True)

@@ -56,5 +56,9 @@ def _data(claim: Claim, notation: Notation) -> dict[str, Any]:
         "readings": [list(reading.assumptions) for reading in claim.readings],
         "unread": None
         if claim.unread is None
-        else {"message": claim.unread, "line": place.line if place else None, "column": place.column if place else None},
+        else {
+            "message": claim.unread,
+            "line": place.line if place else None,
+            "column": place.column if place else None,
+        },
     }
