@@ -43,9 +43,10 @@ def titles() -> dict[str, str]:
 
 
 def load(spec: str | Path | System) -> System:
-    """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`, `"paper.tex"`; a `System` is returned as it is.
+    """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`, `"paper.tex"`; a `System` is itself.
 
-    A Python file is run as Python does it; a document is data, `"notes.md:2"` is its second system.  Raises `DeriveError` where nothing of that name is found, with the nearest name.
+    A Python file is run as Python does it; a document is data, `"notes.md:2"` is its second system.  Raises `DeriveError`
+    where nothing of that name is found, with the nearest name.
     """
     if not isinstance(spec, (str, Path)):
         return _checked(spec, f"{type(spec).__name__} object")

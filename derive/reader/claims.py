@@ -1,63 +1,44 @@
 """A document's formulas as claims, each with its place, its system and every reading that is well-shaped.
 
-Directives change the state in which the next formulas are read: the system, declared shapes, aliases, what is held
-constant, pinned readings.  A formula that is not understood becomes a claim that says why and where: nothing is skipped
-in silence.
+Directives change the state in which the next formulas are read (`derive.reader.steering`).  A formula that is not
+understood becomes a claim that says why and where: nothing is skipped in silence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from sympy import Basic, Integer, Tuple
 
 from derive import expr
-from derive.errors import DeriveError, Place, ShapeError, SystemError_
+from derive.errors import DeriveError, Place, SystemError_
 from derive.expr import Equals, Node, Var
 from derive.notation import Notation
 from derive.printing import latex, text
 from derive.reader import document as documents
+from derive.reader import limits
+from derive.reader.chains import joined, joined_name
 from derive.reader.define import Definition, Written, define
 from derive.reader.directives import Directive
 from derive.reader.document import Display, Document, Query
-from derive.reader.names import decomposed, index_expression, part_word, spellings
-from derive.reader.chains import _joined_name, joined
+from derive.reader.names import Part, Spelling, decomposed, spellings
 from derive.reader.parse import parse
-from derive.reader.products import as_node, carries
+from derive.reader.relations import Trouble, Understood, letters_in, relate, trouble
 from derive.reader.resolve import Resolver
-from derive.reader.scope import LOSSES, Meaning, Scope
+from derive.reader.scope import Meaning, Scope
+from derive.reader.statements import claims_of, flat, is_condition
+from derive.reader.steering import Defined, State
 from derive.reader.tree import Tree, Unread
-from derive.reader.values import ASSUMPTIONS, Cube, Function, Loss, Number, Reading, Unit, agree, choice
+from derive.reader.values import Loss, Number, agree
 from derive.system import System
 
 UNLIKELY = 4
 """A reading of a left side that costs so much is less likely than a new name."""
-
-COMPARISONS = ("<=", ">=", "<", ">", "!=", "~")
-
-
-@dataclass(frozen=True)
-class Understood:
-    """One way in which a claim can be read: the formula, and the choices that it takes."""
-
-    formula: Basic
-    choices: tuple[tuple[str, frozenset[str]], ...] = ()
-    cost: int = 0
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """The choices as sentences; what is only notation is left out."""
-        return tuple(
-            ASSUMPTIONS[tag, value]
-            for tag, allowed in self.choices
-            if len(allowed) == 1
-            for value in allowed
-            if (tag, value) in ASSUMPTIONS
-        )
+NO_NAMES = ("partial", "nabla", "sum", "prod")
+EQUATIONS = ("=", ":=", "+=", "-=")
 
 
 @dataclass(frozen=True)
@@ -133,74 +114,77 @@ def read(path: str | Path) -> DocumentReading:
 
 
 def understand(document: Document) -> DocumentReading:
-    return _Reader(document).read()
+    """The document as it is meant.  Raises `DeriveError` where a directive or a definition can't be used.
+
+    A name may be used before the line that defines it: then the document is read again, knowing all names.
+    """
+    reader = _Reader(document, {})
+    found = reader.read()
+    for _ in range(limits.MOST_PASSES):
+        new = {n: d.keys() for n, d in reader.defined.items()} != {n: d.keys() for n, d in reader.later.items()}
+        if not new or not any(claim.unread for claim in found.claims):
+            break
+        reader = _Reader(document, reader.defined)
+        found = reader.read()
+    return found
+
+
+@dataclass(frozen=True)
+class _Here:
+    """The display that is being read, and what the directives before it say of its claims."""
+
+    display: Display
+    expect: tuple[str, str | None] | None
+    skip: bool
 
 
 class _Reader:
-    def __init__(self, document: Document):
+    """One pass over a document; `later` are the names that it defines further down, as an earlier pass found them."""
+
+    def __init__(self, document: Document, later: Defined):
         self.document = document
         self.name = Path(document.name).stem if document.name != "<stdin>" else "document"
-        self.scope = Scope.empty()
+        self.later = later
+        self.defined: Defined = {}
+        self.state = State(document.macros, later)
         self.claims: list[Claim] = []
-        self.systems: list[System] = []
         self.queries: list[Query] = []
-        self.declared: dict[str, Any] = {}
-        self.aliases: list[tuple[str, str, Place]] = []
-        self.scalar = False
-        self.defining: Place | None = None
-        self.state: dict[str, Any] = {"hold": (), "unroll": None, "loss": None}
-        self.pins: dict[str, frozenset[str]] = {}
-        self.expect: tuple[str, str | None] | None = None
-        self.skip = False
-        self.later: dict[str, Meaning] = {}
         self.last_right: Tree | None = None
 
     def read(self) -> DocumentReading:
-        """A name may be used before the line that defines it: then the document is read again, knowing all names."""
-        first = self.once()
-        if not self.later and any(c.unread for c in first.claims) and any(c.kind == "defines" for c in first.claims):
-            again = _Reader(self.document)
-            again.later = {n: m for c in first.claims if c.scope is not None for n, m in c.scope.names.items()}
-            again.scope = replace(again.scope, later=again.later)
-            return again.once()
-        return first
-
-    def once(self) -> DocumentReading:
-        items = list(self.document.items)
-        self.starts_with_system(items)
-        for item in items:
+        self.start()
+        for item in self.document.items:
             if isinstance(item, Directive):
-                _DIRECTIVES[item.word](self, item)
+                self.state.obey(item)
             elif isinstance(item, Query):
                 self.queries.append(item)
             else:
                 self.display(item)
-        if self.defining is not None:
-            raise SystemError_("the directive 'define' is followed by no display formula", self.defining)
-        return DocumentReading(self.document, tuple(self.claims), tuple(self.systems), tuple(self.queries))
+        if self.state.defining is not None:
+            raise SystemError_("the directive 'define' is followed by no display formula", self.state.defining)
+        return DocumentReading(self.document, tuple(self.claims), tuple(self.state.systems), tuple(self.queries))
 
-    def starts_with_system(self, items: Sequence[Any]) -> None:
-        """A document that neither names nor defines a system, and simply starts with one."""
-        words = {i.word for i in items if isinstance(i, Directive)}
-        if words & {"system", "define"}:
+    # --- systems
+
+    def start(self) -> None:
+        """A document that neither names nor defines a system may simply start with one: its longest run of equations."""
+        directives = [item for item in self.document.items if isinstance(item, Directive)]
+        if any(item.word in ("system", "define") for item in directives):
             return
-        for item in items:
-            if isinstance(item, Directive):
-                if item.word in ("declare", "scalar", "alias"):
-                    _DIRECTIVES[item.word](self, item)
+        for item in directives:
+            if item.word in ("declare", "scalar", "alias"):
+                self.state.obey(item)
         leading: list[Display] = []
-        for display in (i for i in items if isinstance(i, Display)):
+        for display in (item for item in self.document.items if isinstance(item, Display)):
             if not self.is_forward(display):
                 break
             leading.append(display)
-        self.leading: list[Display] = []
         while leading:
             try:
                 self.define(leading)
-                self.leading = leading
                 return
             except (DeriveError, Unread):
-                leading = leading[:-1]
+                leading.pop()
 
     def is_forward(self, display: Display) -> bool:
         """Whether a display has equations only, and no derivative in them."""
@@ -208,618 +192,262 @@ class _Reader:
             tree = parse(display.text, self.document.macros)
         except Unread:
             return False
-        if any(t.names("partial", "nabla") or t.kind in ("implication",) for t in tree.walk()):
+        if any(t.names("partial", "nabla") or t.kind == "implication" for t in tree.walk()):
             return False
         return any(t.kind == "relation" and t.value[0] in ("=", ":=") for t in tree.children)
 
-    # --- directives
-
-    def use(self, system: System) -> None:
-        self.systems.append(system)
-        pins = tuple(sorted(self.pins.items()))
-        self.scope = replace(Scope.of(system), pins=pins, hold=self.state["hold"], later=self.later)
-        self.declare_names()
-        self.apply_aliases()
-
-    def declare_names(self) -> None:
-        self.scope = self.scope.with_names(
-            {name: self.free(name, shape) for name, shape in self.declared.items() if name not in self.scope.names}
-        )
-
-    def free(self, name: str, shape: Any) -> Meaning:
-        """A declared name: with or without an index, as it is used."""
-        return Meaning(Var(name, (), self.scope.lattice, *shape), None)
-
-    def apply_aliases(self) -> None:
-        for left, right, place in self.aliases:
-            theirs, ours = self.alias_name(left, place), self.alias_name(right, place, typed=True)
-            if self.scope.is_loss(ours):
-                self.scope = replace(self.scope, losses=self.scope.losses | {theirs})
-                continue
-            meaning = self.scope.lookup(ours)
-            if meaning is None and theirs in self.scope.names:
-                # Either side may be the document's name.
-                theirs, ours, meaning = ours, theirs, self.scope.lookup(theirs)
-            if meaning is None:
-                if self.scope.system is not None:
-                    from derive.errors import did_you_mean
-
-                    near = did_you_mean(ours, self.scope.names)
-                    raise SystemError_(f"alias {left} = {right}: {self.scope.system.name} has no {ours}{near}", place)
-                continue
-            self.scope = self.scope.with_names({theirs: meaning})
-
-    def alias_name(self, written: str, place: Place, typed: bool = False) -> str:
-        """A name as it is typed, every script a part of it but the lattice's own letter."""
-        if typed and written.isidentifier():
-            return written
-        try:
-            tree = parse(written, self.document.macros)
-        except Unread as error:
-            raise SystemError_(f"alias {written}: {error}", place) from None
-        child = tree.children[0] if len(tree.children) == 1 else tree
-        spelled = decomposed(child)
-        if spelled is None:
-            word = part_word(child)
-            if word is not None:
-                return word
-            raise SystemError_(f"alias {written}: this is no name", place)
-        base, parts = spelled
-        name = base
-        for part in parts:
-            index = index_expression(part.tree, self.scope.letters)
-            if index is not None and index.free_symbols and index.free_symbols <= {*self.scope.lattice}:
-                continue
-            word = "prime" if part.where == "prime" else part_word(part.tree)
-            if word is None:
-                raise SystemError_(f"alias {written}: this is no name", place)
-            name = f"{name}_{word}"
-        return name
-
-    def pin(self, tag: str, *values: str) -> None:
-        self.pins[tag] = frozenset(values)
-        self.scope = replace(self.scope, pins=tuple(sorted(self.pins.items())))
-
-    # --- systems
-
     def define(self, displays: Sequence[Display]) -> None:
+        """The system whose forward equations these displays are.  Raises `DeriveError`; `Unread` for what is no formula."""
         written: list[Written] = []
         for display in displays:
-            tree = parse(display.text, self.document.macros)
-            for statement in _flat(tree):
-                if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not _is_condition(statement):
-                    written.append(Written(statement.children[0], statement.children[1], display, statement.value[0]))
+            for statement in flat(parse(display.text, self.document.macros)):
+                if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not is_condition(statement):
+                    left, right = statement.children[:2]
+                    written.append(Written(left, right, display))
         if not written:
             message = "there is no forward equation here, such as h_t = \\tanh(W h_{t-1} + U x_t)"
             raise SystemError_(message, displays[0].place(0))
-        declared = {n: s for n, s in self.declared.items()}
-        loss_at = {"final": "last", "every": "every"}.get(self.state["loss"] or "")
+        state = self.state
+        loss_at = {"final": "last", "every": "every"}.get(state.loss or "")
         renamed = {
-            self.alias_name(left, place): self.alias_name(right, place, True) for left, right, place in self.aliases
+            state.name(left, place): state.name(right, place, typed=True) for left, right, place in state.aliases
         }
-        made = define(written, self.name, declared=declared, scalar=self.scalar, loss_at=loss_at, renamed=renamed)
-        self.use(made.system)
+        made = define(
+            written, self.name, declared=state.declared, scalar=state.scalar, loss_at=loss_at, renamed=renamed
+        )
+        state.use(made.system)
         self.remember(made)
 
     def remember(self, made: Definition) -> None:
         """What a definition calls things: split matrices, shorthands, unknown functions."""
-        names: dict[str, Meaning] = {}
-        for name, parts in made.splits.items():
-            cells = [self.scope.names[p].node for p in parts]
-            names[name] = Meaning(expr.Block(cells), False)
-        self.scope = replace(
-            self.scope.with_names(names),
-            functions=self.scope.functions | made.functions,
-            losses=made.losses | {"L"},
-            scalar=self.scalar,
-        )
+        scope = self.state.scope
+        names = {
+            name: Meaning(expr.Block([scope.names[part].node for part in parts]), False)
+            for name, parts in made.splits.items()
+        }
+        functions, losses = scope.functions | made.functions, made.losses | {"L"}
+        scope = replace(scope.with_names(names), functions=functions, losses=losses, scalar=self.state.scalar)
         for name, tree in made.shorthands.items():
-            for reading in Resolver(self.scope).readings(tree)[:1]:
+            for reading in Resolver(scope).readings(tree)[:1]:
                 if isinstance(reading.value, Node):
-                    self.scope = self.scope.with_names({name: Meaning(reading.value, True)})
+                    scope = scope.with_names({name: Meaning(reading.value, True)})
+        self.state.scope = scope
 
     # --- displays
 
     def display(self, display: Display) -> None:
-        expected, self.expect = self.expect, None
-        skipped, self.skip = self.skip, False
+        here = _Here(display, *self.state.next_display())
+        defining, self.state.defining = self.state.defining, None
         try:
             tree = parse(display.text, self.document.macros)
-        except Unread as error:
-            if self.defining is not None:
-                raise _placed(error, display) from None
-            empty = Tree("statements", None, (), error.span)
-            self.append(display, empty, "equation", (), (str(error), error.span), expected, skipped)
-            return
-        if self.defining is not None:
-            self.defining = None
-            try:
+            if defining is not None:
                 self.define([display])
-            except Unread as error:
-                raise _placed(error, display) from None
-        for statement in self.statements(tree, display.text):
-            self.statement(display, statement, expected, skipped)
+        except Unread as error:
+            if defining is not None:
+                raise SystemError_(str(error), display.place(error.span[0])) from None
+            self.append(here, Tree("statements", None, (), error.span), "equation", (), (str(error), error.span))
+            return
+        for statement in claims_of(tree, display.text):
+            self.statement(here, statement)
 
-    def statements(self, tree: Tree, text: str) -> Iterator[Tree]:
-        """Relations and implications; what only says where they hold is no claim."""
-        for statement in _hypotheses(list(_flat(tree)), text):
-            if statement.kind in ("words", "empty") or any(t.names("forall") for t in statement.walk()):
-                continue
-            if _is_condition(statement) or statement.kind == "symbol":
-                continue
-            if statement.kind in ("name", "number", "script", "group", "accent") and len(tree.children) > 1:
-                continue
-            yield statement
-
-    def statement(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
+    def statement(self, here: _Here, tree: Tree) -> None:
         if tree.kind == "implication":
-            self.implication(display, tree, expected, skipped)
-        elif tree.kind == "relation" and "->" in tree.value and set(tree.value) == {"->"}:
-            self.path(display, tree, expected, skipped)
+            self.implication(here, tree)
+        elif tree.kind == "relation" and set(tree.value) == {"->"}:
+            self.path(here, tree)
         elif tree.kind == "relation":
-            self.relation(display, tree, expected, skipped)
+            self.relation(here, tree)
         else:
-            readings = Resolver(self.scope)
-            message = "a formula that claims something has a relation in it, such as ="
-            found = readings.readings(tree)
-            unread = (message, tree.span) if found else _trouble(readings, tree)
-            self.append(display, tree, "words", (), unread, expected, skipped)
+            resolver = self.resolver(here, tree)
+            no_claim = ("a formula that claims something has a relation in it, such as =", tree.span)
+            self.append(here, tree, "words", (), no_claim if resolver.readings(tree) else trouble(resolver, tree))
 
-    def relation(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
+    def relation(self, here: _Here, tree: Tree) -> None:
+        """`a = b = c` is two claims; a line that begins with its sign goes on with the right side before it."""
         sides = list(tree.children)
         continues = sides[0].kind == "empty"
         if continues and self.last_right is not None:
             sides[0] = self.last_right
-        for sign, left, right in zip(tree.value, sides, sides[1:], strict=False):
-            pair = Tree(
-                "relation", (sign,), (left, right), (tree.span[0] if left is sides[0] else left.span[0], right.span[1])
-            )
-            self.one(display, pair, expected, skipped, continues or left is not sides[0])
+        for n, (sign, (left, right)) in enumerate(zip(tree.value, pairwise(sides), strict=True)):
+            start = tree.span[0] if n == 0 else left.span[0]
+            pair = Tree("relation", (sign,), (left, right), (start, right.span[1]))
+            self.one(here, pair, continues or n > 0)
             self.last_right = right
 
-    def one(
-        self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool, continues: bool
-    ) -> None:
+    def one(self, here: _Here, tree: Tree, continues: bool) -> None:
         """One relation between two sides."""
         (sign,), (left, right) = tree.value, tree.children
         if left.kind == "empty":
             unread = ("this line begins with its relation, and no line before it has a right side", tree.span)
-            self.append(display, tree, "equation", (), unread, expected, skipped)
+            self.append(here, tree, "equation", (), unread)
             return
-        defined = self.introduces(left, right, sign) if not continues and sign in ("=", ":=") else None
+        defined = self.introduced(here, left, right) if not continues and sign in ("=", ":=") else None
         if defined is not None:
-            self.append(display, tree, "defines", defined, None, expected, skipped)
+            self.append(here, tree, "defines", defined, None)
             return
-        resolver = self.resolver(tree)
-        found, unread = relate(resolver, sign, left, right, tree)
+        found, unread_ = relate(self.resolver(here, tree), sign, left, right, tree)
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
-        kind = "equation" if sign in ("=", ":=", "+=", "-=") else "relation"
-        self.append(display, tree, kind, found, unread, expected, skipped, continues)
+        self.append(here, tree, "equation" if sign in EQUATIONS else "relation", found, unread_, continues)
 
-    def resolver(self, tree: Tree) -> Resolver:
+    def resolver(self, here: _Here, tree: Tree) -> Resolver:
         """A resolver for one formula, which knows the letters that stand in its indices."""
-        resolver = Resolver(self.scope)
-        resolver.indices = _letters(tree, self.scope)
+        resolver = Resolver(self.state.scope, here.display.place)
+        resolver.indices = letters_in(tree, self.state.scope)
         return resolver
 
     def accumulated(self, formula: Basic) -> Basic:
         """`dW += dz_t x_t^T` is the sum over the lattice; at an index it adds to what is there."""
+        scope = self.state.scope
         if isinstance(formula, expr.Relation) and isinstance(formula.lhs, Var) and not formula.lhs.index:
-            ranges = [(i, Integer(1), n) for i, n in zip(self.scope.lattice, self.scope.lengths, strict=True)]
+            ranges = [(i, Integer(1), n) for i, n in zip(scope.lattice, scope.lengths, strict=True)]
             return Equals(formula.lhs, expr.Sum.build(formula.rhs, *ranges))
         return formula
 
-    def introduces(self, left: Tree, right: Tree, sign: str) -> tuple[Understood, ...] | None:
-        """A new name on the left side: bound from here on."""
-        spelled = decomposed(left)
-        if spelled is None and left.kind == "chain":
-            joined_left = joined(Resolver(self.scope), list(left.value), list(left.children))
-            letters = [f for f in left.children]
-            if set(left.value) == {""} and all(f.kind == "name" for f in letters[:-1]) and len(joined_left[1]) > 1:
-                spelled = decomposed(_joined_name(letters))
-                known = Resolver(self.scope).readings(left)
-                if (
-                    known
-                    or spelled is None
-                    or not any(
-                        p.tree.kind == "name" and len(str(p.tree.value)) > 1 or p.tree.kind == "chain"
-                        for p in spelled[1]
-                    )
-                ):
-                    return None
+    # --- definitions
+
+    def introduced(self, here: _Here, left: Tree, right: Tree) -> tuple[Understood, ...] | None:
+        """The equation of a name that is new on its left side; None where it is known, or no name."""
+        spelled = self.word(left) if left.kind == "chain" else decomposed(left)
         if spelled is None:
             return None
-        known = Resolver(replace(self.scope, later={})).readings(left) if left.kind != "chain" else []
-        known = [r for r in known if r.cost < UNLIKELY]
         base, parts = spelled
-        if any(not isinstance(r.value, Loss) for r in known) or (known and base == "L"):
+        scope = self.state.scope
+        if left.kind != "chain":
+            known = [r for r in Resolver(replace(scope, later={})).readings(left) if r.cost < UNLIKELY]
+            if any(not isinstance(r.value, Loss) for r in known) or (known and base == "L"):
+                return None
+        if scope.function(base) is not None or base in NO_NAMES:
             return None
-        if self.scope.function(base) is not None or base in ("partial", "nabla", "sum", "prod"):
-            return None
-        lattice = self.scope.lattice
-        for spelling in spellings(base, parts, self.scope.letters):
-            if spelling.after or spelling.name in self.scope.names:
-                continue
-            own = [i for i in spelling.index if i.free_symbols & set(lattice)]
-            if spelling.index and len(own) != len(spelling.index):
-                continue
-            if len(spelling.index) not in (0, len(lattice)):
-                continue
-            return self.bind(spelling, left, right)
-        return None
+        fitting = (s for s in spellings(base, parts, scope.letters) if self.is_new(s))
+        spelling = next(fitting, None)
+        return None if spelling is None else self.bind(here, spelling, left, right)
 
-    def bind(self, spelling: Any, left: Tree, right: Tree) -> tuple[Understood, ...] | None:
+    def word(self, tree: Tree) -> tuple[str, tuple[Part, ...]] | None:
+        """Letters that spell a new name together, `dh_{next}`: known by a script that is a word."""
+        resolver = Resolver(self.state.scope)
+        letters = list(tree.children)
+        together = joined(resolver, list(tree.value), letters)
+        if set(tree.value) != {""} or len(together[1]) == 1 or any(f.kind != "name" for f in letters[:-1]):
+            return None
+        spelled = decomposed(joined_name(letters))
+        if spelled is None or resolver.readings(tree):
+            return None
+        words = (p.tree for p in spelled[1])
+        return (
+            spelled if any(w.kind == "chain" or (w.kind == "name" and len(str(w.value)) > 1) for w in words) else None
+        )
+
+    def is_new(self, spelling: Spelling) -> bool:
+        scope = self.state.scope
+        if spelling.after or spelling.name in scope.names or len(spelling.index) not in (0, len(scope.lattice)):
+            return False
+        return all(i.free_symbols & set(scope.lattice) for i in spelling.index)
+
+    def bind(self, here: _Here, spelling: Spelling, left: Tree, right: Tree) -> tuple[Understood, ...] | None:
         """The name on the left bound to each value of the right; the first one is what it means from here on."""
-        lattice = self.scope.lattice
-        resolver = self.resolver(Tree("list", None, (left, right), left.span))
-        found = []
+        scope = self.state.scope
+        resolver = self.resolver(here, Tree("list", None, (left, right), left.span))
+        found: list[Understood] = []
         for reading in resolver.bare(resolver.readings(right)):
             value = resolver.losses(reading.value)
             if isinstance(value, Number):
                 value = expr.number(value.value)
             if not isinstance(value, Node):
                 continue
-            index = tuple(lattice) if spelling.index else ()
-            target = Var(spelling.name, (), index, *value.shape)
-            at = Var(spelling.name, (), spelling.index, *value.shape)
-            if not found and self.scope.is_loss(spelling.name.partition("_")[0]) and expr.is_scalar(value):
+            if not found and scope.is_loss(spelling.name.partition("_")[0]) and expr.is_scalar(value):
                 return None
             if not found:
-                self.scope = self.scope.with_names({spelling.name: Meaning(target, bool(index))})
+                target = Var(spelling.name, (), scope.lattice if spelling.index else (), *value.shape)
+                meaning = Meaning(target, bool(spelling.index))
+                self.state.scope = scope.with_names({spelling.name: meaning})
+                self.defined.setdefault(len(self.state.systems), {})[spelling.name] = meaning
+            at = Var(spelling.name, (), spelling.index, *value.shape)
             found.append(Understood(Equals(at, value), reading.choices, reading.cost))
         return tuple(found) or None
 
-    def implication(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
-        """`z_t = 1 ⇒ J = I`."""
-        resolver = Resolver(self.scope)
-        parts: list[list[Understood]] = []
-        for child in tree.children:
-            found, unread = self.part(resolver, child)
-            if unread is not None:
-                self.append(display, tree, "implication", (), unread, expected, skipped)
-                return
-            parts.append(found)
-        formula = parts[0][0]
-        for after in parts[1:]:
-            choices = agree(formula.choices, after[0].choices) or ()
-            formula = Understood(expr.Implies(formula.formula, after[0].formula), choices, formula.cost + after[0].cost)
-        self.append(display, tree, "implication", (formula,), None, expected, skipped)
+    # --- implications and paths
 
-    def part(self, resolver: Resolver, tree: Tree) -> tuple[list[Understood], tuple[str, tuple[int, int]] | None]:
+    def implication(self, here: _Here, tree: Tree) -> None:
+        """`z_t = 1 ⇒ J = I`."""
+        resolver = self.resolver(here, tree)
+        parts: list[Understood] = []
+        for child in tree.children:
+            part, unread = self.part(resolver, child)
+            if part is None:
+                self.append(here, tree, "implication", (), unread)
+                return
+            parts.append(part)
+        whole = parts[0]
+        for after in parts[1:]:
+            choices = agree(whole.choices, after.choices) or ()
+            whole = Understood(expr.Implies(whole.formula, after.formula), choices, whole.cost + after.cost)
+        self.append(here, tree, "implication", (whole,), None)
+
+    def part(self, resolver: Resolver, tree: Tree) -> tuple[Understood | None, Trouble | None]:
+        """What stands on one side of an implication: words, a relation, or several."""
         if tree.kind == "words":
-            return [Understood(expr.Words(str(tree.value).strip()))], None
+            return Understood(expr.Words(str(tree.value).strip())), None
         if tree.kind == "list":
             parts = [self.part(resolver, child) for child in tree.children]
-            wrong = next((unread for _, unread in parts if unread is not None), None)
-            if wrong is not None:
-                return [], wrong
-            return [Understood(Tuple(*(found[0].formula for found, _ in parts)))], None
+            formulas = [part.formula for part, _ in parts if part is not None]
+            if len(formulas) < len(parts):
+                return next((None, unread) for part, unread in parts if part is None)
+            return Understood(Tuple(*formulas)), None
         if tree.kind != "relation":
-            return [], _trouble(resolver, tree)
+            return None, trouble(resolver, tree)
         made: list[Understood] = []
-        for sign, left, right in zip(tree.value, tree.children, tree.children[1:], strict=False):
+        for sign, (left, right) in zip(tree.value, pairwise(tree.children), strict=True):
             found, unread = relate(resolver, sign, left, right, tree)
             if unread is not None:
-                return [], unread
+                return None, unread
             made.append(found[0])
-        return made[-1:], None
+        return made[-1], None
 
-    def path(self, display: Display, tree: Tree, expected: tuple[str, str | None] | None, skipped: bool) -> None:
-        resolver = Resolver(self.scope)
+    def path(self, here: _Here, tree: Tree) -> None:
+        resolver = self.resolver(here, tree)
         variables = []
         for child in tree.children:
             values = [r.value for r in resolver.readings(child) if isinstance(r.value, Var)]
             if not values:
-                self.append(display, tree, "paths", (), _trouble(resolver, child), expected, skipped)
+                self.append(here, tree, "paths", (), trouble(resolver, child))
                 return
             variables.append(values[0])
-        self.append(display, tree, "paths", (Understood(expr.Path(*variables)),), None, expected, skipped)
+        self.append(here, tree, "paths", (Understood(expr.Path(*variables)),), None)
+
+    # --- the list
 
     def append(
         self,
-        display: Display,
+        here: _Here,
         tree: Tree,
         kind: str,
         readings: Iterable[Understood],
-        unread: tuple[str, tuple[int, int]] | None,
-        expected: tuple[str, str | None] | None,
-        skipped: bool,
+        unread: Trouble | None,
         continues: bool = False,
     ) -> None:
-        start, end = tree.span if tree.span[1] > tree.span[0] else (tree.span[0], tree.span[0] + 1)
-        readings = tuple(readings)
+        readings, display, state = tuple(readings), here.display, self.state
+        if not readings and unread is None:
+            unread = ("this is not understood", tree.span)
         self.claims.append(
             Claim(
                 n=len(self.claims) + 1,
-                place=display.place(start),
-                latex=display.text[start:end].strip(),
+                place=display.place(tree.span[0]),
+                latex=display.excerpt(tree.span),
                 tree=tree,
                 kind=kind,
                 readings=readings,
-                unread=unread[0] if unread else None if readings else "this is not understood",
+                unread=unread[0] if unread else None,
                 unread_place=display.place(unread[1][0]) if unread else None,
-                caret=_caret(display, unread[1]) if unread else "",
-                system=self.scope.system,
-                scope=self.scope,
+                caret=display.caret(unread[1]) if unread else "",
+                system=state.scope.system,
+                scope=state.scope,
                 continues=continues,
                 display=display.n,
-                expect=expected,
-                skip=skipped,
-                hold=self.state["hold"],
-                unroll=self.state["unroll"],
-                loss=self.state["loss"],
+                expect=here.expect,
+                skip=here.skip,
+                hold=state.hold,
+                unroll=state.unroll,
+                loss=state.loss,
             )
         )
-
-
-def relate(
-    resolver: Resolver, sign: str, left: Tree, right: Tree, tree: Tree
-) -> tuple[list[Understood], tuple[str, tuple[int, int]] | None]:
-    """Every reading of `left sign right`, or why there is none."""
-    lefts = resolver.readings(left)
-    rights = resolver.readings(right) if lefts else []
-    if not lefts or not rights:
-        return [], _trouble(resolver, left if not lefts else right)
-    made: dict[Any, Understood] = {}
-    for a in lefts:
-        for b in rights:
-            choices = agree(a.choices, b.choices)
-            if choices is None:
-                continue
-            for formula, extra, cost in _related(resolver, sign, a.value, b.value):
-                both = agree(choices, extra)
-                if both is not None:
-                    understood = Understood(formula, both, a.cost + b.cost + cost)
-                    key = formula
-                    if key not in made or made[key].cost > understood.cost:
-                        made[key] = understood
-    if not made:
-        return [], _sides(resolver, left, right, tree)
-    return sorted(made.values(), key=lambda u: u.cost), None
-
-
-def _sides(resolver: Resolver, left: Tree, right: Tree, tree: Tree) -> tuple[str, tuple[int, int]]:
-    a, b = resolver.readings(left)[0].value, resolver.readings(right)[0].value
-    if isinstance(a, Node) and isinstance(b, Node) and a.shape != b.shape:
-        shapes = f"{expr.show_shape(a.shape)} and {expr.show_shape(b.shape)}"
-        columns = f"(columns {left.span[0] + 1} and {right.span[0] + 1} of the formula)"
-        return f"the two sides have different shapes, {shapes} {columns}", right.span
-    return "the two sides do not go together", tree.span
-
-
-def _related(resolver: Resolver, sign: str, a: Any, b: Any) -> Iterator[tuple[Basic, Any, int]]:
-    """The formulas that two values and a sign make."""
-    a, b = resolver.losses(a), resolver.losses(b)
-    if isinstance(a, Function) or isinstance(b, Function):
-        shape = next((v.shape for v in (a, b) if isinstance(v, Node)), expr.SCALAR)
-        argument = Var("u", (), (), *shape)
-        tag = choice("function", "argument")
-        if isinstance(a, Function):
-            a = expr.apply(a.name, argument, order=a.order)
-        if isinstance(b, Function):
-            b = expr.apply(b.name, argument, order=b.order)
-        yield from ((f, tag, c + 1) for f, _, c in _related(resolver, sign, a, b))
-        return
-    if isinstance(a, Cube) and isinstance(b, Cube):
-        if (a.rows, a.columns) == (b.rows, b.columns):
-            anything = Var("v", (), (), a.rows, a.columns)
-            yield _formula(sign, a.pull(anything), b.pull(anything)), (), 0
-        return
-    if isinstance(a, Cube) or isinstance(b, Cube):
-        return
-    shape = next((v.shape for v in (a, b) if isinstance(v, Node)), expr.SCALAR)
-    if isinstance(a, Node) and isinstance(b, Node):
-        a, b = _zeros(a, b.shape), _zeros(b, a.shape)
-        if a.shape == b.shape:
-            yield _formula(sign, a, b), (), 0
-        elif sign in COMPARISONS or expr.is_scalar(a) or expr.is_scalar(b):
-            yield from _spread(sign, a, b)
-        elif a.shape == (b.shape[0], b.shape[0]) and b.shape[1] == 1 and not carries(b):
-            yield _formula(sign, a, expr.diag(b)), choice("vector", "diagonal"), 5
-        elif a.shape == (b.shape[1], b.shape[0]) and 1 in a.shape:
-            yield _formula(sign, a, expr.transpose(b)), choice("layout", "numerator", "denominator"), 7
-        return
-    if isinstance(a, (Node, Number, Unit)) and isinstance(b, (Node, Number, Unit)):
-        sides = [_shaped(v, shape) for v in (a, b)]
-        if all(s is not None for s in sides):
-            yield _formula(sign, *sides), (), 0  # type: ignore[arg-type]
-
-
-def _letters(tree: Tree, scope: Scope) -> frozenset[Any]:
-    """The letters that stand in scripts and brackets as indices, where they are no names."""
-    found: set[Any] = set()
-    for node in tree.walk():
-        if node.kind != "script":
-            continue
-        for script in node.children[1:]:
-            for inside in script.children:
-                index = index_expression(inside, scope.letters)
-                parts = [index] if index is not None else [index_expression(c, scope.letters) for c in inside.walk()]
-                for part in parts:
-                    found |= part.free_symbols if part is not None else set()
-    return frozenset(s for s in found if str(s) not in scope.names)
-
-
-def _zeros(node: Node, shape: Any) -> Node:
-    """A matrix of plain zeros in the shape of what it is compared with."""
-    cells = [cell for row in node.args for cell in row] if isinstance(node, expr.Block) else []
-    return expr.Zero(*shape) if cells and all(isinstance(c, expr.Zero) for c in cells) else node
-
-
-def _shaped(value: Any, shape: Any) -> Node | None:
-    node = as_node(value, shape)
-    if node is None and isinstance(value, Number):
-        square = shape[0] == shape[1] and shape != expr.SCALAR
-        return expr.scale(value.value, expr.Identity(shape[0])) if square else expr.number(value.value, shape)
-    if node is None and isinstance(value, Unit):
-        return expr.Ones(*shape)
-    return node
-
-
-def _spread(sign: str, a: Node, b: Node) -> Iterator[tuple[Basic, Any, int]]:
-    if expr.is_scalar(a) != expr.is_scalar(b):
-        shape = b.shape if expr.is_scalar(a) else a.shape
-        if 1 in shape:
-            yield _formula(sign, expr.as_node(a, shape), expr.as_node(b, shape)), (), 2
-
-
-def _formula(sign: str, a: Node, b: Node) -> Basic:
-    if sign in ("=", ":="):
-        return Equals(a, b)
-    return expr.Relation(sign, a, b)
-
-
-def _trouble(resolver: Resolver, tree: Tree) -> tuple[str, tuple[int, int]]:
-    error = resolver.unread(tree)
-    return str(error), error.span
-
-
-def _caret(display: Display, span: tuple[int, int]) -> str:
-    """The line of the formula with a caret under the place."""
-    text_ = display.text
-    start = min(span[0], max(len(text_) - 1, 0))
-    begin = text_.rfind("\n", 0, start) + 1
-    end = text_.find("\n", start)
-    line = text_[begin : end if end >= 0 else len(text_)]
-    width = max(1, min(span[1], begin + len(line)) - start)
-    return f"{line}\n{' ' * (start - begin)}{'^' * width}"
-
-
-def _placed(error: Unread, display: Display) -> DeriveError:
-    return SystemError_(str(error), display.place(error.span[0]))
-
-
-def _flat(tree: Tree) -> Iterator[Tree]:
-    for child in tree.children:
-        if child.kind == "statements":
-            yield from _flat(child)
-        elif child.kind == "cases" and all(
-            row.children and row.children[0].kind == "relation" for row in child.children
-        ):
-            # A brace before several equations, not a case distinction.
-            yield from (cell for row in child.children for cell in row.children if cell.kind != "empty")
-        elif child.kind == "group" and child.children and all(c.kind == "relation" for c in child.children):
-            if len(child.children) > 1 or str(child.value) != "(":
-                yield from child.children
-        else:
-            yield child
-
-
-def _hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
-    """`a = b, c = d ⇒ e`: relations that only commas part from an implication are its hypotheses too."""
-    waiting: list[Tree] = []
-    for here, after in zip_longest(statements, statements[1:]):
-        between = text[here.span[1] : after.span[0]] if after is not None else "end"
-        goes_on = not between.replace("\\ ", "").replace("\\,", "").replace("\\;", "").strip(" ,~}\n")
-        if here.kind == "relation" and goes_on and "," in between:
-            waiting.append(here)
-        elif here.kind == "implication" and waiting and here.children[0].kind == "relation":
-            joint = Tree("list", None, (*waiting, here.children[0]), (waiting[0].span[0], here.children[0].span[1]))
-            yield Tree("implication", here.value, (joint, *here.children[1:]), (waiting[0].span[0], here.span[1]))
-            waiting = []
-        else:
-            yield from waiting
-            waiting = []
-            yield here
-    yield from waiting
-
-
-def _is_condition(tree: Tree) -> bool:
-    """`t = 1`, `k < t`, `t \\ge 2`: says where a claim holds."""
-    if tree.kind == "relation":
-        return (
-            all(index_expression(c) is not None or (c.kind == "symbol") for c in tree.children)
-            and tree.children[0].kind in ("name", "number", "sum")
-            and not any(c.kind == "name" and str(c.value) in LOSSES for c in tree.children)
-        )
-    return False
-
-
-# --- directives -------------------------------------------------------------------------------------------------------
-
-
-def _system(reader: _Reader, item: Directive) -> None:
-    from derive.catalogue import named
-
-    try:
-        system = named(item.value)
-    except DeriveError as error:
-        raise SystemError_(str(error), item.place) from None
-    reader.use(system)
-
-
-def _define(reader: _Reader, item: Directive) -> None:
-    reader.defining = item.place
-
-
-def _declare(reader: _Reader, item: Directive) -> None:
-    if reader.scalar and any(shape != expr.SCALAR for shape in item.value.values()):
-        reader.scalar = False  # a dimension that is declared ends the stretch in which all are 1
-    reader.declared.update(item.value)
-    system = reader.scope.system
-    changed = {
-        name: reader.free(name, shape)
-        for name, shape in item.value.items()
-        if system is None or name not in system.variables
-    }
-    reader.scope = reader.scope.with_names(changed)
-
-
-def _alias(reader: _Reader, item: Directive) -> None:
-    new = [(left, right, item.place) for left, right in item.value]
-    reader.aliases.extend(new)
-    if reader.scope.system is not None:
-        reader.apply_aliases()
-
-
-def _hold(reader: _Reader, item: Directive) -> None:
-    reader.state["hold"] = tuple(item.value)
-    reader.scope = replace(reader.scope, hold=tuple(item.value))
-
-
-def _scalar(reader: _Reader, item: Directive) -> None:
-    reader.scalar = True
-    reader.scope = replace(reader.scope, scalar=True)
-
-
-def _layout(reader: _Reader, item: Directive) -> None:
-    reader.pin("layout", item.value)
-
-
-def _order(reader: _Reader, item: Directive) -> None:
-    reader.pin("order", item.value)
-
-
-def _loss(reader: _Reader, item: Directive) -> None:
-    reader.state["loss"] = item.value
-
-
-def _unroll(reader: _Reader, item: Directive) -> None:
-    reader.state["unroll"] = item.value
-
-
-def _expect(reader: _Reader, item: Directive) -> None:
-    reader.expect = item.value
-
-
-def _skip(reader: _Reader, item: Directive) -> None:
-    reader.skip = True
-
-
-_DIRECTIVES: dict[str, Callable[[_Reader, Directive], None]] = {
-    "system": _system,
-    "define": _define,
-    "declare": _declare,
-    "alias": _alias,
-    "hold": _hold,
-    "scalar": _scalar,
-    "layout": _layout,
-    "order": _order,
-    "loss": _loss,
-    "unroll": _unroll,
-    "expect": _expect,
-    "skip": _skip,
-}
-
-__all__ = ["Claim", "Loss", "Reading", "DocumentReading", "ShapeError", "Understood", "latex", "read", "understand"]

@@ -15,8 +15,9 @@ from sympy import Basic, Expr, Integer, Symbol
 from derive import expr
 from derive.errors import ShapeError
 from derive.expr import Node
-from derive.reader.tree import Tree
-from derive.reader.values import Cube, Number, Reading, Value, combined
+from derive.reader.products import chain as form_products
+from derive.reader.tree import Tree, chain_of
+from derive.reader.values import Reading, Value, combined, spread
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 INDEX = "m"
 
 
-def _is_dots(tree: Tree) -> bool:
+def is_dots(tree: Tree) -> bool:
     return tree.kind == "symbol" and tree.value == "dots"
 
 
 def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
     """A sum with dots: what stands before them, the pattern, what stands after the last term of the pattern."""
-    place = next(n for n, c in enumerate(tree.children) if _is_dots(c))
+    place = next(n for n, c in enumerate(tree.children) if is_dots(c))
     before, after = tree.children[:place], tree.children[place + 1 :]
-    if not before or not after or any(_is_dots(c) for c in after):
+    if not before or not after or any(is_dots(c) for c in after):
         return []
     parts = [resolver.readings(c) for c in (*before, *after)]
     if any(not p for p in parts):
@@ -40,31 +41,25 @@ def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
     count = len(before)
 
     def make(*values: Value) -> Iterator[Reading]:
-        shape = next((v.shape for v in values if isinstance(v, Node)), None)
-        if shape is None:
-            return
-        values = tuple(expr.number(v.value, shape) if isinstance(v, Number) else v for v in values)
-        if not all(isinstance(v, Node) and v.shape == shape for v in values):
+        terms = spread(values)
+        if terms is None or len({t.shape for t in terms}) > 1:
             return
         for start in range(count - 1, -1, -1) if count == 1 else range(count - 1):
-            found = pattern(values[start:count], values[count])
+            found = pattern(terms[start:count], terms[count])
             if found is not None:
                 index, body, lo, hi, _ = found
                 total = expr.Sum(body, (index, lo, hi))
-                yield Reading(expr.add(*values[:start], total, *values[count + 1 :]))
+                yield Reading(expr.add(*terms[:start], total, *terms[count + 1 :]))
                 return
 
     return combined(parts, make)
 
 
-def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree], tree: Tree) -> list[Reading]:
+def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree]) -> list[Reading]:
     """A product with dots between its factors; what stands before and after the pattern multiplies it."""
-    from derive.reader.chains import read_chain
-    from derive.reader.products import chain as form_products
-
-    place = next(n for n, c in enumerate(factors) if _is_dots(c))
+    place = next(n for n, c in enumerate(factors) if is_dots(c))
     before, after = list(factors[:place]), list(factors[place + 1 :])
-    if not before or not after or any(_is_dots(c) for c in after):
+    if not before or not after or any(is_dots(c) for c in after):
         return []
     before_signs = list(signs[: place - 1])
     after_signs = list(signs[place + 1 :])
@@ -85,21 +80,13 @@ def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree], 
             parts: list[list[Reading]] = []
             outer: list[str] = []
             if head:
-                parts.append(
-                    read_chain(resolver, before_signs[: len(head) - 1], head, tree)
-                    if len(head) > 1
-                    else resolver.readings(head[0])
-                )
+                parts.append(resolver.readings(chain_of(before_signs, head)))
                 outer.append("")
             parts.append(found)
             rest = after[width:]
             if rest:
                 outer.append("")
-                parts.append(
-                    read_chain(resolver, after_signs[width:], rest, tree)
-                    if len(rest) > 1
-                    else resolver.readings(rest[0])
-                )
+                parts.append(resolver.readings(chain_of(after_signs[width:], rest)))
             if all(parts):
                 made = form_products(outer, parts)
                 if made:
@@ -108,14 +95,7 @@ def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree], 
 
 
 def _slice(resolver: Resolver, signs: list[str], factors: list[Tree], start: int, width: int) -> list[Reading]:
-    from derive.reader.chains import read_chain
-
-    kept = factors[start : start + width]
-    if len(kept) < width:
-        return []
-    if width == 1:
-        return resolver.readings(kept[0])
-    return read_chain(resolver, signs[start : start + width - 1], kept, kept[0])
+    return resolver.readings(chain_of(signs, factors, start, start + width)) if start + width <= len(factors) else []
 
 
 def _as_product(*values: Value) -> Iterator[Reading]:
@@ -224,23 +204,24 @@ def _moved(node: Node, moved: dict[Expr, Expr]) -> Node:
 
 def column(resolver: Resolver, cells: Sequence[Tree]) -> list[Reading]:
     """`a_1, a_2, …, a_n` as the column whose entries they are."""
-    shown = [c for c in cells if not _is_dots(c)]
+    shown = [c for c in cells if not is_dots(c)]
     parts = [resolver.readings(c) for c in shown]
 
     def make(*values: Value) -> Iterator[Reading]:
-        if not all(isinstance(v, Node) for v in values):
+        cells = [v for v in values if isinstance(v, Node)]
+        if len(cells) < len(values):
             return
-        entries = [n for n in expr.walk(values[0]) if isinstance(n, expr.Entry)]
+        entries = [n for n in expr.walk(cells[0]) if isinstance(n, expr.Entry)]
         if not entries or any(e.args[1] != 1 for e in entries):
             return
-        whole = lifted(values[0], entries[0].args[0].shape)
-        if whole is not None and all(_entry_fits(whole, v, values[0], n) for n, v in enumerate(values[:-1])):
+        whole = lifted(cells[0], entries[0].args[0].shape)
+        if whole is not None and all(_entry_fits(cells[0], cell, n) for n, cell in enumerate(cells[:-1])):
             yield Reading(whole)
 
     return combined(parts, make)
 
 
-def _entry_fits(whole: Node, value: Node, first: Node, n: int) -> bool:
+def _entry_fits(first: Node, value: Node, n: int) -> bool:
     return _moved(first, {Integer(1): Integer(n + 1)}) is value
 
 
@@ -256,14 +237,13 @@ def lifted(node: Node, shape: expr.Shape) -> Node | None:
     if isinstance(node, expr.Power):
         body = lifted(node.args[0], shape)
         return None if body is None else expr.power(body, node.args[1])
-    parts = [lifted(a, shape) if isinstance(a, Node) else a for a in node.args]
-    if any(p is None for p in parts):
+    operands = [lifted(a, shape) for a in node.args if isinstance(a, Node)]
+    parts = [p for p in operands if p is not None]
+    if len(parts) < len(operands):
         return None
     if isinstance(node, (expr.Add, expr.Had)):
         return node.build(*parts)
-    if isinstance(node, expr.Apply):
-        return expr.apply(node.function, *parts[2:], order=node.order)
-    return None
+    return expr.apply(node.function, *parts, order=node.order) if isinstance(node, expr.Apply) else None
 
 
 def matrix(resolver: Resolver, rows: Sequence[Sequence[Tree]]) -> list[Reading]:
@@ -272,10 +252,7 @@ def matrix(resolver: Resolver, rows: Sequence[Sequence[Tree]]) -> list[Reading]:
         return column(resolver, [row[0] for row in rows])
     on = [row[n] for n, row in enumerate(rows) if n < len(row)]
     off = [c for n, row in enumerate(rows) for m, c in enumerate(row) if m != n]
-    empty = all(c.kind == "empty" or _is_dots(c) or (c.kind == "number" and c.value == "0") for c in off)
+    empty = all(c.kind == "empty" or is_dots(c) or (c.kind == "number" and c.value == "0") for c in off)
     if not empty or len(rows) != len(rows[0]):
         return []
     return combined([column(resolver, on)], lambda v: [Reading(expr.diag(v))])
-
-
-__all__ = ["Cube", "Number", "column", "lifted", "matrix", "pattern", "product_", "sum_"]

@@ -33,7 +33,6 @@ class Written:
     left: Tree
     right: Tree
     display: Display
-    sign: str = "="
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Translated(Source):
         span, display = _origin(node)
         if display is None:
             return ast.unparse(node)
-        typed = " ".join(display.text[span[0] : span[1]].split())
+        typed = " ".join(display.excerpt(span).split())
         return typed if len(typed) <= 60 else typed[:59] + "…"
 
 
@@ -197,11 +196,10 @@ class _Definer:
             after = children[n + 1] if tree.kind == "chain" and n + 1 < len(children) and tree.value[n] == "" else None
             if name is not None and after is not None and _is_group(after) and not self.is_index(after):
                 applied.add(name)
-            elif name is not None:
-                if not (tree.kind == "script" and n == 0):
-                    alone.add(name)
-                elif any(s.kind in ("sub", "sup") for s in children[1:]):
-                    alone.add(name)
+            elif name is not None and (
+                tree.kind != "script" or n > 0 or any(s.kind in ("sub", "sup") for s in children[1:])
+            ):
+                alone.add(name)
             if not (tree.kind == "script" and n > 0):
                 self.collect(child, applied, alone)
 
@@ -669,7 +667,7 @@ class _Definer:
         """A function and its power."""
         base = tree.children[0] if tree.kind == "script" else tree
         name = base_name(base)
-        if name is None or name in self.shadowed and name not in ("exp", "log", "tanh", "max"):
+        if name is None or (name in self.shadowed and name not in ("exp", "log", "tanh", "max")):
             return None
         row = name if name in self.functions else FUNCTIONS.get(name)
         if row is None:

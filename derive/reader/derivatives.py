@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from derive import expr
 from derive.expr import Node, Var, is_column, is_scalar
-from derive.reader.names import index_expression
+from derive.reader.postfix import marked
 from derive.reader.products import is_vector
 from derive.reader.tree import Tree
 from derive.reader.values import Cube, Loss, Reading, Value, choice, combined
@@ -108,7 +108,7 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[R
         if resolver.scope.own:
             yield from _as_printed(resolver, y, x, plus)
             return
-    if not isinstance(y, Node):
+    if not isinstance(y, Node) or not isinstance(x, Var):
         return
     if isinstance(y, Var) and y.base == "L" and is_scalar(y):
         yield from _laid_out(expr.GradientOf(y, x))
@@ -164,11 +164,14 @@ def _by_matrix(y: Node, x: Var, plus: bool) -> Iterator[Reading]:
     if not isinstance(y, Var):
         return
     if plus:
-        yield Reading(Cube(lambda d: expr.Pulled(y, x, d), y.shape[0], columns=y.shape[1]))
+        yield Reading(_pulled(y, x, 1))
         return
-    immediate_, total = (Cube(lambda d, p=p: expr.Pulled(y, x, d, p), y.shape[0], columns=y.shape[1]) for p in (1, 0))
-    yield Reading(immediate_, choice("weight", "immediate"))
-    yield Reading(total, choice("weight", "total"), 1)
+    yield Reading(_pulled(y, x, 1), choice("weight", "immediate"))
+    yield Reading(_pulled(y, x, 0), choice("weight", "total"), 1)
+
+
+def _pulled(y: Var, x: Var, immediate: int) -> Cube:
+    return Cube(lambda d: expr.Pulled(y, x, d, immediate), y.shape[0], columns=y.shape[1])
 
 
 def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Reading]:
@@ -192,8 +195,6 @@ def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Rea
 
 def adjoints(value: Value) -> Iterator[Node]:
     """`∇_x L` of a variable, or of the blocks of a concatenation; an entry gives the gradient's entry."""
-    from derive.reader.resolve import marked
-
     if isinstance(value, Var) and not value.marks:
         yield value.marked("bar")
     elif isinstance(value, Var) and value.marks in (("bar",), ("delta",), ("dot",)):
@@ -234,6 +235,3 @@ def _gradients(resolver: Resolver, y: Value, x: Value) -> list[Reading]:
     if isinstance(y, Node) and is_scalar(y) and isinstance(x, Var):
         return [Reading(expr.GradientOf(y, x))]
     return []
-
-
-__all__ = ["adjoints", "derivative", "index_expression", "is_d", "nabla", "quotient"]

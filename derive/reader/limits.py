@@ -1,4 +1,4 @@
-"""Every bound on untrusted input, in one place (design.md, 7).  A bound that is hit is said, with its number."""
+"""Every bound on untrusted input, in one place.  A bound that is hit is said, with its number."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ DEEPEST = 60
 
 LARGEST_NUMBER = 12
 """Digits of a number."""
+
+MOST_PASSES = 4
+"""How often a document is read again because it uses names before it defines them."""
 
 MOST_READINGS = 64
 """Readings of one formula that are kept; a formula with more is not understood."""

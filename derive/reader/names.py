@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from sympy import Expr, Integer, Rational, Symbol
 
 from derive.reader.tree import Tree
-from derive.shapes import dimension
 
 TRANSPOSES = frozenset(["T", "top", "intercal", "trans", "tr", "prime"])
-ACCENT_SUFFIX = {"ring": "ring", "ddot": "ddot"}
 LENGTHS = frozenset("TIJK")
-DIMENSIONS = frozenset("nmqdpH")
 MOST_SPELLINGS = 200
 
 
@@ -87,8 +85,6 @@ def base_name(tree: Tree) -> str | None:
         inside, mark = base_name(tree.children[0]), tree.children[1].value
         suffix = {"rightarrow": "fwd", "to": "fwd", "leftarrow": "bwd", "gets": "bwd", "->": "fwd"}.get(str(mark))
         return f"{inside}_{suffix}" if inside and suffix else None
-    if tree.kind == "number" and tree.value == "1":
-        return None
     return None
 
 
@@ -109,16 +105,16 @@ def decomposed(tree: Tree) -> tuple[str, tuple[Part, ...]] | None:
         if script.kind == "prime":
             parts.append(Part("prime", script))
         else:
-            parts.extend(_parts(script.kind, script.children[0]))
+            parts.extend(parts_of(script.kind, script.children[0]))
     return inner[0], tuple(parts)
 
 
-def _parts(where: str, tree: Tree) -> Iterator[Part]:
+def parts_of(where: str, tree: Tree) -> Iterator[Part]:
     if tree.kind == "list" and tree.children and tree.children[0].kind == "symbol" and tree.children[0].value == "odot":
         yield Part("odot", tree.children[1])
     elif tree.kind == "list":
         for child in tree.children:
-            yield from _parts(where, child)
+            yield from parts_of(where, child)
     elif tree.kind == "group" and str(tree.value).rstrip(";") in ("(", "[", "langle", r"\{"):
         for child in tree.children:
             yield Part(where, child, True)
@@ -126,12 +122,12 @@ def _parts(where: str, tree: Tree) -> Iterator[Part]:
         yield Part("prime", tree)
     elif tree.kind == "chain" and where == "sup" and len(tree.children) == 2 and _is_bracketed(tree.children[0]):
         # h^{(t-1) T}: an index, then a transpose
-        yield from _parts(where, tree.children[0])
-        yield from _parts(where, tree.children[1])
+        yield from parts_of(where, tree.children[0])
+        yield from parts_of(where, tree.children[1])
     elif tree.kind == "script" and where == "sup" and _is_bracketed(tree.children[0]):
-        yield from _parts(where, tree.children[0])
+        yield from parts_of(where, tree.children[0])
         for script in tree.children[1:]:
-            yield from _parts(where, script.children[0]) if script.children else [Part("prime", script)]
+            yield from parts_of(where, script.children[0]) if script.children else [Part("prime", script)]
     else:
         yield Part(where, tree)
 
@@ -181,7 +177,9 @@ def spellings(base: str, parts: Sequence[Part], lattice: Sequence[str]) -> Itera
     for n, chosen in enumerate(product(*ways)):
         if n >= MOST_SPELLINGS:
             return
-        name, index, after, cost = base, (), (), 0  # type: ignore[var-annotated]
+        name, cost = base, 0
+        index: tuple[Expr, ...] = ()
+        after: tuple[tuple[str, Tree | None], ...] = ()
         for role, value, price in chosen:
             cost += price
             if role == "name":
@@ -193,7 +191,7 @@ def spellings(base: str, parts: Sequence[Part], lattice: Sequence[str]) -> Itera
         yield Spelling(name, index, after, cost)
 
 
-def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, object, int]]:
+def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
     tree = part.tree
     if part.where == "odot":
         yield "odot", tree, 0
@@ -212,11 +210,8 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, object, int
         yield "name", word, 0
     if tree.kind == "script" and word is not None:
         # A name inside a script: δ^{f_1} of `f_1`.
-        yield (
-            "name",
-            "_".join([part_word(tree.children[0]) or "", *(part_word(s.children[0]) or "" for s in tree.children[1:])]),
-            0,
-        )
+        pieces = (tree.children[0], *(s.children[0] for s in tree.children[1:]))
+        yield "name", "_".join(part_word(piece) or "" for piece in pieces), 0
     several = letters(tree, lattice)
     if several is not None:
         yield "index", several, 1
@@ -259,9 +254,3 @@ def _shifted(tree: Tree) -> set[str]:
     named = [c.value for c in tree.children if c.kind == "name" and len(c.value) == 1 and c.value.islower()]
     numbers = [c for c in tree.children if c.kind != "name"]
     return {named[0]} if len(named) == 1 and len(numbers) == len(tree.children) - 1 else set()
-
-
-__all__ = [
-    "Part", "Spelling", "base_name", "decomposed", "dimension", "index_expression", "index_letters", "is_transpose",
-    "letters", "part_word", "spellings", "symbol",
-]  # fmt: skip

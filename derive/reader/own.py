@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from sympy import Basic
 
-from derive.expr import Equals, Node, Path, Var, variables
+from derive.expr import Node, Path, Var, variables
 from derive.notation import Notation
-from derive.printing import latex
-from derive.reader.claims import Understood, relate
 from derive.reader.parse import parse
+from derive.reader.relations import Understood, letters_in, relate
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning, Scope
 from derive.reader.tree import Tree, Unread
@@ -53,18 +52,12 @@ def read_back(written: str, scope: Scope) -> list[Understood]:
     if set(statement.value) == {"->"}:
         return [Understood(Path(*(_variable(c, scope) for c in statement.children)))]
     resolver = Resolver(scope)
-    resolver.indices = _letters(statement, scope)
+    resolver.indices = letters_in(statement, scope)
     left, right = statement.children[:2]
     readings_, unread = relate(resolver, statement.value[0], left, right, statement)
     if unread is not None:
         raise Unread(*unread)
     return readings_
-
-
-def _letters(tree: Tree, scope: Scope) -> frozenset:  # type: ignore[type-arg]
-    from derive.reader.claims import _letters as letters
-
-    return letters(tree, scope)
 
 
 def _variable(tree: Tree, scope: Scope) -> Var:
@@ -73,6 +66,3 @@ def _variable(tree: Tree, scope: Scope) -> Var:
         if isinstance(reading.value, Var):
             return reading.value
     raise resolver.unread(tree)
-
-
-__all__ = ["Equals", "latex", "read_back", "scope_of"]

@@ -5,15 +5,15 @@ Each function yields readings, cheapest meaning first, and nothing where the sha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 
-from sympy import Integer, Rational
+from sympy import Integer
 
 from derive import expr
 from derive.errors import ShapeError
 from derive.expr import Node, is_column, is_scalar
-from derive.reader.values import Cube, Function, Number, Reading, Unit, Value, choice, combined
+from derive.reader.values import Choices, Cube, Number, Reading, Unit, Value, choice, combined
 
 JUXTAPOSED = ("", "cdot", "times")
 ENTRYWISE = ("odot",)
@@ -54,11 +54,6 @@ def as_node(value: Value, shape: expr.Shape) -> Node | None:
     return None
 
 
-def argument(value: Value) -> Value:
-    """A bare function as its value at a dummy argument, so that arithmetic can go on."""
-    return value
-
-
 # --- products ---------------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +89,9 @@ def _with_number(sign: str, left: Value, right: Value) -> Iterator[Reading]:
     if isinstance(left, Number) and isinstance(right, Number):
         yield Reading(Number(left.value * right.value, left.ones or right.ones, left.row or right.row))
         return
-    number, other = (left, right) if isinstance(left, Number) else (right, left)
+    number = left if isinstance(left, Number) else right
+    other = right if isinstance(left, Number) else left
+    assert isinstance(number, Number)
     if isinstance(other, Unit):
         yield Reading(Unit(_coefficient(number.value, other.coefficient)))
         return
@@ -297,8 +294,9 @@ def _tight_hadamards(signs: list[str], factors: list[list[Reading]]) -> list[Rea
 
 def add(values: Sequence[Value]) -> Iterator[Reading]:
     """The sum of values of one shape; numbers spread, and a vector among matrices is its diagonal matrix."""
-    if all(isinstance(v, Number) for v in values):
-        yield Reading(Number(sum((v.value for v in values), Integer(0)), any(v.ones for v in values)))
+    numbers = [v for v in values if isinstance(v, Number)]
+    if len(numbers) == len(values):
+        yield Reading(Number(sum((v.value for v in numbers), Integer(0)), any(v.ones for v in numbers)))
         return
     if any(isinstance(v, Cube) for v in values):
         cubes = [v for v in values if isinstance(v, Cube)]
@@ -330,7 +328,8 @@ def add(values: Sequence[Value]) -> Iterator[Reading]:
 
 def _sum_in(shape: expr.Shape, values: Sequence[Value]) -> Iterator[Reading]:
     terms: list[Node] = []
-    cost, choices = 0, ()
+    cost = 0
+    choices: Choices = ()
     for value in values:
         node = as_node(value, shape)
         if node is None and isinstance(value, Unit) and (shape[1] == 1 or shape[0] == 1):
@@ -355,23 +354,3 @@ def negated(value: Value) -> Value | None:
     if isinstance(value, Cube):
         return _scaled_cube(-1, value)
     return None
-
-
-def total(parts: Iterable[list[Reading]]) -> list[Reading]:
-    return combined(parts, lambda *values: list(add(values)))
-
-
-__all__ = [
-    "Function",
-    "Rational",
-    "add",
-    "as_node",
-    "chain",
-    "divide",
-    "is_row",
-    "is_square",
-    "is_vector",
-    "multiply",
-    "negated",
-    "total",
-]

@@ -64,6 +64,34 @@ class Display:
         """Of a character of `text`: line and column of the file, in characters from 1."""
         return self.source.place(self.start + offset)
 
+    def excerpt(self, span: tuple[int, int]) -> str:
+        """The characters of a span, with the braces that it cuts, and the command before them."""
+        start, end = span[0], max(span[1], span[0] + 1)
+        depth = least = 0
+        for brace in _BRACE.findall(self.text, start, end):
+            depth += 1 if brace == "{" else -1
+            least = min(least, depth)
+        for _ in range(-least):
+            before = _OPENING.search(self.text[:start])
+            start = before.start() if before else start
+        for _ in range(depth - least):
+            after = _CLOSING.match(self.text, end)
+            end = after.end() if after else end
+        return self.text[start:end].strip()
+
+    def caret(self, span: tuple[int, int]) -> str:
+        """The line on which a span begins, and carets under it."""
+        start = min(span[0], max(len(self.text) - 1, 0))
+        begin = self.text.rfind("\n", 0, start) + 1
+        line = self.text[begin:].partition("\n")[0]
+        width = max(1, min(span[1], begin + len(line)) - start)
+        return f"{line}\n{' ' * (start - begin)}{'^' * width}"
+
+
+_BRACE = re.compile(r"(?<!\\)[{}]")
+_OPENING = re.compile(r"(\\[a-zA-Z]+\*?)?\s*\{\s*$")
+_CLOSING = re.compile(r"\s*\}")
+
 
 @dataclass(frozen=True)
 class Query:

@@ -21,7 +21,7 @@ the formula's tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,19 @@ class Tree:
     def names(self, *values: str) -> bool:
         """Whether this is one of these names, standing alone."""
         return self.kind == "name" and self.value in values
+
+
+def chain_of(signs: Sequence[str], factors: Sequence[Tree], start: int = 0, stop: int | None = None) -> Tree:
+    """The factors from `start` to `stop` as a chain of their own; a single one stands for itself."""
+    kept = factors[start:stop]
+    if len(kept) == 1:
+        return kept[0]
+    return Tree("chain", tuple(signs[start : start + len(kept) - 1]), tuple(kept), (kept[0].span[0], kept[-1].span[1]))
+
+
+def beside(signs: Sequence[str], factors: Sequence[Tree], n: int) -> Tree | None:
+    """The factor that stands behind the n-th with nothing between them."""
+    return factors[n + 1] if n + 1 < len(factors) and signs[n] == "" else None
 
 
 def _shown(value: Any) -> str:

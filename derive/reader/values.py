@@ -8,17 +8,18 @@ first comes first.  The sentences of the choices that are more than notation sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
 from sympy import Expr, Integer
 
+from derive import expr
 from derive.errors import ShapeError
-from derive.expr import Node, Var
+from derive.expr import Node
 from derive.reader import limits
 
-LAYOUTS = frozenset(["mixed", "numerator", "denominator"])
+ONE = Integer(1)
 
 ASSUMPTIONS: Mapping[tuple[str, str], str] = {
     (
@@ -54,20 +55,21 @@ class Number:
 class Unit:
     """`c I`, the identity matrix of whatever size it needs, times a number or a true scalar."""
 
-    coefficient: Any = Integer(1)
+    coefficient: Any = ONE
 
 
 @dataclass(frozen=True)
 class Cube:
     """`∂y/∂W` of a column by a matrix, known by its pullback: `pull(d)` is the gradient of `<d, y>`.
 
-    `rows` (and `columns`, for a matrix) is the size of y; `transposed`: written with a transpose, so that what it acts on stands to its right.
+    `rows` (and `columns`, for a matrix) is the size of y; `transposed`: written with a transpose, so that what it acts
+    on stands to its right.
     """
 
     pull: Callable[[Node], Node]
     rows: Expr
     transposed: bool = False
-    columns: Expr = Integer(1)
+    columns: Expr = ONE
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,25 @@ class Reading:
     value: Value
     choices: Choices = ()
     cost: int = 0
-    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def chosen(self) -> dict[str, frozenset[str]]:
         return dict(self.choices)
 
 
+Taken: TypeAlias = "tuple[list[Reading], int] | None"
+"""The readings of a head of a chain with what it took, and how many factors behind it that were; None: it is no such head."""
+
 FAR = 7
 """A reading that costs so much more than the likeliest is none."""
+
+
+def spread(values: Iterable[Value]) -> list[Node] | None:
+    """The values as nodes, a number in the shape of the first one; None where one is neither."""
+    kept = list(values)
+    shape = next((v.shape for v in kept if isinstance(v, Node)), expr.SCALAR)
+    nodes = [expr.number(v.value, shape) if isinstance(v, Number) else v for v in kept]
+    found = [n for n in nodes if isinstance(n, Node)]
+    return found if len(found) == len(kept) else None
 
 
 def choice(tag: str, *values: str) -> Choices:
@@ -155,7 +168,3 @@ def pruned(readings: Iterable[Reading]) -> list[Reading]:
         key = (id(reading.value) if isinstance(reading.value, Cube) else reading.value, reading.choices)
         best.setdefault(key, reading)
     return list(best.values())[: limits.MOST_READINGS]
-
-
-def is_index(value: Any) -> bool:
-    return isinstance(value, Var) and bool(value.index)

@@ -1,0 +1,174 @@
+"""Two sides and a sign: every reading of `left = right`, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sympy import Basic
+
+from derive import expr
+from derive.expr import Equals, Node, Shape, Var
+from derive.reader.names import index_expression
+from derive.reader.products import as_node, carries
+from derive.reader.resolve import Resolver
+from derive.reader.scope import Scope
+from derive.reader.tree import Span, Tree
+from derive.reader.troubles import columns
+from derive.reader.values import ASSUMPTIONS, Choices, Cube, Function, Number, Unit, agree, choice
+from derive.shapes import dimension
+
+Trouble: TypeAlias = "tuple[str, Span]"
+"""Why something is unread, and the characters that it is about."""
+COMPARISONS = ("<=", ">=", "<", ">", "!=", "~")
+
+
+@dataclass(frozen=True)
+class Understood:
+    """One way in which a claim can be read: the formula, and the choices that it takes."""
+
+    formula: Basic
+    choices: tuple[tuple[str, frozenset[str]], ...] = ()
+    cost: int = 0
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """The choices as sentences; what is only notation is left out."""
+        return tuple(
+            ASSUMPTIONS[tag, value]
+            for tag, allowed in self.choices
+            if len(allowed) == 1
+            for value in allowed
+            if (tag, value) in ASSUMPTIONS
+        )
+
+
+def relate(
+    resolver: Resolver, sign: str, left: Tree, right: Tree, tree: Tree
+) -> tuple[list[Understood], Trouble | None]:
+    """Every reading of `left sign right`, or why there is none."""
+    lefts = resolver.readings(left)
+    rights = resolver.readings(right) if lefts else []
+    if not lefts or not rights:
+        return [], trouble(resolver, left if not lefts else right)
+    made: dict[Any, Understood] = {}
+    for a in lefts:
+        for b in rights:
+            choices = agree(a.choices, b.choices)
+            if choices is None:
+                continue
+            for formula, extra, cost in _related(resolver, sign, a.value, b.value):
+                both = agree(choices, extra)
+                if both is not None:
+                    understood = Understood(formula, both, a.cost + b.cost + cost)
+                    key = formula
+                    if key not in made or made[key].cost > understood.cost:
+                        made[key] = understood
+    if not made:
+        return [], _sides(resolver, left, right, tree)
+    return sorted(made.values(), key=lambda u: u.cost), None
+
+
+def _sides(resolver: Resolver, left: Tree, right: Tree, tree: Tree) -> Trouble:
+    a, b = resolver.readings(left)[0].value, resolver.readings(right)[0].value
+    if isinstance(a, Node) and isinstance(b, Node) and a.shape != b.shape:
+        shapes = f"{expr.show_shape(a.shape)} and {expr.show_shape(b.shape)}"
+        return f"the two sides have different shapes, {shapes} {columns(resolver, left, right)}", right.span
+    return "the two sides do not go together", tree.span
+
+
+def _related(resolver: Resolver, sign: str, a: Any, b: Any) -> Iterator[tuple[Basic, Choices, int]]:
+    """The formulas that two values and a sign make."""
+    a, b = resolver.losses(a), resolver.losses(b)
+    if isinstance(a, Function) or isinstance(b, Function):
+        shape = next((v.shape for v in (a, b) if isinstance(v, Node)), expr.SCALAR)
+        argument = Var("u", (), (), *shape)
+        tag = choice("function", "argument")
+        if isinstance(a, Function):
+            a = expr.apply(a.name, argument, order=a.order)
+        if isinstance(b, Function):
+            b = expr.apply(b.name, argument, order=b.order)
+        yield from ((f, tag, c + 1) for f, _, c in _related(resolver, sign, a, b))
+        return
+    if isinstance(a, Cube) and isinstance(b, Cube):
+        if (a.rows, a.columns) == (b.rows, b.columns):
+            anything = Var("v", (), (), a.rows, a.columns)
+            yield _formula(sign, a.pull(anything), b.pull(anything)), (), 0
+        return
+    if isinstance(a, Cube) or isinstance(b, Cube):
+        return
+    if not isinstance(a, Node) and not isinstance(b, Node) and (isinstance(a, Unit) or isinstance(b, Unit)):
+        for size in sorted(resolver.dimensions) or ["n"]:
+            yield from _in_shape(sign, a, b, (dimension(size), dimension(size)))
+        return
+    shape = next((v.shape for v in (a, b) if isinstance(v, Node)), expr.SCALAR)
+    if isinstance(a, Node) and isinstance(b, Node):
+        a, b = _zeros(a, b.shape), _zeros(b, a.shape)
+        if a.shape == b.shape:
+            yield _formula(sign, a, b), (), 0
+        elif sign in COMPARISONS or expr.is_scalar(a) or expr.is_scalar(b):
+            yield from _spread(sign, a, b)
+        elif a.shape == (b.shape[0], b.shape[0]) and b.shape[1] == 1 and not carries(b):
+            yield _formula(sign, a, expr.diag(b)), choice("vector", "diagonal"), 5
+        elif a.shape == (b.shape[1], b.shape[0]) and 1 in a.shape:
+            yield _formula(sign, a, expr.transpose(b)), choice("layout", "numerator", "denominator"), 7
+        return
+    yield from _in_shape(sign, a, b, shape)
+
+
+def _zeros(node: Node, shape: Any) -> Node:
+    """A matrix of plain zeros in the shape of what it is compared with."""
+    cells = [cell for row in node.args for cell in row] if isinstance(node, expr.Block) else []
+    return expr.Zero(*shape) if cells and all(isinstance(c, expr.Zero) for c in cells) else node
+
+
+def _shaped(value: Any, shape: Any) -> Node | None:
+    node = as_node(value, shape)
+    if node is None and isinstance(value, Number):
+        square = shape[0] == shape[1] and shape != expr.SCALAR
+        return expr.scale(value.value, expr.Identity(shape[0])) if square else expr.number(value.value, shape)
+    if node is None and isinstance(value, Unit):
+        return expr.Ones(*shape)
+    return node
+
+
+def _spread(sign: str, a: Node, b: Node) -> Iterator[tuple[Basic, Choices, int]]:
+    if expr.is_scalar(a) != expr.is_scalar(b):
+        shape = b.shape if expr.is_scalar(a) else a.shape
+        if 1 in shape:
+            yield _formula(sign, expr.as_node(a, shape), expr.as_node(b, shape)), (), 2
+
+
+def _formula(sign: str, a: Node, b: Node) -> Basic:
+    if sign in ("=", ":="):
+        return Equals(a, b)
+    return expr.Relation(sign, a, b)
+
+
+def trouble(resolver: Resolver, tree: Tree) -> Trouble:
+    error = resolver.unread(tree)
+    return str(error), error.span
+
+
+def _in_shape(sign: str, a: Any, b: Any, shape: Shape) -> Iterator[tuple[Basic, Choices, int]]:
+    """Where a number or an identity takes its shape from the other side."""
+    if isinstance(a, (Node, Number, Unit)) and isinstance(b, (Node, Number, Unit)):
+        left, right = _shaped(a, shape), _shaped(b, shape)
+        if left is not None and right is not None:
+            yield _formula(sign, left, right), (), 0
+
+
+def letters_in(tree: Tree, scope: Scope) -> frozenset[Any]:
+    """The letters that stand in scripts and brackets as indices, where they are no names."""
+    found: set[Any] = set()
+    for node in tree.walk():
+        if node.kind != "script":
+            continue
+        for script in node.children[1:]:
+            for inside in script.children:
+                index = index_expression(inside, scope.letters)
+                parts = [index] if index is not None else [index_expression(c, scope.letters) for c in inside.walk()]
+                for part in parts:
+                    found |= part.free_symbols if part is not None else set()
+    return frozenset(s for s in found if str(s) not in scope.names)
