@@ -63,6 +63,9 @@ def _sigmoid(x: Expr) -> Expr:
 _ROWS: tuple[Elementwise | Vectorial, ...] = (
     Elementwise("sigmoid", _sigmoid, r"\sigma", "σ", "0.5 * np.tanh(0.5 * {x}) + 0.5"),
     Elementwise("tanh", lambda x: (exp(2 * x) - 1) / (exp(2 * x) + 1), r"\tanh", "tanh", "np.tanh({x})"),
+    Elementwise("cosh", lambda x: (exp(x) + exp(-x)) / 2, r"\cosh", "cosh", "np.cosh({x})"),
+    Elementwise("sinh", lambda x: (exp(x) - exp(-x)) / 2, r"\sinh", "sinh", "np.sinh({x})"),
+    Elementwise("sech", lambda x: 2 / (exp(x) + exp(-x)), r"\mathrm{sech}", "sech"),
     Elementwise("relu", lambda x: Piecewise((x, x > 0), (0, True)), r"\mathrm{ReLU}", "ReLU", "np.maximum({x}, 0.0)"),
     Elementwise("leaky_relu", lambda x: Piecewise((x, x > 0), (x / 100, True)), r"\mathrm{LeakyReLU}", "LeakyReLU"),
     Elementwise("elu", lambda x: Piecewise((x, x > 0), (exp(x) - 1, True)), r"\mathrm{ELU}", "ELU",

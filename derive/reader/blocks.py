@@ -136,11 +136,17 @@ def indicator(resolver: Resolver, tree: Tree) -> list[Reading]:
         return [Reading(expr.At((indices[0],), (indices[1],)))]
     if sign not in ("<", ">", "<=", ">="):
         return []
-    sides = (left, right) if sign in (">", ">=") else (right, left)
-    parts = [resolver.readings(side) for side in sides]
-    return combined(parts, lambda a, b: [
-        Reading(expr.apply("step", r.value)) for r in add([a, negated(b)]) if isinstance(r.value, Node)
-    ])  # fmt: skip
+    parts = [resolver.readings(side) for side in ((left, right) if sign in (">", "<=") else (right, left))]
+
+    def make(a: Value, b: Value) -> Iterator[Reading]:
+        minus = negated(b)
+        for difference in add([a, minus]) if minus is not None else ():
+            if isinstance(difference.value, Node):
+                above = expr.apply("step", difference.value)
+                # a ≤ b is where a > b is not
+                yield Reading(above if sign in ("<", ">") else expr.add(expr.Ones(*above.shape), -above))
+
+    return combined(parts, make)
 
 
 def _sized_blocks(values: Sequence[Value], width: int, sizes: Sequence[Expr]) -> Iterator[Reading]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sympy import Expr, Integer
+from sympy import Expr
 
 from derive import expr, functions
 from derive.expr import Node
@@ -100,8 +100,6 @@ def function_call(
 def function(resolver: Resolver, signs: list[str], factors: list[Tree], n: int, greedy: bool) -> Taken:
     head = factors[n]
     found = function_head(resolver, head)
-    if (found is None and head.names("cosh", "sinh", "sech")) or _hyperbolic(head):
-        return _from_tanh(resolver, signs, factors, n)
     if found is None:
         return None
     function, power = found
@@ -135,43 +133,3 @@ def _arguments(resolver: Resolver, tree: Tree) -> list[Reading]:
 def is_group(tree: Tree) -> bool:
     inside = tree.children[0] if tree.kind == "script" else tree
     return inside.kind == "group" and str(inside.value)[:1] in ("(", "[", "\\")
-
-
-def _hyperbolic(tree: Tree) -> bool:
-    return tree.kind == "script" and tree.children[0].names("cosh", "sinh", "sech")
-
-
-def _from_tanh(resolver: Resolver, signs: list[str], factors: list[Tree], n: int) -> Taken:
-    r"""`\mathrm{sech}^2 x = 1 - \tanh^2 x`, `\cosh x`, `\sinh x` by exponentials."""
-    head = factors[n]
-    name = str((head.children[0] if head.kind == "script" else head).value)
-    after = beside(signs, factors, n)
-    if after is None:
-        return None
-    inside = after if not is_group(after) or after.kind == "script" else after.children[0]
-    power = Integer(1)
-    if head.kind == "script":
-        found = (
-            index_expression(head.children[1].children[0], resolver.scope.letters)
-            if head.children[1].children
-            else None
-        )
-        if found is None:
-            return None
-        power = found  # type: ignore[assignment]
-
-    def make(value: Value) -> Iterator[Reading]:
-        if not isinstance(value, Node):
-            return
-        if name == "sech":
-            if power == 2:
-                yield Reading(expr.add(expr.Ones(*value.shape), -expr.power(expr.apply("tanh", value), 2)))
-            else:
-                grown = expr.apply("exp", value) + expr.apply("exp", -value)
-                yield Reading(expr.power(expr.scale(2, expr.power(grown, -1)), power))
-            return
-        sign = 1 if name == "cosh" else -1
-        both = expr.add(expr.apply("exp", value), expr.scale(sign, expr.apply("exp", expr.scale(-1, value))))
-        yield Reading(expr.power(expr.scale(Integer(1) / 2, both), power))
-
-    return combined([_arguments(resolver, inside)], make), 1

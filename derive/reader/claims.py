@@ -6,9 +6,9 @@ understood becomes a claim that says why and where: nothing is skipped in silenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from sympy import Basic, Integer, Tuple
@@ -23,7 +23,8 @@ from derive.reader import limits
 from derive.reader.chains import joined, joined_name
 from derive.reader.define import Definition, Written, define
 from derive.reader.directives import Directive
-from derive.reader.document import Display, Document, Query
+from derive.reader.document import Display, Document, Item, Query
+from derive.reader.habits import observed
 from derive.reader.names import Part, Spelling, decomposed, spellings
 from derive.reader.parse import parse
 from derive.reader.relations import Trouble, Understood, letters_in, relate, trouble
@@ -118,15 +119,27 @@ def understand(document: Document) -> DocumentReading:
 
     A name may be used before the line that defines it: then the document is read again, knowing all names.
     """
-    reader = _Reader(document, {})
+    trees = {display.n: _parsed(display, document) for display in document.displays}
+    reader = _Reader(document, trees, {})
     found = reader.read()
     for _ in range(limits.MOST_PASSES):
         new = {n: d.keys() for n, d in reader.defined.items()} != {n: d.keys() for n, d in reader.later.items()}
         if not new or not any(claim.unread for claim in found.claims):
             break
-        reader = _Reader(document, reader.defined)
+        reader = _Reader(document, trees, reader.defined)
         found = reader.read()
     return found
+
+
+def _parsed(display: Display, document: Document) -> Tree | Unread:
+    try:
+        return parse(display.text, document.macros)
+    except Unread as error:
+        return error
+
+
+def _starts_system(item: Item) -> bool:
+    return isinstance(item, Directive) and item.word in ("system", "define")
 
 
 @dataclass(frozen=True)
@@ -141,8 +154,8 @@ class _Here:
 class _Reader:
     """One pass over a document; `later` are the names that it defines further down, as an earlier pass found them."""
 
-    def __init__(self, document: Document, later: Defined):
-        self.document = document
+    def __init__(self, document: Document, trees: Mapping[int, Tree | Unread], later: Defined):
+        self.document, self.trees = document, trees
         self.name = Path(document.name).stem if document.name != "<stdin>" else "document"
         self.later = later
         self.defined: Defined = {}
@@ -150,12 +163,17 @@ class _Reader:
         self.claims: list[Claim] = []
         self.queries: list[Query] = []
         self.last_right: Tree | None = None
+        self.at = 0
 
     def read(self) -> DocumentReading:
         self.start()
-        for item in self.document.items:
+        self.observe()
+        for n, item in enumerate(self.document.items):
+            self.at = n
             if isinstance(item, Directive):
                 self.state.obey(item)
+                if item.word == "system":
+                    self.observe()
             elif isinstance(item, Query):
                 self.queries.append(item)
             else:
@@ -186,13 +204,27 @@ class _Reader:
             except (DeriveError, Unread):
                 leading.pop()
 
+    def observe(self) -> None:
+        """Takes on the habits that the formulas show from here to the next system."""
+        section = takewhile(lambda item: not _starts_system(item), self.document.items[self.at + 1 :])
+        items = [*self.document.items[self.at : self.at + 1], *section]
+        trees = [self.trees[item.n] for item in items if isinstance(item, Display)]
+        scope = self.state.scope
+        constant = frozenset(name for name, m in scope.names.items() if m.indexed is not True and m.shape[1] != 1)
+        habits = observed([tree for tree in trees if isinstance(tree, Tree)], scope.letters, constant)
+        self.state.scope = replace(scope, habits=habits)
+
+    def tree(self, display: Display) -> Tree:
+        """Raises `Unread`."""
+        found = self.trees[display.n]
+        if isinstance(found, Unread):
+            raise found
+        return found
+
     def is_forward(self, display: Display) -> bool:
         """Whether a display has equations only, and no derivative in them."""
-        try:
-            tree = parse(display.text, self.document.macros)
-        except Unread:
-            return False
-        if any(t.names("partial", "nabla") or t.kind == "implication" for t in tree.walk()):
+        tree = self.trees[display.n]
+        if isinstance(tree, Unread) or any(t.names("partial", "nabla") or t.kind == "implication" for t in tree.walk()):
             return False
         return any(t.kind == "relation" and t.value[0] in ("=", ":=") for t in tree.children)
 
@@ -200,7 +232,7 @@ class _Reader:
         """The system whose forward equations these displays are.  Raises `DeriveError`; `Unread` for what is no formula."""
         written: list[Written] = []
         for display in displays:
-            for statement in flat(parse(display.text, self.document.macros)):
+            for statement in flat(self.tree(display)):
                 if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not is_condition(statement):
                     left, right = statement.children[:2]
                     written.append(Written(left, right, display))
@@ -217,6 +249,7 @@ class _Reader:
         )
         state.use(made.system)
         self.remember(made)
+        self.observe()
 
     def remember(self, made: Definition) -> None:
         """What a definition calls things: split matrices, shorthands, unknown functions."""
@@ -239,15 +272,16 @@ class _Reader:
         here = _Here(display, *self.state.next_display())
         defining, self.state.defining = self.state.defining, None
         try:
-            tree = parse(display.text, self.document.macros)
+            tree = self.tree(display)
             if defining is not None:
                 self.define([display])
         except Unread as error:
             if defining is not None:
                 raise SystemError_(str(error), display.place(error.span[0])) from None
-            self.append(here, Tree("statements", None, (), error.span), "equation", (), (str(error), error.span))
+            whole = Tree("statements", None, (), (0, len(display.text)))
+            self.append(here, whole, "equation", (), (str(error), error.span))
             return
-        for statement in claims_of(tree, display.text):
+        for statement in claims_of(tree, display.text, self.state.scope.names.keys() - set(self.state.scope.letters)):
             self.statement(here, statement)
 
     def statement(self, here: _Here, tree: Tree) -> None:

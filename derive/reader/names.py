@@ -59,19 +59,25 @@ class Part:
     tree: Tree
     bracketed: bool = False
 
+    @property
+    def place(self) -> str:
+        """`sub`, `sup`, `sup(` with brackets, `call`."""
+        return f"{self.where}(" if self.bracketed and self.where == "sup" else self.where
+
 
 @dataclass(frozen=True)
 class Spelling:
     """One way to take a name with its scripts.
 
-    `name` as typed; `index` in the order in which it stands; `after`: what is done then, in order: `("transpose",)`,
-    `("power", tree)`, `("odot", tree)`, `("prime",)`.  `cost` is small where people mean it so.
+    `name` as typed; `index` in the order in which it stands, `places` where; `after`: what is done then, in order:
+    `("transpose",)`, `("power", tree)`, `("odot", tree)`, `("prime",)`.  `cost` is small where people mean it so.
     """
 
     name: str
     index: tuple[Expr, ...]
     after: tuple[tuple[str, Tree | None], ...]
     cost: int = 0
+    places: tuple[str, ...] = ()
 
 
 def base_name(tree: Tree) -> str | None:
@@ -180,15 +186,17 @@ def spellings(base: str, parts: Sequence[Part], lattice: Sequence[str]) -> Itera
         name, cost = base, 0
         index: tuple[Expr, ...] = ()
         after: tuple[tuple[str, Tree | None], ...] = ()
-        for role, value, price in chosen:
+        places: tuple[str, ...] = ()
+        for part, (role, value, price) in zip(parts, chosen, strict=True):
             cost += price
             if role == "name":
                 name = f"{name}_{value}"
             elif role == "index":
                 index += value
+                places += (part.place,) * len(value)
             else:
                 after += ((role, value),)
-        yield Spelling(name, index, after, cost)
+        yield Spelling(name, index, after, cost, places)
 
 
 def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
@@ -205,7 +213,7 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
     word = part_word(tree)
     index = index_expression(tree, lattice)
     if index is not None:
-        yield "index", (index,), _price(part, index)
+        yield "index", (index,), _price(part, index) + 3 * is_transpose(part)
     if word is not None:
         yield "name", word, 0
     if tree.kind == "script" and word is not None:

@@ -63,8 +63,8 @@ def on_value(resolver: Resolver, value: Value, script: Tree) -> Iterator[Reading
     yield from results
 
 
-def scripted(resolver: Resolver, node: Node, after: Sequence[tuple[str, Tree | None]]) -> Iterator[Reading]:
-    readings = [Reading(node)]
+def scripted(resolver: Resolver, found: Reading, after: Sequence[tuple[str, Tree | None]]) -> Iterator[Reading]:
+    readings = [found]
     for role, tree in after:
         readings = [
             Reading(done.value, agree(r.choices, done.choices) or (), r.cost + done.cost)

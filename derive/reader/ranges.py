@@ -10,6 +10,7 @@ from sympy import Expr, Integer, Symbol
 from derive.reader.names import index_expression
 from derive.reader.scope import Scope
 from derive.reader.tree import Tree
+from derive.shapes import dimension
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def written(head: Tree, scope: Scope, ordered: bool) -> list[Range] | None:
         return []
     sub = next((s.children[0] for s in head.children[1:] if s.kind == "sub"), None)
     sup = next((s.children[0] for s in head.children[1:] if s.kind == "sup"), None)
-    hi = index_expression(sup, scope.letters) if sup is not None else None
+    hi = _end(sup, scope) if sup is not None else None
     if sub is None or (sup is not None and hi is None):
         return None
     parts = sub.children if sub.kind == "list" else (sub,)
@@ -46,6 +47,15 @@ def written(head: Tree, scope: Scope, ordered: bool) -> list[Range] | None:
     return found
 
 
+def _end(tree: Tree, scope: Scope) -> Expr | None:
+    """An index, or the size that a letter is: `n` of `\\sum_{i=1}^{n}`."""
+    index = index_expression(tree, scope.letters)
+    if index is None:
+        return None
+    sizes = {s: dimension(str(s)) for s in index.free_symbols if str(s) in scope.dimensions}
+    return index.xreplace(sizes)
+
+
 def _one(tree: Tree, hi: Expr | None, scope: Scope, ordered: bool) -> Range | None:
     if tree.kind == "relation":
         return _related(tree.value, tree.children, hi, scope, ordered)
@@ -54,17 +64,17 @@ def _one(tree: Tree, hi: Expr | None, scope: Scope, ordered: bool) -> Range | No
 
 
 def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope: Scope, ordered: bool) -> Range | None:
-    ends = [index_expression(side, scope.letters) for side in sides]
+    ends = [_end(side, scope) for side in sides]
     if any(e is None for e in ends):
         return None
     if tuple(signs) == ("=",):
-        index, lo = ends
+        index, lo = index_expression(sides[0], scope.letters), ends[1]
         if not index.is_Symbol:  # type: ignore[union-attr]
             return None
         backwards = ordered and hi is not None and _backwards(lo, hi, scope)
         return Range(index, hi, lo, True) if backwards else Range(index, lo, hi)
     if len(ends) == 2 and ends[0].is_Symbol:  # type: ignore[union-attr]
-        sign, (index, end) = signs[0], ends
+        sign, index, end = signs[0], index_expression(sides[0], scope.letters), ends[1]
         strict = Integer(1) if sign in ("<", ">") else Integer(0)
         if sign in ("<", "<="):
             return Range(index, None, end - strict)
@@ -73,7 +83,7 @@ def _related(signs: Sequence[str], sides: Sequence[Tree], hi: Expr | None, scope
         return None
     if len(ends) != 3:
         return None
-    left, index, right = ends
+    left, index, right = ends[0], index_expression(sides[1], scope.letters), ends[2]
     if not index.is_Symbol:  # type: ignore[union-attr]
         return None
     steps = [Integer(1) if s in ("<", ">") else Integer(0) for s in signs]

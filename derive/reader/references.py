@@ -15,11 +15,14 @@ from derive.reader.names import Part, Spelling, decomposed, index_expression, sp
 from derive.reader.postfix import entry, marked
 from derive.reader.scope import Meaning
 from derive.reader.tree import Tree
-from derive.reader.values import Function, Loss, Number, Reading, Unit, pruned
+from derive.reader.values import Function, Loss, Number, Reading, Unit, choice, pruned
 from derive.shapes import dimension
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
+
+
+CURRENT = choice("index", "current")
 
 
 def reference(resolver: Resolver, tree: Tree, calls: Sequence[Part] = ()) -> list[Reading]:
@@ -37,9 +40,9 @@ def reference(resolver: Resolver, tree: Tree, calls: Sequence[Part] = ()) -> lis
 
 
 def meant(resolver: Resolver, spelling: Spelling) -> Iterator[Reading]:
-    for node, price in nodes(resolver, spelling):
-        for reading in postfix.scripted(resolver, node, spelling.after):
-            yield Reading(reading.value, reading.choices, spelling.cost + price + reading.cost)
+    for found in nodes(resolver, spelling):
+        for reading in postfix.scripted(resolver, found, spelling.after):
+            yield Reading(reading.value, reading.choices, spelling.cost + reading.cost)
     if (
         not spelling.after
         and resolver.scope.is_loss(spelling.name)
@@ -48,13 +51,13 @@ def meant(resolver: Resolver, spelling: Spelling) -> Iterator[Reading]:
         yield Reading(Loss(spelling.index), (), spelling.cost)
 
 
-def nodes(resolver: Resolver, spelling: Spelling) -> Iterator[tuple[Node, int]]:
-    """The nodes that a name at an index can be, with entries taken out, and a price."""
+def nodes(resolver: Resolver, spelling: Spelling) -> Iterator[Reading]:
+    """The nodes that a name at an index can be, with entries taken out."""
     for meaning, price in meanings(resolver, spelling.name):
-        for node, entries, cost in indexed(resolver, meaning, spelling.index):
-            taken = entry(node, entries)
+        for reading, entries in indexed(resolver, meaning, spelling):
+            taken = entry(reading.value, entries) if isinstance(reading.value, Node) else None
             if taken is not None:
-                yield taken, price + cost
+                yield Reading(taken, reading.choices, price + reading.cost)
 
 
 def meanings(resolver: Resolver, name: str) -> Iterator[tuple[Meaning, int]]:
@@ -75,27 +78,36 @@ def meanings(resolver: Resolver, name: str) -> Iterator[tuple[Meaning, int]]:
             yield Meaning(marked(below.node, "delta"), True), 1
 
 
-def indexed(
-    resolver: Resolver, meaning: Meaning, index: tuple[Expr, ...]
-) -> Iterator[tuple[Node, tuple[Expr, ...], int]]:
-    lattice = resolver.scope.lattice
-    size = len(lattice)
-    if meaning.indexed is None and isinstance(meaning.node, Var):
-        yield meaning.node.at(()), index, sum(4 for i in index if i.free_symbols & set(lattice))
+def indexed(resolver: Resolver, meaning: Meaning, spelling: Spelling) -> Iterator[tuple[Reading, tuple[Expr, ...]]]:
+    """The name at an index, with the indices that are left for its entries."""
+    scope, index = resolver.scope, spelling.index
+    size, habits, letters = len(scope.lattice), scope.habits, {*scope.lattice, *scope.lengths}
+    if meaning.indexed is None and isinstance(meaning.node, Var) and _are_entries(resolver, meaning.node, index):
+        yield Reading(meaning.node.at(()), (), 6 * (bool(index) and spelling.name in habits.timed)), index
     if meaning.indexed is False:
-        yield meaning.node, index, 0
+        yield Reading(meaning.node), index
         if len(index) == size and isinstance(meaning.node, Var):
-            at_time = all(i.free_symbols & set(lattice) or i.is_Integer for i in index)
-            yield meaning.node.at(index), (), 2 if at_time else 6
+            at_time = all(i.free_symbols & set(scope.lattice) or i.is_Integer for i in index)
+            yield Reading(meaning.node.at(index), (), (2 if at_time else 6) + habits.against(spelling.places)), ()
         return
-    if len(index) < size and meaning.indexed:
-        yield meaning.node, index, 6
+    if meaning.indexed and (len(index) < size or (index and all(map(habits.against, zip(spelling.places))))):
+        yield Reading(meaning.node, CURRENT, 6 if len(index) < size else 2), index
     for chosen in combinations(range(len(index)), size):
         at = tuple(index[n] for n in chosen)
         rest = tuple(i for n, i in enumerate(index) if n not in chosen)
-        price = sum(0 if i.free_symbols & {*lattice, *resolver.scope.lengths} else 1 for i in at)
-        price += sum(4 for i in rest if i.free_symbols & {*lattice, *resolver.scope.lengths})
-        yield meaning.at(at, lattice), rest, price
+        if not _are_entries(resolver, meaning.node, rest):
+            continue
+        price = sum(0 if i.free_symbols & letters else 1 for i in at)
+        price += habits.against(spelling.places[n] for n in chosen)
+        yield Reading(meaning.at(at, scope.lattice), (), price), rest
+
+
+def _are_entries(resolver: Resolver, node: Node, index: Sequence[Expr]) -> bool:
+    """An index of time is an entry of what is as long as time only."""
+    scope = resolver.scope
+    lengths = {s for length in scope.lengths for s in length.free_symbols}
+    at_time = any(i.free_symbols & set(scope.lattice) for i in index)
+    return not at_time or any(size.free_symbols & lengths for size in node.shape)
 
 
 def name(resolver: Resolver, tree: Tree) -> list[Reading]:

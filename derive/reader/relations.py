@@ -165,10 +165,13 @@ def letters_in(tree: Tree, scope: Scope) -> frozenset[Any]:
     for node in tree.walk():
         if node.kind != "script":
             continue
-        for script in node.children[1:]:
-            for inside in script.children:
-                index = index_expression(inside, scope.letters)
-                parts = [index] if index is not None else [index_expression(c, scope.letters) for c in inside.walk()]
-                for part in parts:
-                    found |= part.free_symbols if part is not None else set()
+        big = node.children[0].names("sum", "prod")
+        for inside in (i for s in node.children[1:] if not (big and s.kind == "sup") for i in s.children):
+            # Of a range it is the letter that runs, not its ends.
+            kept = inside.children[0] if big and inside.kind == "relation" else inside
+            if big and inside.kind not in ("relation", "name", "list"):
+                continue
+            index = index_expression(kept, scope.letters)
+            parts = [index] if index is not None else [index_expression(c, scope.letters) for c in kept.walk()]
+            found |= {s for part in parts if part is not None for s in part.free_symbols}
     return frozenset(s for s in found if str(s) not in scope.names)

@@ -33,7 +33,7 @@ class Resolver:
         self.troubles: list[tuple[Span, str]] = []
         self.indices: frozenset[Symbol] = frozenset()
         self.bound: frozenset[str] = frozenset()
-        self.dimensions = {str(s) for m in scope.names.values() for size in m.shape for s in size.free_symbols}
+        self.dimensions = scope.dimensions
 
     def readings(self, tree: Tree) -> list[Reading]:
         """Every reading, likely ones first; none, and a trouble noted, where there is none."""

@@ -9,6 +9,7 @@ from sympy import Expr, Symbol
 
 from derive import expr, functions
 from derive.expr import Node, Shape, Var
+from derive.reader.habits import NO_HABITS, Habits
 from derive.system import System
 
 FUNCTIONS: Mapping[str, str] = {
@@ -58,6 +59,7 @@ class Scope:
     losses: frozenset[str] = LOSSES
     later: dict[str, Meaning] = field(default_factory=dict)
     """Names that the document defines further down."""
+    habits: Habits = NO_HABITS
     own: bool = False
     """Whether `δ^{z}_t` means the adjoint of the argument of z, as derive itself writes it."""
 
@@ -89,6 +91,11 @@ class Scope:
 
         lattice = Lattice.named(tuple(letters))
         return cls(lattice.indices, lattice.lengths)
+
+    @property
+    def dimensions(self) -> frozenset[str]:
+        """The letters of all sizes."""
+        return frozenset(str(s) for m in self.names.values() for size in m.shape for s in size.free_symbols)
 
     def lookup(self, name: str) -> Meaning | None:
         return self.names.get(name) or self.later.get(name)

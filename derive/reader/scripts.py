@@ -34,7 +34,7 @@ def special_script(resolver: Resolver, tree: Tree, base: Tree, scripts: Sequence
         return calls.applied(resolver, "exp", 0, [resolver.readings(first.children[0])])
     if base.names("ones") or (base.kind == "number" and base.value == "1" and first.kind == "sub"):
         return of_ones(resolver, scripts)
-    if base.names("delta") and first.kind == "sub" and not found_names(resolver, base, scripts):
+    if base.names("delta") and first.kind == "sub" and len(scripts) == 1:
         return kronecker(resolver, first.children[0])
     if base.names("I", "Id") and not resolver.scope.lookup("I"):
         return [Reading(Unit())] if all(s.kind != "prime" for s in scripts) else []
@@ -56,11 +56,13 @@ def special_script(resolver: Resolver, tree: Tree, base: Tree, scripts: Sequence
 def kronecker(resolver: Resolver, tree: Tree) -> list[Reading]:
     r"""`\delta_{ij}`: 1 where the two indices are equal."""
 
-    pair = [index_expression(c, resolver.scope.letters) for c in tree.children] if tree.kind == "list" else None
-    pair = pair if pair is not None else list(letters(tree, resolver.scope.letters) or ())
-    if len(pair) != 2 or any(i is None for i in pair):
+    letters_ = [index_expression(c, resolver.scope.letters) for c in tree.children] if tree.kind == "list" else None
+    found = letters_ if letters_ is not None else letters(tree, resolver.scope.letters) or ()
+    pair = [index for index in found if index is not None]
+    if len(pair) != 2 or len(found) != 2:
         return []
-    return [Reading(expr.At((pair[0],), (pair[1],)))]
+    at_time = any(i.free_symbols & {*resolver.scope.lattice, *resolver.scope.lengths} for i in pair)
+    return [Reading(expr.At((pair[0],), (pair[1],)), (), 5 if at_time else 0)]
 
 
 def of_ones(resolver: Resolver, scripts: Sequence[Tree]) -> list[Reading]:
@@ -94,13 +96,6 @@ def held(resolver: Resolver, base: Tree, sub: Tree, rest: Sequence[Tree]) -> lis
             partial = expr.Partial(partial.args[0], partial.args[1], partial.immediate, tuple(names))
             made.append(Reading(expr.transpose(partial) if turned else partial, reading.choices, reading.cost))
     return postfix.tail(resolver, made, rest)
-
-
-def found_names(resolver: Resolver, base: Tree, scripts: Sequence[Tree]) -> bool:
-    """Whether the document has a δ of its own, at an index."""
-    return any(name == "delta" or name.startswith("delta_") for name in resolver.scope.names) and bool(
-        references.reference(resolver, Tree("script", None, (base, *scripts), base.span))
-    )
 
 
 def word(tree: Tree) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import zip_longest
 
 from derive.reader.names import index_expression
@@ -14,10 +14,14 @@ OBJECTS = ("name", "number", "script", "group", "accent")
 """What is no claim beside other statements: `h_0`, in `h_t = …, h_0`."""
 
 
-def claims_of(tree: Tree, text: str) -> Iterator[Tree]:
-    """Relations and implications; what only says where they hold is no claim."""
+def claims_of(tree: Tree, text: str, known: Collection[str] = ()) -> Iterator[Tree]:
+    """Relations and implications; what only says where they hold is no claim.  `known`: names that are no indices."""
     for statement in hypotheses(list(flat(tree)), text):
-        if statement.kind in NO_CLAIMS or is_condition(statement) or any(t.names("forall") for t in statement.walk()):
+        if (
+            statement.kind in NO_CLAIMS
+            or is_condition(statement, known)
+            or any(t.names("forall") for t in statement.walk())
+        ):
             continue
         if statement.kind not in OBJECTS or len(tree.children) == 1:
             yield statement
@@ -58,12 +62,12 @@ def hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
     yield from waiting
 
 
-def is_condition(tree: Tree) -> bool:
+def is_condition(tree: Tree, known: Collection[str] = ()) -> bool:
     """`t = 1`, `k < t`, `t \\ge 2`: says where a claim holds."""
     if tree.kind == "relation":
         return (
             all(index_expression(c) is not None or (c.kind == "symbol") for c in tree.children)
             and tree.children[0].kind in ("name", "number", "sum")
-            and not any(c.kind == "name" and str(c.value) in LOSSES for c in tree.children)
+            and not any(t.kind == "name" and (t.value in LOSSES or t.value in known) for t in tree.walk())
         )
     return False

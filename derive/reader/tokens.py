@@ -222,10 +222,12 @@ class _Sorter:
     def drop_empty_groups(self) -> None:
         """`a ={} \\\\ b`: an empty group behind a sign is there for the spacing only."""
         kept: list[Token] = []
-        for token in self.kept:
+        for n, token in enumerate(self.kept):
+            after = self.kept[n + 1] if n + 1 < len(self.kept) else None
             empty = token.of("symbol", "}") and kept and kept[-1].of("symbol", "{")
             before = kept[-2] if empty and len(kept) > 1 else None
-            if empty and (before is None or before.of("symbol", "=", "+", "-", "&", "(", ",")):
+            scripted = after is not None and after.of("symbol", "_", "^")
+            if empty and not scripted and (before is None or before.of("symbol", "=", "+", "-", "&", "(", ",")):
                 self.aside += [kept.pop(), token]
             else:
                 kept.append(token)
