@@ -407,6 +407,11 @@ def test_what_is_said_to_be_unread_is(heading):
     assert any(claim.unread for claim in claims), f"take {heading} out of REASONS"
 
 
+def test_the_readme_names_what_is_unread():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8").partition("## What is unread")[2]
+    assert sorted(re.findall(r"S\d+-\d+", text)) == sorted(REASONS)
+
+
 @pytest.mark.parametrize("heading", MEANINGS)
 def test_every_line_is_read_as_it_stands(heading):
     claims = under(document_of(heading))[heading]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from derive.reader import continued
+from derive.reader.derivatives import in_chain
 from derive.reader.heads import HEADS
 from derive.reader.names import decomposed, spellings
 from derive.reader.products import chain as form_products
@@ -26,7 +27,8 @@ def read_chain(resolver: Resolver, signs: list[str], factors: list[Tree]) -> lis
     found: list[Reading] = []
     for price, (outer, parts) in enumerate(variants):
         if all(parts):
-            made = form_products(outer, [_settled(resolver, p) for p in parts])
+            settled = [_settled(resolver, p) for p in parts]
+            made = form_products(outer, [in_chain(resolver, p) for p in settled] if len(parts) > 1 else settled)
             found.extend(Reading(r.value, r.choices, r.cost + 2 * price) for r in made)
     return pruned(found)
 

@@ -7,6 +7,7 @@ numerator layout), two vectors a Jacobian, a vector above a matrix a linear map 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from derive import expr
@@ -14,7 +15,7 @@ from derive.expr import Node, Var, is_column, is_scalar
 from derive.reader.postfix import marked
 from derive.reader.products import is_vector
 from derive.reader.tree import Tree
-from derive.reader.values import Cube, Loss, Reading, Value, choice, combined
+from derive.reader.values import Cube, Loss, Reading, Value, agree, choice, combined
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -73,7 +74,8 @@ def quotient(resolver: Resolver, over: Tree, under: Tree) -> list[Reading] | Non
         resolver.trouble(under, "a derivative is taken with respect to a variable, or an entry of one")
         return []
     ys = resolver.bare(resolver.readings(above[1]))
-    found = combined([ys, xs], lambda y, x: list(derivative(resolver, y, x, plus)))
+    straight = above[0].names("d")
+    found = combined([ys, xs], lambda y, x: list(derivative(resolver, y, x, plus, straight)))
     if not found:
         resolver.trouble(over, "this derivative has no meaning between these shapes")
     return found
@@ -87,7 +89,7 @@ def _is_variable(value: Value) -> bool:
     return isinstance(value, Var)
 
 
-def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[Reading]:
+def derivative(resolver: Resolver, y: Value, x: Value, plus: bool, straight: bool = False) -> Iterator[Reading]:
     """Every meaning of `∂y/∂x`."""
     hold = resolver.scope.hold
     if isinstance(x, expr.Block):
@@ -124,7 +126,7 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool) -> Iterator[R
         if not is_scalar(x):
             yield Reading(expr.transpose(jacobian), TRANSPOSED, 2)
     else:
-        yield from _by_matrix(y, x, plus)
+        yield from _by_matrix(y, x, plus, straight)
 
 
 def _as_printed(resolver: Resolver, y: Var, x: Value, plus: bool) -> Iterator[Reading]:
@@ -160,18 +162,46 @@ def _entry_of(value: Value, y: Value, x: expr.Entry) -> Node | None:
     return None
 
 
-def _by_matrix(y: Node, x: Var, plus: bool) -> Iterator[Reading]:
+def _by_matrix(y: Node, x: Var, plus: bool, straight: bool) -> Iterator[Reading]:
     if not isinstance(y, Var):
         return
     if plus:
         yield Reading(_pulled(y, x, 1))
         return
-    yield Reading(_pulled(y, x, 1), choice("weight", "immediate"))
-    yield Reading(_pulled(y, x, 0), choice("weight", "total"), 1)
+    immediate = _pulled(y, x, 1)
+    yield Reading(replace(_pulled(y, x, 0), immediate=immediate, straight=straight))
 
 
 def _pulled(y: Var, x: Var, immediate: int) -> Cube:
     return Cube(lambda d: expr.Pulled(y, x, d, immediate), y.shape[0], columns=y.shape[1])
+
+
+def in_chain(resolver: Resolver, readings: list[Reading]) -> list[Reading]:
+    """In a chain of derivatives `∂h/∂W` is often the immediate partial; which one is meant first, habits say."""
+    found: list[Reading] = []
+    for r in readings:
+        once = _immediate(r.value)
+        if once is None:
+            found.append(r)
+            continue
+        straight = isinstance(r.value, Cube) and r.value.straight
+        first = isinstance(r.value, Cube) and not resolver.scope.habits.means_total(straight)
+        for value, weight, late in ((once, "immediate", not first), (r.value, "total", first)):
+            choices = agree(r.choices, choice("weight", weight))
+            if choices is not None:
+                found.append(Reading(value, choices, r.cost + late))
+    return found
+
+
+def _immediate(value: Value) -> Value | None:
+    """What a total derivative by a parameter means if it is the immediate one."""
+    if isinstance(value, Cube):
+        return value.immediate
+    if isinstance(value, expr.Partial) and not value.immediate and expr.is_scalar(value):
+        y, x = value.args[:2]
+        if isinstance(y, Var) and isinstance(x, Var) and y.index and not x.index:
+            return expr.Partial(y, x, 1, value.args[3])
+    return None
 
 
 def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Reading]:

@@ -22,20 +22,33 @@ NO_NAMES = ("sum", "prod", "partial", "nabla", "max", "min")
 
 @dataclass(frozen=True)
 class Habits:
-    """`places`: where time stands, as `Part.place` has it; empty where nothing shows it.  `timed`: names that carry it."""
+    """`places`: where time stands, as `Part.place` has it; empty where nothing shows it.  `timed`: names that carry it.
+
+    `signs`: which of several signs for one thing are usual, `top` beside `T`, `d` beside `partial`.
+    """
 
     places: frozenset[str] = frozenset()
     timed: frozenset[str] = frozenset()
+    signs: frozenset[str] = frozenset()
 
     def against(self, places: Iterable[str]) -> int:
         """The price of indices of time in these places."""
         return sum(UNUSUAL for place in places if place not in self.places) if self.places else 0
 
+    @property
+    def has_other_transposes(self) -> bool:
+        """Whether `^T` need not be a transpose, since transposes are written otherwise."""
+        return "top" in self.signs and "T" not in self.signs
+
+    def means_total(self, straight: bool) -> bool:
+        """Whether a derivative with a straight d is the total one to the author, who has ∂ for others."""
+        return straight and "partial" in self.signs
+
 
 NO_HABITS = Habits()
 
 
-def observed(trees: Iterable[Tree], letters: Sequence[str], constant: frozenset[str] = frozenset()) -> Habits:
+def observed(trees: Sequence[Tree], letters: Sequence[str], constant: frozenset[str] = frozenset()) -> Habits:
     """The habits that formulas show; `constant` are names without an index, whose superscripts are powers."""
     counted: Counter[str] = Counter()
     timed: set[str] = set()
@@ -44,8 +57,21 @@ def observed(trees: Iterable[Tree], letters: Sequence[str], constant: frozenset[
         counted.update({part.place for part in at_time})
         if at_time:
             timed.update(s.name for s in spellings(base, parts, letters) if s.index)
-    most = max(counted.values(), default=0)
-    return Habits(frozenset(place for place, n in counted.items() if n > SELDOM * most), frozenset(timed))
+    signs = Counter(sign for tree in trees for sign in _signs(tree))
+    return Habits(_usual(counted), frozenset(timed), _usual(signs, "T", "top") | _usual(signs, "d", "partial"))
+
+
+def _usual(counted: Counter[str], *signs: str) -> frozenset[str]:
+    kept = {sign: n for sign, n in counted.items() if not signs or sign in signs}
+    return frozenset(sign for sign, n in kept.items() if n > SELDOM * max(kept.values()))
+
+
+def _signs(tree: Tree) -> Iterator[str]:
+    for node in tree.walk():
+        if node.names("partial", "d"):
+            yield str(node.value)
+        elif node.kind == "sup" and node.children[0].names("T", "top"):
+            yield str(node.children[0].value)
 
 
 def _scripted(tree: Tree) -> Iterator[tuple[str, tuple[Part, ...]]]:

@@ -209,7 +209,7 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
         yield "name", "prime", 0
         return
     if is_transpose(part):
-        yield "transpose", None, 0
+        yield "transpose", tree, 0
     word = part_word(tree)
     index = index_expression(tree, lattice)
     if index is not None:

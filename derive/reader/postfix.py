@@ -33,7 +33,6 @@ def tail(resolver: Resolver, readings: list[Reading], scripts: Sequence[Tree]) -
 
 
 def on_value(resolver: Resolver, value: Value, script: Tree) -> Iterator[Reading]:
-
     if script.kind == "prime":
         yield from operated(resolver, value, "prime", None)
         return
@@ -54,9 +53,10 @@ def on_value(resolver: Resolver, value: Value, script: Tree) -> Iterator[Reading
     for part in parts:
         role = "transpose" if is_transpose(part) else "odot" if part.where == "odot" else "power"
         results = [
-            Reading(d.value, agree(r.choices, d.choices) or (), r.cost + d.cost)
+            Reading(d.value, together, r.cost + d.cost)
             for r in results
             for d in operated(resolver, r.value, role, part.tree)
+            if (together := agree(r.choices, d.choices)) is not None
         ]
         if role == "transpose" and part.tree.names("T"):
             results += [Reading(d.value, d.choices, d.cost + 4) for d in operated(resolver, value, "power", part.tree)]
@@ -67,9 +67,10 @@ def scripted(resolver: Resolver, found: Reading, after: Sequence[tuple[str, Tree
     readings = [found]
     for role, tree in after:
         readings = [
-            Reading(done.value, agree(r.choices, done.choices) or (), r.cost + done.cost)
+            Reading(done.value, together, r.cost + done.cost)
             for r in readings
             for done in operated(resolver, r.value, role, tree)
+            if (together := agree(r.choices, done.choices)) is not None
         ]
     yield from readings
 
@@ -77,7 +78,8 @@ def scripted(resolver: Resolver, found: Reading, after: Sequence[tuple[str, Tree
 def operated(resolver: Resolver, value: Value, role: str, tree: Tree | None) -> Iterator[Reading]:
     """A transpose or a power of a value."""
     if role in ("transpose", "prime"):
-        price = 2 if role == "prime" else 0
+        is_t = tree is not None and tree.names("T")
+        price = 2 if role == "prime" else 3 * (is_t and resolver.scope.habits.has_other_transposes)
         if isinstance(value, Node):
             yield Reading(expr.transpose(value), (), price)
         elif isinstance(value, Number):

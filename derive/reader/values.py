@@ -63,13 +63,15 @@ class Cube:
     """`∂y/∂W` of a column by a matrix, known by its pullback: `pull(d)` is the gradient of `<d, y>`.
 
     `rows` (and `columns`, for a matrix) is the size of y; `transposed`: written with a transpose, so that what it acts
-    on stands to its right.
+    on stands to its right.  `immediate` is what the same sign means in a chain of derivatives; `straight`: written with d.
     """
 
     pull: Callable[[Node], Node]
     rows: Expr
     transposed: bool = False
     columns: Expr = ONE
+    immediate: Cube | None = None
+    straight: bool = False
 
 
 @dataclass(frozen=True)
