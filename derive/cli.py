@@ -159,7 +159,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
-    """The systems of a document, and every claim as it was understood; 2 where one was not."""
+    """The systems of a document, and every claim as it was understood; 2 where one was not, and should be."""
     from derive.reader.claims import read
     from derive.render import claims
 
@@ -168,7 +168,7 @@ def _show_document(options: argparse.Namespace, style: Notation) -> int:
         _print_json(claims.data(found, style))
     else:
         _print(claims.text(found, style))
-    return UNUSABLE if any(claim.unread for claim in found.claims) else DONE
+    return UNUSABLE if any(claim.unread and not claim.is_left_out for claim in found.claims) else DONE
 
 
 def _solve(options: argparse.Namespace) -> int:

@@ -537,6 +537,10 @@ def _norm(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> A
     raise Unevaluable(f"{node} has no value here: which norm is meant is not said, or it is no sum of entries")
 
 
+def _extremum(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    raise Unevaluable(f"{node} has no value here: a {node.kind} over all numbers takes more than finitely many of them")
+
+
 def _case(node: expr.Cases, env: Env) -> expr.Node:
     """The value whose condition holds; conditions compare indices."""
     for value, condition in node.args:
@@ -581,6 +585,7 @@ RULES: dict[type, Rule] = {
     expr.Block: _block,
     expr.Entry: _entry,
     expr.Norm: _norm,
+    expr.Extremum: _extremum,
     expr.MatrixPower: _matrix_power,
     expr.Cases: lambda r, node, env, done: r.value(_case(node, env), env),
     expr.Labelled: lambda r, node, env, done: done[node.args[0]],

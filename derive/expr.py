@@ -16,7 +16,7 @@ flatten, pull numbers to the front and keep the author's order.  Trees may be de
     Partial                                 ∂y/∂x, total or immediate, not worked out
     Pulled GradientOf                       (∂y/∂x)* d, and ∂L_t/∂x, for an x that is a matrix
     Block                                   a matrix of matrices
-    Entry Norm                              one entry of a vector or matrix; ‖x‖
+    Entry Norm Extremum                     one entry of a vector or matrix; ‖x‖; max over all numbers
     MatrixPower Cases                       W W … W; one value or another, as conditions on indices or values say
     Labelled                                an expression with a name under its brace
 
@@ -547,6 +547,23 @@ class Norm(Node):
     @property
     def kind(self) -> str:
         return self.args[1].name
+
+
+class Extremum(Node):
+    """`max_u f(u)`, the greatest (`kind` max) or least (min) value that a scalar takes over all numbers `u`."""
+
+    def __new__(cls, kind: Any, body: Node, over: Var) -> Extremum:
+        return Node.__new__(cls, _str(kind), body, over)  # type: ignore[return-value]
+
+    @classmethod
+    def shape_of(cls, kind: Str, body: Node, over: Var) -> Shape:
+        if not (is_scalar(body) and is_scalar(over)):
+            raise ShapeError(f"{kind} is taken of a scalar over a scalar, found {show_shape(body.shape)}")
+        return SCALAR
+
+    @property
+    def kind(self) -> str:
+        return self.args[0].name
 
 
 class MatrixPower(Node):

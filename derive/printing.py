@@ -46,6 +46,7 @@ from derive.expr import (
     Diagonal,
     Entry,
     Equals,
+    Extremum,
     GradientOf,
     Had,
     Identity,
@@ -822,6 +823,12 @@ def _norm(p: Printer, node: Norm) -> Fragment:
     return fill(p.glyph["norm"] + p.scripts("", (kind,)), p.of(node.args[0]), carries=False)
 
 
+def _extremum(p: Printer, node: Extremum) -> Fragment:
+    return fill(
+        p.glyph[node.kind], p.symbol(node.args[2]), p.at_least(p.of(node.args[1]), PRODUCT), level=PRODUCT, open=True
+    )
+
+
 def _cases(p: Printer, node: Cases) -> Fragment:
     rows = [
         fill(p.glyph["last_case" if isinstance(condition, Otherwise) else "case"], p.of(value), p.of(condition))
@@ -897,6 +904,7 @@ RULES: dict[type[Basic], Rule] = {
     Block: _block,
     Entry: _entry,
     Norm: _norm,
+    Extremum: _extremum,
     MatrixPower: _matrix_power,
     Cases: _cases,
     Labelled: _labelled,

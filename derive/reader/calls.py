@@ -10,8 +10,7 @@ from sympy import Expr
 from derive import expr, functions
 from derive.expr import Node
 from derive.reader import postfix
-from derive.reader.names import index_expression
-from derive.reader.scripts import word
+from derive.reader.names import index_expression, word
 from derive.reader.tree import Tree, beside, chain_of
 from derive.reader.values import Function, Number, Reading, Taken, Value, combined, spread
 

@@ -20,17 +20,18 @@ from derive.notation import Notation
 from derive.printing import latex, text
 from derive.reader import document as documents
 from derive.reader import limits
+from derive.reader.calls import function_head
 from derive.reader.chains import joined, joined_name
 from derive.reader.define import Definition, Written, define
 from derive.reader.directives import Directive
 from derive.reader.document import Display, Document, Item, Query
 from derive.reader.habits import observed
-from derive.reader.names import Part, Spelling, decomposed, spellings
+from derive.reader.names import Part, Spelling, decomposed, spellings, word
 from derive.reader.parse import parse
-from derive.reader.relations import Trouble, Understood, letters_in, relate, trouble
+from derive.reader.relations import Trouble, Understood, letters_in, paths_of, relate, trouble
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning, Scope
-from derive.reader.statements import claims_of, flat, is_condition
+from derive.reader.statements import OBJECTS, claims_of, conditions_of, flat, is_condition
 from derive.reader.steering import Defined, State
 from derive.reader.tree import Tree, Unread
 from derive.reader.values import Loss, Number, agree
@@ -39,6 +40,7 @@ from derive.system import System
 UNLIKELY = 4
 """A reading of a left side that costs so much is less likely than a new name."""
 NO_NAMES = ("partial", "nabla", "sum", "prod")
+NO_RELATION = "a formula that claims something has a relation in it, such as ="
 EQUATIONS = ("=", ":=", "+=", "-=")
 
 
@@ -46,8 +48,10 @@ EQUATIONS = ("=", ":=", "+=", "-=")
 class Claim:
     """One claim of a document: `readings` are in the order of likelihood, none where `unread` says why.
 
-    `kind`: defines (it introduces a name), equation, relation, implication, paths or words.  `expect` and `skip` are
-    what directives said of it; `hold`, `unroll`, `loss` the state in which it stands.
+    `kind`: defines (it introduces a name), sets (a parameter is given a number), equation, relation, implication,
+    paths, condition (it only says where) or words.  `expect` and `skip` are
+    what directives said of it; `hold`, `unroll`, `loss` the state in which it stands; `where` is what its display says of
+    when it holds: relations of indices, and words.
     """
 
     n: int
@@ -68,10 +72,16 @@ class Claim:
     hold: tuple[str, ...] = ()
     unroll: int | None = None
     loss: str | None = None
+    where: tuple[Basic, ...] = ()
 
     @property
     def formula(self) -> Basic | None:
         return self.readings[0].formula if self.readings else None
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether the document says itself that this is not to be checked, or can't be read."""
+        return self.skip or (self.expect is not None and self.expect[0] == "unread")
 
     def read_as(self, notation: Notation = Notation()) -> str:  # noqa: B008 - frozen
         """The claim printed back from what was understood, in Unicode; empty where it is unread."""
@@ -138,6 +148,13 @@ def _parsed(display: Display, document: Document) -> Tree | Unread:
         return error
 
 
+def _sets(formula: Basic) -> bool:
+    """Whether an equation gives a parameter, or a value outside of time, a number: `b_1 = -1.5`, `h_0 = 1`."""
+    if not isinstance(formula, Equals) or not isinstance(formula.lhs, Var) or formula.lhs.marks:
+        return False
+    return all(i.is_number for i in formula.lhs.index) and not expr.variables(formula.rhs)
+
+
 def _starts_system(item: Item) -> bool:
     return isinstance(item, Directive) and item.word in ("system", "define")
 
@@ -149,6 +166,7 @@ class _Here:
     display: Display
     expect: tuple[str, str | None] | None
     skip: bool
+    where: tuple[Basic, ...] = ()
 
 
 class _Reader:
@@ -241,11 +259,13 @@ class _Reader:
             raise SystemError_(message, displays[0].place(0))
         state = self.state
         loss_at = {"final": "last", "every": "every"}.get(state.loss or "")
-        renamed = {
-            state.name(left, place): state.name(right, place, typed=True) for left, right, place in state.aliases
-        }
         made = define(
-            written, self.name, declared=state.declared, scalar=state.scalar, loss_at=loss_at, renamed=renamed
+            written,
+            self.name,
+            declared=state.declared,
+            scalar=state.scalar,
+            loss_at=loss_at,
+            renamed=state.renamed(),
         )
         state.use(made.system)
         self.remember(made)
@@ -281,8 +301,22 @@ class _Reader:
             whole = Tree("statements", None, (), (0, len(display.text)))
             self.append(here, whole, "equation", (), (str(error), error.span))
             return
-        for statement in claims_of(tree, display.text, self.state.scope.names.keys() - set(self.state.scope.letters)):
+        before, known = len(self.claims), self.state.scope.names.keys() - set(self.state.scope.letters)
+        here = replace(here, where=tuple(conditions_of(tree, display.excerpt, known)))
+        for statement in claims_of(tree, display.text, known):
             self.statement(here, statement)
+        if len(self.claims) == before:
+            self.no_claim(here, tree)
+
+    def no_claim(self, here: _Here, tree: Tree) -> None:
+        """A display of words, or of conditions alone: nothing is skipped in silence."""
+        if any(child.kind not in ("words", "relation") for child in flat(tree)) or not tree.children:
+            self.append(here, tree, "words", (), (NO_RELATION, tree.span))
+        elif all(child.kind == "words" for child in flat(tree)):
+            self.append(here, tree, "words", (), ("this is a statement in words, not a formula", tree.span))
+        else:
+            said = expr.Words(" ".join(here.display.text.split()))
+            self.append(here, tree, "condition", (Understood(said),), None)
 
     def statement(self, here: _Here, tree: Tree) -> None:
         if tree.kind == "implication":
@@ -293,8 +327,8 @@ class _Reader:
             self.relation(here, tree)
         else:
             resolver = self.resolver(here, tree)
-            no_claim = ("a formula that claims something has a relation in it, such as =", tree.span)
-            self.append(here, tree, "words", (), no_claim if resolver.readings(tree) else trouble(resolver, tree))
+            unread = (NO_RELATION, tree.span) if resolver.readings(tree) else trouble(resolver, tree)
+            self.append(here, tree, "words", (), unread)
 
     def relation(self, here: _Here, tree: Tree) -> None:
         """`a = b = c` is two claims; a line that begins with its sign goes on with the right side before it."""
@@ -320,9 +354,29 @@ class _Reader:
             self.append(here, tree, "defines", defined, None)
             return
         found, unread_ = relate(self.resolver(here, tree), sign, left, right, tree)
+        argument = self.dummy(left) if unread_ is not None else None
+        if argument is not None:
+            resolver = self.resolver(here, tree)
+            any_number = Meaning(Var(argument, (), (), *expr.SCALAR), False)
+            resolver.scope = resolver.scope.with_names({argument: any_number})
+            found, unread_ = relate(resolver, sign, left, right, tree)
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
-        self.append(here, tree, "equation" if sign in EQUATIONS else "relation", found, unread_, continues)
+        kind = "relation" if sign not in EQUATIONS else "sets" if found and _sets(found[0].formula) else "equation"
+        self.append(here, tree, kind, found, unread_, continues)
+
+    def dummy(self, left: Tree) -> str | None:
+        """The argument of `f(z) = …` where nothing else is called z: the identity is about any number."""
+        if (
+            left.kind != "chain"
+            or len(left.children) != 2
+            or function_head(Resolver(self.state.scope), left.children[0]) is None
+        ):
+            return None
+        after = left.children[1]
+        inside = after.children[0] if after.kind == "group" and len(after.children) == 1 else after
+        name = word(inside)
+        return name if inside.kind == "name" and self.state.scope.lookup(name) is None else None
 
     def resolver(self, here: _Here, tree: Tree) -> Resolver:
         """A resolver for one formula, which knows the letters that stand in its indices."""
@@ -342,7 +396,7 @@ class _Reader:
 
     def introduced(self, here: _Here, left: Tree, right: Tree) -> tuple[Understood, ...] | None:
         """The equation of a name that is new on its left side; None where it is known, or no name."""
-        spelled = self.word(left) if left.kind == "chain" else decomposed(left)
+        spelled = self.spelled(left) if left.kind == "chain" else decomposed(left)
         if spelled is None:
             return None
         base, parts = spelled
@@ -357,7 +411,7 @@ class _Reader:
         spelling = next(fitting, None)
         return None if spelling is None else self.bind(here, spelling, left, right)
 
-    def word(self, tree: Tree) -> tuple[str, tuple[Part, ...]] | None:
+    def spelled(self, tree: Tree) -> tuple[str, tuple[Part, ...]] | None:
         """Letters that spell a new name together, `dh_{next}`: known by a script that is a word."""
         resolver = Resolver(self.state.scope)
         letters = list(tree.children)
@@ -403,27 +457,31 @@ class _Reader:
     # --- implications and paths
 
     def implication(self, here: _Here, tree: Tree) -> None:
-        """`z_t = 1 ⇒ J = I`."""
+        """`z_t = 1 ⇒ J = I`: a claim for each arrow, two for one that points both ways."""
         resolver = self.resolver(here, tree)
         parts: list[Understood] = []
-        for child in tree.children:
-            part, unread = self.part(resolver, child)
+        for n, child in enumerate(tree.children):
+            part, unread = self.part(here, resolver, child, premise=n < len(tree.children) - 1)
             if part is None:
                 self.append(here, tree, "implication", (), unread)
                 return
             parts.append(part)
-        whole = parts[0]
-        for after in parts[1:]:
-            choices = agree(whole.choices, after.choices) or ()
-            whole = Understood(expr.Implies(whole.formula, after.formula), choices, whole.cost + after.cost)
-        self.append(here, tree, "implication", (whole,), None)
+        for sign, (left, right) in zip(tree.value, pairwise(parts), strict=True):
+            choices = agree(left.choices, right.choices) or ()
+            for a, b in ((left, right), (right, left))[: 2 if sign == "<=>" else 1]:
+                understood = Understood(expr.Implies(a.formula, b.formula), choices, a.cost + b.cost)
+                self.append(here, tree, "implication", (understood,), None)
 
-    def part(self, resolver: Resolver, tree: Tree) -> tuple[Understood | None, Trouble | None]:
+    def part(
+        self, here: _Here, resolver: Resolver, tree: Tree, premise: bool = False
+    ) -> tuple[Understood | None, Trouble | None]:
         """What stands on one side of an implication: words, a relation, or several."""
         if tree.kind == "words":
             return Understood(expr.Words(str(tree.value).strip())), None
+        if premise and tree.kind in OBJECTS:
+            return Understood(expr.Words(here.display.excerpt(tree.span))), None
         if tree.kind == "list":
-            parts = [self.part(resolver, child) for child in tree.children]
+            parts = [self.part(here, resolver, child) for child in tree.children]
             formulas = [part.formula for part, _ in parts if part is not None]
             if len(formulas) < len(parts):
                 return next((None, unread) for part, unread in parts if part is None)
@@ -436,18 +494,21 @@ class _Reader:
             if unread is not None:
                 return None, unread
             made.append(found[0])
-        return made[-1], None
+        formulas = [understood.formula for understood in made]
+        return made[0] if len(made) == 1 else Understood(Tuple(*formulas), (), sum(u.cost for u in made)), None
 
     def path(self, here: _Here, tree: Tree) -> None:
+        """`h_3 \\to o_3 \\to h_2`; sets of paths in braces are walked one after the other, each with each."""
         resolver = self.resolver(here, tree)
-        variables = []
+        walked: list[tuple[Var, ...]] = [()]
         for child in tree.children:
-            values = [r.value for r in resolver.readings(child) if isinstance(r.value, Var)]
-            if not values:
+            found = paths_of(resolver, child)
+            if not found:
                 self.append(here, tree, "paths", (), trouble(resolver, child))
                 return
-            variables.append(values[0])
-        self.append(here, tree, "paths", (Understood(expr.Path(*variables)),), None)
+            walked = [before + after for before in walked for after in found]
+        paths = [expr.Path(*variables) for variables in walked]
+        self.append(here, tree, "paths", (Understood(paths[0] if len(paths) == 1 else Tuple(*paths)),), None)
 
     # --- the list
 
@@ -483,5 +544,6 @@ class _Reader:
                 hold=state.hold,
                 unroll=state.unroll,
                 loss=state.loss,
+                where=here.where,
             )
         )

@@ -15,9 +15,10 @@ from sympy import Basic, Expr, Integer, Symbol
 from derive import expr
 from derive.errors import ShapeError
 from derive.expr import Node
+from derive.reader.grown import grown
 from derive.reader.products import chain as form_products
 from derive.reader.tree import Tree, chain_of
-from derive.reader.values import Reading, Value, combined, spread
+from derive.reader.values import Number, Reading, Value, combined, spread
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -33,7 +34,9 @@ def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
     """A sum with dots: what stands before them, the pattern, what stands after the last term of the pattern."""
     place = next(n for n, c in enumerate(tree.children) if is_dots(c))
     before, after = tree.children[:place], tree.children[place + 1 :]
-    if not before or not after or any(is_dots(c) for c in after):
+    if before and not after:
+        return combined([resolver.readings(c) for c in before], _endless)
+    if not before or any(is_dots(c) for c in after):
         return []
     parts = [resolver.readings(c) for c in (*before, *after)]
     if any(not p for p in parts):
@@ -53,6 +56,13 @@ def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
                 return
 
     return combined(parts, make)
+
+
+def _endless(*values: Value) -> Iterator[Reading]:
+    terms = spread(values)
+    whole = grown(terms) if terms is not None else None
+    if whole is not None:
+        yield Reading(whole)
 
 
 def product_(resolver: Resolver, signs: Sequence[str], factors: Sequence[Tree]) -> list[Reading]:
@@ -99,6 +109,8 @@ def _slice(resolver: Resolver, signs: list[str], factors: list[Tree], start: int
 
 
 def _as_product(*values: Value) -> Iterator[Reading]:
+    if all(isinstance(v, Number) and v.value == 1 for v in values):
+        yield Reading(values[0])
     if not all(isinstance(v, Node) for v in values):
         return
     found = pattern(values[:-1], values[-1])

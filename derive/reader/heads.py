@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from derive import expr
-from derive.expr import Node
+from derive.expr import Node, Var, is_scalar
 from derive.reader import blocks, continued, derivatives, postfix, references
 from derive.reader.big import big_operator
-from derive.reader.calls import function
-from derive.reader.names import Part, base_name, decomposed, index_expression
+from derive.reader.calls import function, is_group
+from derive.reader.names import Part, base_name, decomposed, index_expression, word
+from derive.reader.scope import Meaning
 from derive.reader.tree import Tree, beside, chain_of
-from derive.reader.values import Loss, Number, Reading, Taken, Unit, Value, combined
+from derive.reader.values import Function, Loss, Number, Reading, Taken, Unit, Value, combined
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -173,10 +174,42 @@ def _callparts_of(group: Tree) -> list[Part]:
     return [Part("call", child, True) for child in group.children]
 
 
+EXTREMA = {"max": "max", "sup": "max", "min": "min", "inf": "min"}
+
+
+def _extremum(resolver: Resolver, signs: list[str], factors: list[Tree], n: int, greedy: bool) -> Taken:
+    r"""`\max_z \sigma'(z)`, `\max \sigma'`: over all numbers; of several arguments `max` is a function."""
+    head, after = factors[n], beside(signs, factors, n)
+    base, *scripts = head.children if head.kind == "script" else (head,)
+    kind = EXTREMA.get(word(base))
+    if kind is None or after is None or resolver.scope.lookup(word(base)) is not None or len(scripts) > 1:
+        return None
+    if not scripts:
+        if is_group(after):
+            return None
+        functions = [r for r in resolver.readings(after) if isinstance(r.value, Function)]
+        over, bodies = Var("u", (), (), *expr.SCALAR), resolver.bare(functions)
+        taken = 1
+    else:
+        letter = word(scripts[0].children[0]) if scripts[0].kind == "sub" else ""
+        if not letter or resolver.scope.lookup(letter) is not None:
+            return None
+        over = Var(letter, (), (), *expr.SCALAR)
+        inner = resolver.inside(resolver.scope.with_names({letter: Meaning(over, False)}))
+        taken = len(factors) - n - 1 if greedy else 1
+        bodies = inner.bare(inner.readings(chain_of(signs, factors, n + 1, n + 1 + taken)))
+    made = ((r, r.value) for r in bodies)
+    extrema = [
+        Reading(expr.Extremum(kind, v, over), (), r.cost) for r, v in made if isinstance(v, Node) and is_scalar(v)
+    ]
+    return (extrema, taken) if extrema else None
+
+
 HEADS: tuple[Callable[..., Taken], ...] = (
     big_operator,
     _slash_derivative,
     _operator,
+    _extremum,
     _diagonal,
     _indicator,
     _index_call,

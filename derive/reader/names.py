@@ -162,6 +162,11 @@ def part_word(tree: Tree) -> str | None:
     return base_name(tree)
 
 
+def word(tree: Tree) -> str:
+    """A lone name or number as it is typed; empty for anything else."""
+    return str(tree.value) if tree.kind in ("name", "number") else ""
+
+
 def letters(tree: Tree, lattice: Sequence[str]) -> tuple[Expr, ...] | None:
     """Indices that stand side by side: `ij`, `ti`."""
     if tree.kind == "chain" and set(tree.value) <= {""}:
@@ -210,13 +215,13 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
         return
     if is_transpose(part):
         yield "transpose", tree, 0
-    word = part_word(tree)
+    written = part_word(tree)
     index = index_expression(tree, lattice)
     if index is not None:
         yield "index", (index,), _price(part, index) + 3 * is_transpose(part)
-    if word is not None:
-        yield "name", word, 0
-    if tree.kind == "script" and word is not None:
+    if written is not None:
+        yield "name", written, 0
+    if tree.kind == "script" and written is not None:
         # A name inside a script: δ^{f_1} of `f_1`.
         pieces = (tree.children[0], *(s.children[0] for s in tree.children[1:]))
         yield "name", "_".join(part_word(piece) or "" for piece in pieces), 0

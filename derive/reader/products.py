@@ -46,7 +46,8 @@ def as_node(value: Value, shape: expr.Shape) -> Node | None:
             return None
         return expr.number(value.value, shape)
     if isinstance(value, Unit):
-        return expr.scale(value.coefficient, expr.Identity(shape[0])) if shape[0] == shape[1] else None
+        unit = expr.Ones(*shape) if shape == expr.SCALAR else expr.Identity(shape[0])
+        return expr.scale(value.coefficient, unit) if shape[0] == shape[1] else None
     if isinstance(value, Node) and value.shape == shape:
         return value
     if isinstance(value, Node) and is_scalar(value) and 1 in shape:

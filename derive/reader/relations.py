@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, TypeAlias
 
 from sympy import Basic
@@ -175,3 +176,21 @@ def letters_in(tree: Tree, scope: Scope) -> frozenset[Any]:
             parts = [index] if index is not None else [index_expression(c, scope.letters) for c in kept.walk()]
             found |= {s for part in parts if part is not None for s in part.free_symbols}
     return frozenset(s for s in found if str(s) not in scope.names)
+
+
+def paths_of(resolver: Resolver, tree: Tree) -> list[tuple[Var, ...]]:
+    r"""The paths that a piece of a path stands for: a variable, a set `\{a \to b; c\}`, sets joined by `\times`."""
+    if tree.kind == "relation" and set(tree.value) == {"->"}:
+        return _each_with_each(paths_of(resolver, child) for child in tree.children)
+    if tree.kind == "chain" and set(tree.value) <= {"times"}:
+        return _each_with_each(paths_of(resolver, child) for child in tree.children)
+    if tree.kind == "group" and str(tree.value).startswith("\\{"):
+        several = [paths_of(resolver, child) for child in tree.children]
+        return [path for found in several for path in found] if all(several) else []
+    return next(([(r.value,)] for r in resolver.readings(tree) if isinstance(r.value, Var)), [])
+
+
+def _each_with_each(parts: Iterable[list[tuple[Var, ...]]]) -> list[tuple[Var, ...]]:
+    walked = ([v for piece in chosen for v in piece] for chosen in product(*parts))
+    # A piece that begins where the one before ends goes on from there.
+    return [tuple(v for n, v in enumerate(path) if n == 0 or v != path[n - 1]) for path in walked]

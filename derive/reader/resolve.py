@@ -75,13 +75,18 @@ class Resolver:
             for r in readings
         ]
 
+    def inside(self, scope: Scope) -> Resolver:
+        """One for a part of the formula that knows more names; what it can't read is noted here."""
+        inner = Resolver(scope, self.where)
+        inner.troubles, inner.indices, inner.bound = self.troubles, self.indices, self.bound
+        return inner
+
     def binding(self, indices: Iterable[Symbol]) -> Resolver:
         """One to which these letters are indices in scripts, whatever the scope calls by them."""
         hidden = {str(index) for index in indices}
         if not hidden & set(self.scope.names):
             return self
-        inner = Resolver(self.scope, self.where)
-        inner.troubles, inner.indices = self.troubles, self.indices
+        inner = self.inside(self.scope)
         inner.bound = self.bound | hidden
         return inner
 

@@ -10,7 +10,7 @@ from sympy import Integer
 from derive import expr
 from derive.expr import Var
 from derive.reader import blocks, calls, postfix, references
-from derive.reader.names import base_name, decomposed, index_expression, letters
+from derive.reader.names import base_name, decomposed, index_expression, letters, word
 from derive.reader.tree import Tree
 from derive.reader.values import Number, Reading, Unit, pruned
 from derive.shapes import dimension
@@ -96,7 +96,3 @@ def held(resolver: Resolver, base: Tree, sub: Tree, rest: Sequence[Tree]) -> lis
             partial = expr.Partial(partial.args[0], partial.args[1], partial.immediate, tuple(names))
             made.append(Reading(expr.transpose(partial) if turned else partial, reading.choices, reading.cost))
     return postfix.tail(resolver, made, rest)
-
-
-def word(tree: Tree) -> str:
-    return str(tree.value) if tree.kind in ("name", "number") else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise, zip_longest
 
+from sympy import Basic
+
+from derive.expr import Relation, Words
 from derive.reader.names import index_expression
 from derive.reader.scope import LOSSES
-from derive.reader.tree import Tree
+from derive.reader.tokens import spaced
+from derive.reader.tree import Span, Tree
 
 NO_CLAIMS = ("words", "empty", "symbol")
 OBJECTS = ("name", "number", "script", "group", "accent")
@@ -17,14 +21,39 @@ OBJECTS = ("name", "number", "script", "group", "accent")
 def claims_of(tree: Tree, text: str, known: Collection[str] = ()) -> Iterator[Tree]:
     """Relations and implications; what only says where they hold is no claim.  `known`: names that are no indices."""
     for statement in hypotheses(list(flat(tree)), text):
-        if (
-            statement.kind in NO_CLAIMS
-            or is_condition(statement, known)
-            or any(t.names("forall") for t in statement.walk())
-        ):
+        if statement.kind in NO_CLAIMS or is_condition(statement, known) or is_label(statement, known):
+            continue
+        if any(t.names("forall") for t in statement.walk()):
             continue
         if statement.kind not in OBJECTS or len(tree.children) == 1:
             yield statement
+
+
+CONNECTIVES = frozenset(
+    spaced(
+        "a also an again all and as because but by e.g. for get gives have hence here i.e. if in is let next now of or since "
+        "so such that the then therefore thus too we when where which while with"
+    )
+)
+"""Words between formulas that add nothing to them."""
+
+
+def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> Iterator[Basic]:
+    """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`."""
+    statements = list(flat(tree))
+    for n, statement in enumerate(statements):
+        if is_condition(statement, known):
+            ends = [index_expression(side) for side in statement.children]
+            pairs = zip(statement.value, pairwise(ends), strict=True)
+            yield from (Relation(sign, a, b) for sign, (a, b) in pairs if a is not None and b is not None)
+        elif statement.kind == "words" and not set(_words(statement)) <= CONNECTIVES:
+            before = statements[n - 1] if n and statements[n - 1].kind in OBJECTS else None
+            said = [excerpt(before.span)] if before is not None else []
+            yield Words(" ".join([*said, *str(statement.value).split()]))
+
+
+def _words(tree: Tree) -> list[str]:
+    return [word.strip(",.:;()") for word in str(tree.value).lower().split()]
 
 
 def flat(tree: Tree) -> Iterator[Tree]:
@@ -60,6 +89,15 @@ def hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
             waiting = []
             yield here
     yield from waiting
+
+
+def is_label(tree: Tree, known: Collection[str] = ()) -> bool:
+    r"""`t_3 \\to t_1`: from which step to which, by a letter that is no name."""
+    return (
+        tree.kind == "relation"
+        and set(tree.value) == {"->"}
+        and all(side.kind == "script" and side.children[0].names("t") and "t" not in known for side in tree.children)
+    )
 
 
 def is_condition(tree: Tree, known: Collection[str] = ()) -> bool:

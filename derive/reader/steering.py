@@ -22,6 +22,17 @@ Defined: TypeAlias = dict[int, dict[str, Meaning]]
 
 
 @dataclass
+class Alias:
+    """The document's name = the system's.  `fresh` until a formula is read: a system that starts meanwhile takes it on."""
+
+    left: str
+    right: str
+    place: Place
+    fresh: bool = True
+    resolved: bool = False
+
+
+@dataclass
 class State:
     """What the directives so far have said: the scope of the next formula, and what is remembered for the next system.
 
@@ -33,7 +44,7 @@ class State:
     scope: Scope = field(default_factory=Scope.empty)
     systems: list[System] = field(default_factory=list)
     declared: dict[str, Shape] = field(default_factory=dict)
-    aliases: list[tuple[str, str, Place]] = field(default_factory=list)
+    aliases: list[Alias] = field(default_factory=list)
     pins: dict[str, frozenset[str]] = field(default_factory=dict)
     scalar: bool = False
     defining: Place | None = None
@@ -50,7 +61,14 @@ class State:
         return self.later.get(len(self.systems), {})
 
     def next_display(self) -> tuple[tuple[str, str | None] | None, bool]:
-        """What `expect` and `skip` say of the display that follows; said of that one only."""
+        """What `expect` and `skip` say of the display that follows; said of that one only.
+
+        Raises `SystemError_` for an alias of what the system that is in force does not have.
+        """
+        if self.defining is None:
+            for alias in self.aliases:
+                alias.fresh = False
+                self.check(alias)
         said = self.expect, self.skip
         self.expect, self.skip = None, False
         return said
@@ -60,7 +78,9 @@ class State:
         DIRECTIVES[item.word](self, item)
 
     def use(self, system: System) -> None:
+        """Another system is spoken of: aliases of the one before end."""
         self.systems.append(system)
+        self.aliases = [alias for alias in self.aliases if alias.fresh]
         pins = tuple(sorted(self.pins.items()))
         self.scope = replace(Scope.of(system), pins=pins, hold=self.hold, later=self.later_names())
         self.declare_names()
@@ -76,21 +96,31 @@ class State:
         return Meaning(Var(name, (), self.scope.lattice, *shape), None)
 
     def apply_aliases(self) -> None:
-        for left, right, place in self.aliases:
-            theirs, ours = self.name(left, place), self.name(right, place, typed=True)
+        for alias in self.aliases:
+            theirs, ours = self.name(alias.left, alias.place), self.name(alias.right, alias.place, typed=True)
             if self.scope.is_loss(ours):
                 self.scope = replace(self.scope, losses=self.scope.losses | {theirs})
+                alias.resolved = True
                 continue
             meaning = self.scope.lookup(ours)
             if meaning is None and theirs in self.scope.names:
                 # Either side may be the document's name.
                 theirs, ours, meaning = ours, theirs, self.scope.lookup(theirs)
-            if meaning is None:
-                if self.scope.system is not None:
-                    near = did_you_mean(ours, self.scope.names)
-                    raise SystemError_(f"alias {left} = {right}: {self.scope.system.name} has no {ours}{near}", place)
-                continue
-            self.scope = self.scope.with_names({theirs: meaning})
+            if meaning is not None:
+                self.scope = self.scope.with_names({theirs: meaning})
+                alias.resolved = True
+
+    def check(self, alias: Alias) -> None:
+        system = self.scope.system
+        if system is not None and not alias.resolved:
+            near = did_you_mean(self.name(alias.right, alias.place, typed=True), self.scope.names)
+            message = f"alias {alias.left} = {alias.right}: {system.name} has no {alias.right}{near}"
+            raise SystemError_(message, alias.place)
+
+    def renamed(self) -> dict[str, str]:
+        """The names of a definition that is still to come -> what its system is to call them."""
+        fresh = (alias for alias in self.aliases if alias.fresh)
+        return {self.name(a.left, a.place): self.name(a.right, a.place, typed=True) for a in fresh}
 
     def name(self, written: str, place: Place, typed: bool = False) -> str:
         """A name as it is typed, every script a part of it but the lattice's own letter."""
@@ -152,8 +182,7 @@ def _declare(state: State, item: Directive) -> None:
 
 
 def _alias(state: State, item: Directive) -> None:
-    new = [(left, right, item.place) for left, right in item.value]
-    state.aliases.extend(new)
+    state.aliases.extend(Alias(left, right, item.place) for left, right in item.value)
     if state.scope.system is not None:
         state.apply_aliases()
 
@@ -164,8 +193,11 @@ def _hold(state: State, item: Directive) -> None:
 
 
 def _scalar(state: State, item: Directive) -> None:
+    """From here on every size is 1, that of what was declared too."""
     state.scalar = True
-    state.scope = replace(state.scope, scalar=True)
+    state.declared = dict.fromkeys(state.declared, expr.SCALAR)
+    free = {name: state.free(name, expr.SCALAR) for name, m in state.scope.names.items() if m.indexed is None}
+    state.scope = replace(state.scope.with_names(free), scalar=True)
 
 
 def _layout(state: State, item: Directive) -> None:

@@ -28,7 +28,14 @@ def reason(resolver: Resolver, tree: Tree) -> str:
         return "the terms before and after these dots do not fix a pattern"
     if tree.kind == "words":
         return f"the words '{str(tree.value).strip()[:40]}' are no part of a formula"
+    if tree.kind == "empty":
+        return "a side of this relation is missing"
     return f"this {tree.kind} is not understood here"
+
+
+UNKNOWN_TO_DERIVE = frozenset(["diag", "Diag", "nabla", "partial", "lim", "det", "tr", "sup", "inf", "max", "min", "argmax",
+    "argmin", "O", "Pr", "mathcal_O", "rank", "vec", "int", "oint", "infty", "dim", "ker", "arg", "Re", "Im"])  # fmt: skip
+"""Bases that no document declares: what they mean is not derived here, or they lack what belongs to them."""
 
 
 def undefined(resolver: Resolver, base: str, parts: Sequence[Part]) -> str:
@@ -38,6 +45,8 @@ def undefined(resolver: Resolver, base: str, parts: Sequence[Part]) -> str:
         meaning = resolver.scope.names[shortest]
         at = f"at {len(resolver.scope.lattice)} index" if meaning.indexed else "without an index"
         return f"{shortest} is known {at} as {show_shape(meaning.shape)}; these scripts do not fit it"
+    if base in UNKNOWN_TO_DERIVE:
+        return f"what {base} stands for here is not understood"
     near = did_you_mean(longest, resolver.scope.names)
     likely = min((s.name for s in spellings(base, parts, resolver.scope.letters) if s.name == base or s.index
                   or len(parts) == s.name.count("_") - base.count("_")), key=lambda n: -len(n), default=shortest)  # fmt: skip
