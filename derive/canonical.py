@@ -340,7 +340,10 @@ def _product(node: Basic, args: tuple[Any, ...]) -> Node:
 
 
 def _partial(node: Basic, args: tuple[Any, ...]) -> Node:
+    """Of a true scalar it is its gradient as a row."""
     y, x, immediate, held = args
+    if is_scalar(y) and not held:
+        return canonical(expr.transpose(expr.GradientOf(y, x, immediate)))  # type: ignore[return-value]
     return expr.Partial(y, x, immediate, sorted(held, key=str))
 
 

@@ -34,7 +34,8 @@ from derive.reader.scope import Meaning, Scope
 from derive.reader.statements import OBJECTS, claims_of, conditions_of, flat, is_condition
 from derive.reader.steering import Defined, State
 from derive.reader.tree import Tree, Unread
-from derive.reader.values import Loss, Number, agree
+from derive.reader.values import Loss, Number, Unit, agree
+from derive.reader.variants import variants
 from derive.system import System
 
 UNLIKELY = 4
@@ -146,13 +147,6 @@ def _parsed(display: Display, document: Document) -> Tree | Unread:
         return parse(display.text, document.macros)
     except Unread as error:
         return error
-
-
-def _sets(formula: Basic) -> bool:
-    """Whether an equation gives a parameter, or a value outside of time, a number: `b_1 = -1.5`, `h_0 = 1`."""
-    if not isinstance(formula, Equals) or not isinstance(formula.lhs, Var) or formula.lhs.marks:
-        return False
-    return all(i.is_number for i in formula.lhs.index) and not expr.variables(formula.rhs)
 
 
 def _starts_system(item: Item) -> bool:
@@ -336,13 +330,23 @@ class _Reader:
         continues = sides[0].kind == "empty"
         if continues and self.last_right is not None:
             sides[0] = self.last_right
+        sets = set(tree.value) <= {"=", ":="} and self.sets(here, sides)
         for n, (sign, (left, right)) in enumerate(zip(tree.value, pairwise(sides), strict=True)):
             start = tree.span[0] if n == 0 else left.span[0]
             pair = Tree("relation", (sign,), (left, right), (start, right.span[1]))
-            self.one(here, pair, continues or n > 0)
+            self.one(here, pair, continues or n > 0, sets)
             self.last_right = right
 
-    def one(self, here: _Here, tree: Tree, continues: bool) -> None:
+    def sets(self, here: _Here, sides: Sequence[Tree]) -> bool:
+        """`W_1 = W_2 = 1`, `h_0 = 0`: parameters, or values outside of time, are given a number."""
+        resolver = self.resolver(here, Tree("list", None, tuple(sides)))
+        *names, last = [next((r.value for r in resolver.readings(side)), None) for side in sides]
+        if (isinstance(last, Node) and expr.variables(last)) or not isinstance(last, (Node, Number, Unit)):
+            return False
+        variables = [v for v in names if isinstance(v, Var) and not v.marks]
+        return len(variables) == len(names) and all(i.is_number for v in variables for i in v.index)
+
+    def one(self, here: _Here, tree: Tree, continues: bool, sets: bool) -> None:
         """One relation between two sides."""
         (sign,), (left, right) = tree.value, tree.children
         if left.kind == "empty":
@@ -362,7 +366,8 @@ class _Reader:
             found, unread_ = relate(resolver, sign, left, right, tree)
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
-        kind = "relation" if sign not in EQUATIONS else "sets" if found and _sets(found[0].formula) else "equation"
+        found += [variant for first in found[:1] for variant in variants(first, self.state.scope)]
+        kind = "relation" if sign not in EQUATIONS else "sets" if found and sets else "equation"
         self.append(here, tree, kind, found, unread_, continues)
 
     def dummy(self, left: Tree) -> str | None:
@@ -478,6 +483,8 @@ class _Reader:
         """What stands on one side of an implication: words, a relation, or several."""
         if tree.kind == "words":
             return Understood(expr.Words(str(tree.value).strip())), None
+        if tree.kind == "relation" and tree.children[-1].kind == "empty":
+            return None, ("this is a statement in words, not a formula", tree.span)
         if premise and tree.kind in OBJECTS:
             return Understood(expr.Words(here.display.excerpt(tree.span))), None
         if tree.kind == "list":

@@ -220,7 +220,8 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
     if index is not None:
         yield "index", (index,), _price(part, index) + 3 * is_transpose(part)
     if written is not None:
-        yield "name", written, 0
+        # g_{1,t}^2 is a square, unless only g_2 is a name
+        yield "name", written, 3 if part.where == "sup" and not part.bracketed and tree.kind == "number" else 0
     if tree.kind == "script" and written is not None:
         # A name inside a script: δ^{f_1} of `f_1`.
         pieces = (tree.children[0], *(s.children[0] for s in tree.children[1:]))
@@ -229,7 +230,7 @@ def _ways(part: Part, lattice: Sequence[str]) -> Iterator[tuple[str, Any, int]]:
     if several is not None:
         yield "index", several, 1
     if part.where == "sup" and not part.bracketed:
-        yield "power", tree, 0 if index is not None and _price(part, index) else 1
+        yield "power", tree, (0 if index is not None and _price(part, index) else 1) + 3 * is_transpose(part)
     elif part.where == "sup" and index is not None:
         yield "power", tree, 4
 

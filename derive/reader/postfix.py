@@ -79,7 +79,7 @@ def operated(resolver: Resolver, value: Value, role: str, tree: Tree | None) -> 
     """A transpose or a power of a value."""
     if role in ("transpose", "prime"):
         is_t = tree is not None and tree.names("T")
-        price = 2 if role == "prime" else 3 * (is_t and resolver.scope.habits.has_other_transposes)
+        price = 2 if role == "prime" else 6 * (is_t and resolver.scope.habits.has_other_transposes)
         if isinstance(value, Node):
             yield Reading(expr.transpose(value), (), price)
         elif isinstance(value, Number):

@@ -190,7 +190,8 @@ def _nodes(sign: str, left: Node, right: Node) -> Iterator[Reading]:
     if any(carries(n) for n in (left, right) if is_vector(n)):
         return
     if is_vector(left) and not is_vector(right) and left.shape[0] == right.shape[0]:
-        yield Reading(expr.mul(expr.diag(left), right), diagonal, 5)
+        # Of a product that the chain itself has formed, nobody means the diagonal matrix.
+        yield Reading(expr.mul(expr.diag(left), right), diagonal, 12 if isinstance(left, (expr.Mul, expr.Had)) else 5)
     if is_vector(right) and not is_vector(left) and left.shape[1] == right.shape[0] and is_row(left):
         yield Reading(expr.mul(left, expr.diag(right)), diagonal, 5)
     if is_vector(right) and not is_row(left) and not is_vector(left) and left.shape[1] == right.shape[0]:

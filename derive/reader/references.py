@@ -88,7 +88,9 @@ def indexed(resolver: Resolver, meaning: Meaning, spelling: Spelling) -> Iterato
         yield Reading(meaning.node), index
         if len(index) == size and isinstance(meaning.node, Var):
             at_time = all(i.free_symbols & set(scope.lattice) or i.is_Integer for i in index)
-            yield Reading(meaning.node.at(index), (), (2 if at_time else 6) + habits.against(spelling.places)), ()
+            # W^{(2)} is the copy of W at step 2, whatever stands above of other names.
+            unusual = habits.against(place for place in spelling.places if place == "sup")
+            yield Reading(meaning.node.at(index), (), (2 if at_time else 6) + unusual), ()
         return
     if meaning.indexed and (len(index) < size or (index and all(map(habits.against, zip(spelling.places))))):
         yield Reading(meaning.node, CURRENT, 6 if len(index) < size else 2), index

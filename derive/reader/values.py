@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 from sympy import Expr, Integer
@@ -35,6 +36,8 @@ ASSUMPTIONS: Mapping[tuple[str, str], str] = {
     ("layout", "denominator"): "∂y/∂x has a row for each entry of x, and a gradient is a column",
     ("weight", "immediate"): "∂h/∂W in a chain is the immediate partial",
     ("weight", "total"): "∂h/∂W in a chain is the total derivative",
+    ("index", "same"): "an index that stands on one side only means the one of the other side",
+    ("partial", "direct"): "∂y/∂x is the immediate partial wherever x stands in the equation of y",
     ("index", "current"): "a name without its index is taken at the current one",
     ("function", "argument"): "a function without its argument is meant at every argument",
     ("entries", "outer"): "the product of a column with a vector beside it is their outer product",
@@ -141,7 +144,7 @@ def combined(parts: Iterable[list[Reading]], make: Callable[..., Iterable[Readin
     """
     found: list[Reading] = []
     clash: ShapeError | None = None
-    for chosen in product(*parts):
+    for chosen in product(*_likeliest([list(part) for part in parts])):
         choices = agree(*(r.choices for r in chosen))
         if choices is None:
             continue
@@ -158,6 +161,13 @@ def combined(parts: Iterable[list[Reading]], make: Callable[..., Iterable[Readin
     if clash is not None and not found:
         raise clash
     return pruned(found)
+
+
+def _likeliest(parts: list[list[Reading]]) -> list[list[Reading]]:
+    """As many readings of each part as can all be combined: the last of the longest list goes first."""
+    while prod(map(len, parts)) > limits.MOST_COMBINATIONS:
+        max(parts, key=len).pop()
+    return parts
 
 
 def pruned(readings: Iterable[Reading]) -> list[Reading]:
