@@ -346,6 +346,11 @@ class _Reader:
         variables = [v for v in names if isinstance(v, Var) and not v.marks]
         return len(variables) == len(names) and all(i.is_number for v in variables for i in v.index)
 
+    def gives(self, formula: Basic) -> bool:
+        """`f(z) = [z ≥ ½]`: what an unknown function is."""
+        applied = formula.lhs if isinstance(formula, Equals) else None
+        return isinstance(applied, expr.Apply) and applied.function in self.state.scope.functions and not applied.order
+
     def one(self, here: _Here, tree: Tree, continues: bool, sets: bool) -> None:
         """One relation between two sides."""
         (sign,), (left, right) = tree.value, tree.children
@@ -367,7 +372,13 @@ class _Reader:
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
         found += [variant for first in found[:1] for variant in variants(first, self.state.scope)]
-        kind = "relation" if sign not in EQUATIONS else "sets" if found and sets else "equation"
+        kind = (
+            "relation"
+            if sign not in EQUATIONS
+            else "sets"
+            if found and (sets or self.gives(found[0].formula))
+            else "equation"
+        )
         self.append(here, tree, kind, found, unread_, continues)
 
     def dummy(self, left: Tree) -> str | None:
@@ -484,9 +495,13 @@ class _Reader:
         if tree.kind == "words":
             return Understood(expr.Words(str(tree.value).strip())), None
         if tree.kind == "relation" and tree.children[-1].kind == "empty":
-            return None, ("this is a statement in words, not a formula", tree.span)
+            arrow = "↑" if tree.value[-1] == "up" else "↓"
+            return Understood(expr.Words(f"{here.display.excerpt(tree.children[0].span)} {arrow}")), None
         if premise and tree.kind in OBJECTS:
             return Understood(expr.Words(here.display.excerpt(tree.span))), None
+        if tree.kind == "list" and all(child.kind in (*OBJECTS, "words") for child in tree.children):
+            said = (str(c.value).strip() if c.kind == "words" else here.display.excerpt(c.span) for c in tree.children)
+            return Understood(expr.Words(", ".join(said).replace(",", "", 1))), None
         if tree.kind == "list":
             parts = [self.part(here, resolver, child) for child in tree.children]
             formulas = [part.formula for part, _ in parts if part is not None]
@@ -507,13 +522,10 @@ class _Reader:
     def path(self, here: _Here, tree: Tree) -> None:
         """`h_3 \\to o_3 \\to h_2`; sets of paths in braces are walked one after the other, each with each."""
         resolver = self.resolver(here, tree)
-        walked: list[tuple[Var, ...]] = [()]
-        for child in tree.children:
-            found = paths_of(resolver, child)
-            if not found:
-                self.append(here, tree, "paths", (), trouble(resolver, child))
-                return
-            walked = [before + after for before in walked for after in found]
+        walked = paths_of(resolver, tree)
+        if not walked:
+            self.append(here, tree, "paths", (), trouble(resolver, tree))
+            return
         paths = [expr.Path(*variables) for variables in walked]
         self.append(here, tree, "paths", (Understood(paths[0] if len(paths) == 1 else Tuple(*paths)),), None)
 

@@ -73,22 +73,29 @@ def flat(tree: Tree) -> Iterator[Tree]:
 
 
 def hypotheses(statements: list[Tree], text: str) -> Iterator[Tree]:
-    """`a = b, c = d ⇒ e`: relations that only commas part from an implication are its hypotheses too."""
+    """`a = b, c = d ⇒ e`: what only commas part from an implication is its hypothesis too, of the same kind."""
     waiting: list[Tree] = []
     for here, after in zip_longest(statements, statements[1:]):
         between = text[here.span[1] : after.span[0]] if after is not None else "end"
         goes_on = not between.replace("\\ ", "").replace("\\,", "").replace("\\;", "").strip(" ,~}\n")
-        if here.kind == "relation" and goes_on and "," in between:
-            waiting.append(here)
-        elif here.kind == "implication" and waiting and here.children[0].kind == "relation":
+        if waiting and here.kind == "implication" and _sort(here.children[0]) == _sort(waiting[0]):
             joint = Tree("list", None, (*waiting, here.children[0]), (waiting[0].span[0], here.children[0].span[1]))
             yield Tree("implication", here.value, (joint, *here.children[1:]), (waiting[0].span[0], here.span[1]))
             waiting = []
-        else:
+            continue
+        if waiting and _sort(here) != _sort(waiting[0]):
             yield from waiting
             waiting = []
-            yield here
+        if goes_on and ((here.kind == "relation" and "," in between) or _sort(here) == "said"):
+            waiting.append(here)
+        else:
+            yield from (*waiting, here)
+            waiting = []
     yield from waiting
+
+
+def _sort(tree: Tree) -> str:
+    return "said" if tree.kind in (*OBJECTS, "words") else tree.kind
 
 
 def is_label(tree: Tree, known: Collection[str] = ()) -> bool:
