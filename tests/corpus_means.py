@@ -5,7 +5,8 @@ what it is to be read as, in the typed form of `corpus_typed`.  `corpus` pairs t
 
     a == b == c      the equations of its neighbours       a <= b        a relation
     approx(a, b)     a ≈ b                                 path(h[t-1], z[t], h[t])  a path through the graph
-    implies(a, b)    a ⇒ b                                 unread        nobody can give it a meaning
+    implies(a, b)    a ⇒ b; a string stands for words
+    unread           nobody can give it a meaning
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ def means(text: str, symbols: Symbols, aliases: Aliases | None = None) -> list[A
 
 
 def _claims(line: ast.expr, evaluator: Evaluator) -> list[Any]:
+    if isinstance(line, ast.Constant) and isinstance(line.value, str):
+        return [expr.Words(line.value)]
     if isinstance(line, ast.Call) and ast.unparse(line.func) in _STATEMENTS:
         return [_STATEMENTS[ast.unparse(line.func)](evaluator, *line.args)]
     return evaluator.compared(line) if isinstance(line, ast.Compare) else [as_node(evaluator.value(line))]

@@ -79,7 +79,10 @@ READ = {
         r"h_t = \sigma'(z_t)": "h_t = σ'(z_t)",
         r"h_t = \dot\sigma(z_t)": "h_t = σ'(z_t)",
         r"h_t = 1 - \tanh^2(z_t)": "h_t = 1 - tanh²(z_t)",
-        r"h_t = \mathrm{sech}^2(z_t)": "h_t = 1 - tanh²(z_t)",
+        r"h_t = \mathrm{sech}^2(z_t)": "h_t = sech(z_t)²",
+        r"h_t = \cosh(z_t) - \sinh(z_t)": "h_t = cosh(z_t) - sinh(z_t)",
+        r"\max_u \sigma'(u) = \tfrac14": "max_u σ'(u) = ¼",
+        r"\max \sigma' = \tfrac14": "max_u σ'(u) = ¼",
         r"\tanh' = 1 - \tanh^2": "tanh'(u) = 1 - tanh²(u)",
         # matrices and columns
         r"U_z = \operatorname{diag}(z_t)": "U_z = diag(z_t)",
@@ -278,9 +281,58 @@ def test_an_implication_keeps_its_hypothesis():
     assert only.read_as() == "z_t = 𝟏 ⇒ h_t = h_{t-1}"
 
 
-@pytest.mark.parametrize("formula", ["t = 1", r"1 \le k < t", r"\text{and so on}", r"t = 1, \dots, T"])
-def test_what_only_says_where_is_no_claim(formula):
-    assert claims(formula) == ()
+@pytest.mark.parametrize("formula", ["t = 1", r"1 \le k < t", r"t = 1, \dots, T"])
+def test_what_only_says_where_claims_nothing(formula):
+    (claim,) = claims(formula)
+    assert (claim.kind, claim.unread) == ("condition", None)
+
+
+def test_words_are_said_to_be_words():
+    (claim,) = claims(r"\text{and so on}")
+    assert claim.unread == "this is a statement in words, not a formula"
+
+
+def test_a_claim_knows_where_its_display_says_that_it_holds():
+    (claim,) = claims(r"h_t = z_t \qquad t \ge 2,\ T \text{ even}")
+    assert list(map(str, claim.where)) == ["t ≥ 2", "T even"]
+
+
+def test_an_index_on_the_right_only_may_mean_the_one_of_the_left():
+    (claim,) = claims(r"\frac{\partial h_m}{\partial h_{m-1}} = \operatorname{diag}(1 - z_t)")
+    assert "z_t" in str(claim.formula)
+    (other,) = [r for r in claim.readings if "z_m" in str(r.formula)]
+    assert "an index that stands on one side only means the one of the other side" in other.assumptions
+
+
+def test_time_stands_where_the_author_puts_it():
+    """`h_1` is an entry to whoever writes `h^{(t)}`, and `z_t^2` a square to whoever writes `z_t`."""
+    above = claims(r"h^{(t)} = z^{(t)}", r"h_1^{(t)} = z_1^{(t)}")
+    assert above[1].read_as() == "h_{t,1} = z_{t,1}"
+    below = claims("h_t = z_t", "h_t^2 = z_t")
+    assert below[1].read_as() == "h_t² = z_t"
+
+
+def test_both_ways_are_two_implications():
+    found = claims(r"z_t = 1 \iff h_t = h_{t-1}")
+    assert [c.read_as() for c in found] == ["z_t = 𝟏 ⇒ h_t = h_{t-1}", "h_t = h_{t-1} ⇒ z_t = 𝟏"]
+
+
+def test_an_alias_ends_with_its_system():
+    of_gru = "<!-- derive: system gru -->\n<!-- derive: alias Q = U_z -->\n$$ Q = U_r $$\n"
+    first, second = reading(of_gru + "<!-- derive: system rnn -->\n$$ Q = W $$\n").claims
+    assert first.read_as() == "U_z = U_r" and second.kind == "defines"
+
+
+def test_scalar_forgets_what_was_declared():
+    text = "<!-- derive: declare x: n, W: n x n -->\n<!-- derive: scalar -->\n$$ W x = x W $$\n"
+    (claim,) = reading(text).claims
+    assert claim.formula is not None and claim.formula.lhs.shape == (1, 1)
+
+
+def test_a_sum_of_many_readings_is_read_in_bounded_time():
+    ambiguous = " + ".join(["(h_i^2 z_j^2)"] * 60)
+    (claim,) = claims(rf"h_t = {ambiguous}")
+    assert claim.n == 1
 
 
 def test_a_new_name_on_the_left_is_defined():

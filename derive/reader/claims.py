@@ -304,13 +304,13 @@ class _Reader:
 
     def no_claim(self, here: _Here, tree: Tree) -> None:
         """A display of words, or of conditions alone: nothing is skipped in silence."""
-        if any(child.kind not in ("words", "relation") for child in flat(tree)) or not tree.children:
-            self.append(here, tree, "words", (), (NO_RELATION, tree.span))
-        elif all(child.kind == "words" for child in flat(tree)):
-            self.append(here, tree, "words", (), ("this is a statement in words, not a formula", tree.span))
-        else:
+        if any(is_condition(child) for child in flat(tree)):
             said = expr.Words(" ".join(here.display.text.split()))
             self.append(here, tree, "condition", (Understood(said),), None)
+        else:
+            words = tree.children and all(child.kind == "words" for child in flat(tree))
+            unread = "this is a statement in words, not a formula" if words else NO_RELATION
+            self.append(here, tree, "words", (), (unread, tree.span))
 
     def statement(self, here: _Here, tree: Tree) -> None:
         if tree.kind == "implication":
@@ -371,7 +371,8 @@ class _Reader:
             found, unread_ = relate(resolver, sign, left, right, tree)
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
-        found += [variant for first in found[:1] for variant in variants(first, self.state.scope)]
+        others = [variant for first in found[:1] for variant in variants(first, self.state.scope)]
+        found = sorted([*found, *others], key=lambda u: u.cost)
         kind = (
             "relation"
             if sign not in EQUATIONS
