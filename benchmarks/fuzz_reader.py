@@ -26,10 +26,10 @@ from derive.printing import latex
 from derive.printing import text as printed
 from derive.reader import document
 from derive.reader.account import unaccounted
-from derive.reader.claims import understand
 from derive.reader.macros import Macro
 from derive.reader.parse import parse
 from derive.reader.tree import Unread
+from derive.reader.understand import understand
 
 ROOT = Path(__file__).parent.parent
 MOST_SECONDS = 1.0

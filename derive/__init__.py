@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from derive.catalogue import load
     from derive.derivation import Derivation
-    from derive.reader.claims import read
+    from derive.reader.understand import read
     from derive.system import System
 
 __version__ = "0.1.0"
@@ -23,7 +23,7 @@ __all__ = ["Derivation", "System", "__version__", "load", "read"]
 
 _HOME = {
     "load": "derive.catalogue",
-    "read": "derive.reader.claims",
+    "read": "derive.reader.understand",
     "System": "derive.system",
     "Derivation": "derive.derivation",
 }

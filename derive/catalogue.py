@@ -71,7 +71,7 @@ def is_document(spec: str) -> bool:
 
 
 def _from_document(spec: str) -> System:
-    from derive.reader.claims import read
+    from derive.reader.understand import read
 
     path, colon, number = spec.rpartition(":")
     chosen = colon and number.isdecimal()

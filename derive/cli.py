@@ -160,7 +160,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
     """The systems of a document, and every claim as it was understood; 2 where one was not, and should be."""
-    from derive.reader.claims import read
+    from derive.reader.understand import read
     from derive.render import claims
 
     found = read(options.system)

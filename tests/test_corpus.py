@@ -28,7 +28,8 @@ from derive.errors import DeriveError
 from derive.expr import ONE, Block, Entry, GradientOf, Partial, Relation, Sum, Var, Zero, mul, scale
 from derive.notation import Notation
 from derive.printing import latex, text
-from derive.reader.claims import Claim, read
+from derive.reader.claims import Claim
+from derive.reader.understand import read
 from derive.shapes import dimension
 
 FOLDER = Path(__file__).parent / "corpus"
@@ -176,7 +177,7 @@ PRINT_ALL = """
 import sys
 from derive.printing import latex
 from derive.notation import Notation
-from derive.reader.claims import read
+from derive.reader.understand import read
 for path in sys.argv[1:]:
     for claim in read(path).claims:
         print(path, claim.n, claim.unread)

@@ -8,10 +8,12 @@ from derive import catalogue, expr
 from derive.errors import DeriveError
 from derive.printing import text
 from derive.reader import document
-from derive.reader.claims import Claim, DocumentReading, relate, understand
+from derive.reader.claims import Claim, DocumentReading
 from derive.reader.parse import parse
+from derive.reader.relations import relate
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Scope
+from derive.reader.understand import understand
 
 DESCENDING = "in a product over an index the latest factor stands left"
 ASCENDING = "in a product over an index the latest factor stands right"

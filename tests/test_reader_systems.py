@@ -22,7 +22,8 @@ from derive.expr import Equals, Node
 from derive.notation import notation
 from derive.printing import latex
 from derive.reader import document
-from derive.reader.claims import DocumentReading, understand
+from derive.reader.claims import DocumentReading
+from derive.reader.understand import understand
 from derive.system import System
 
 DATA = Path(__file__).with_name("data")

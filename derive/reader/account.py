@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from derive.reader.grammar import LINE_ENDS
 from derive.reader.macros import Macro
-from derive.reader.parse import LINE_ENDS, Parser
+from derive.reader.parse import Parser
 from derive.reader.tokens import Token, Tokens, spaced, tokenize
 from derive.reader.tree import Tree
 
