@@ -289,9 +289,17 @@ def test_what_only_says_where_claims_nothing(formula):
     assert (claim.kind, claim.unread) == ("condition", None)
 
 
-def test_words_are_said_to_be_words():
-    (claim,) = claims(r"\text{and so on}")
-    assert claim.unread == "this is a statement in words, not a formula"
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        (r"\text{and so on}", "and so on"),
+        (r"\text{the gate }z_t\text{ is open}", "the gate z_t is open"),
+        (r"z_t \uparrow \Rightarrow \text{open}", "z_t ↑ ⇒ open"),
+    ],
+)
+def test_words_are_read_as_words(formula, said):
+    (claim,) = claims(formula)
+    assert (claim.unread, claim.read_as()) == (None, said)
 
 
 def test_a_claim_knows_where_its_display_says_that_it_holds():

@@ -36,9 +36,6 @@ UNREAD = "unread"
 
 REASONS = {
     "S001-7": "a program; the equation that it comes to for n = 3 follows",
-    "S002-11": "a statement in words",
-    "S002-19": "a statement in words",
-    "S003-12": "a statement in words",
 }
 """Heading -> why a claim under it is unread.  All others are read."""
 
@@ -82,11 +79,12 @@ SHORT = (
 )
 STACKED = "block([[D(C[{0}], C[{1}]), D(C[{0}], h[{1}])], [D(h[{0}], C[{1}]), D(h[{0}], h[{1}])]])"
 THRESHOLD = ("h[t] == f(W_2 * h[t-1] + W_1 * x[t] + b_1)", "y[t] == W_3 * h[t] + b_2")
-GATES = " + ".join(f"D({gate}[3], h[2]).T @ D(C[3], {gate}[3]).T" for gate in "fig")
-ACROSS = "D(h[2], C[2]).T @ D(o[3], h[2]).T @ D(h[3], o[3]).T"
-USE = "pulled(f[2], W_xf[2], D(C[2], f[2]).T @ ({0}) @ D(y[3], h[3]).T @ grad(L[3], y[3]))"
-DETAILED = USE.format(f"{ACROSS} + Dp(C[3], C[2]).T @ D(h[3], C[3]).T + D(h[2], C[2]).T @ ({GATES}) @ D(h[3], C[3]).T")
-CONDENSED = USE.format(f"{ACROSS} + D(C[3], C[2]).T @ D(h[3], C[3]).T")
+GATES = " + ".join(f"J({gate}[3], h[2]).T @ J(C[3], {gate}[3]).T" for gate in "fig")
+ACROSS = "D(h[2], C[2]).T @ J(o[3], h[2]).T @ J(h[3], o[3]).T"
+USE = "pulled(f[2], W_xf[2], J(C[2], f[2]).T @ ({0}) @ J(y[3], h[3]).T @ grad(L[3], y[3]))"
+PATHS = USE.format(f"{ACROSS} + J(C[3], C[2]).T @ D(h[3], C[3]).T + D(h[2], C[2]).T @ ({GATES}) @ D(h[3], C[3]).T")
+CONDENSED = USE.format(f"{ACROSS} + J(C[3], C[2]).T @ D(h[3], C[3]).T").replace("J(", "D(")
+TOTAL, DIRECT = PATHS.replace("J(", "D("), PATHS.replace("J(", "Dp(")
 OUTER = "D(y_hat[j], h[j]).T @ grad(L[j], y_hat[j])"
 OUTPUTS = "Sum(D(o[t], c).T @ bar(o[t]), (t, 1, T))"
 STATES = "Sum(D(h[t], b[t]).T @ bar(h[t]), (t, 1, T))"
@@ -194,8 +192,8 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         "L[t] == 1/2 * norm(y[t] - d[t])**2",
     ),
     "S002-12": ("grad(L[3], W_xf) == grad(L[3], W_xf[3]) + grad(L[3], W_xf[2]) + grad(L[3], W_xf[1])",),
-    "S002-13": (f"grad(L[3], W_xf[2]) == {DETAILED}",),
-    "S002-14": (f"{DETAILED} == {CONDENSED}",),
+    "S002-13": (f"grad(L[3], W_xf[2]) == {TOTAL}",),
+    "S002-14": (f"{TOTAL} == {CONDENSED}",),
     "S002-16": (f"D(C[t], C[t-1]) == {FOUR}",),
     "S002-17": (
         f"{FOUR} == diag(f[t]) + diag(i[t] * prime('tanh', theta) * o[t-1] * prime('tanh', C[t-1])) @ W_hg"
@@ -221,7 +219,6 @@ MEANINGS: dict[str, tuple[str, ...]] = {
         "O[t] == V * S[t] + b_2",
         "L[t] == 1/2 * (Y[t] - O[t])**2",
     ),
-    "S002-19": (UNREAD, "D(S[t], S[t-1]) == prime('tanh', U * X[t] + W * S[t-1] + b_1) * W"),
     # --- text-003 ---
     "An alternating sum": ("h[t] == -h[t-1] + x[t]", "y == sigmoid(10 * h[T])"),
     "S003-1": ("implies(h[t] == -h[t-1] + x[t], h[t] == (-1)**t * h[0] + Sum((-1)**(t-i) * x[i], (i, 1, t)))",),
@@ -306,7 +303,13 @@ MEANINGS: dict[str, tuple[str, ...]] = {
 
 PRINTED = {
     "S003-7": ("σ'(z) = σ(z) (1 - σ(z))", "max_u σ'(u) = ¼", "¼ = ¼"),
+    "S002-11": ("W ↑ ⇒ gradient explodes", "W ↓ ⇒ gradient vanishes"),
     "S002-10": ("tanh(u) ∈ [-1, 1]", "tanh'(u) ∈ [0, 1]"),
+    "S002-19": (
+        r'"in the RNN \partial S_t/\partial S_{t-1} is controlled by the single parameter U "',
+        "∂S_t/∂S_{t-1} = tanh'(U X_t + W S_{t-1} + b_1) W",
+    ),
+    "S003-12": ("clip-by-norm keeps the direction of the gradient, clip-by-value does not",),
 }
 """Heading -> its claims as they are printed, where the typed form has no word for them; nothing where one is unread."""
 
@@ -317,12 +320,14 @@ SETTINGS = [
     ("S003-13", "W_3 = 1"),
     ("S003-13", "b_2 = 0"),
     ("S003-13", "h_0 = 1"),
+    ("S003-13", "f(z) = 1 - 1[½ - z > 0]"),
+    ("S003-14", "φ(z) = 1[z > 0]"),
     ("S003-14", "W = [-1, -1; 1, 1]"),
     ("S003-14", "b = [1; -1]"),
     ("S003-15", "v = [1; 1]"),
     ("S003-15", "r = 1"),
 ]
-"""The lines that choose a parameter or a first state: they define, and claim nothing."""
+"""The lines that choose a parameter, a first state or a function: they define, and claim nothing."""
 
 READINGS = {
     "S000-1": f"bar(W_hh) == Sum(pulled(h[k], W_hh, Prod(D(h[m], h[m-1]), (m, k+1, j)).T @ {OUTER}, total=True),"
@@ -332,6 +337,7 @@ READINGS = {
     "S001-5": "Sum(D(h[3], h[i]) * Dp(h[i], W_h), (i, 1, 3)) == 6 * W_h**2 * h[0] + 3 * W_h * W_x * x[1] + W_x * x[2]",
     "S002-8": "grad(L[t], U) == Sum(grad(L[t], O[t]) * D(O[t], S[t])"
     " * Prod(D(S[j], S[j-1]), (j, k+1, t)) * Dp(S[k], U), (k, 0, t))",
+    "S002-13": f"grad(L[3], W_xf[2]) == {DIRECT}",
     "S003-6": "bar(h[t]).T == bar(h[T]).T @ Prod(D(h[k+1], h[k]), (k, t, T-1), ascending=True)",
 }
 """Heading -> another reading of the first claim under it: the one that the verdict in `EXPECTED` rests on."""
@@ -393,7 +399,7 @@ def under(document: str) -> dict[str, list[Claim]]:
 
 
 def document_of(heading: str) -> str:
-    return next(document for document in NUMBERS if heading in dict(map(reversed, headings(document))))
+    return next(document for document in NUMBERS if heading in [title for _, title in headings(document)])
 
 
 def evaluated(typed: str, claim: Claim) -> list[Any]:

@@ -132,12 +132,13 @@ def derivative(resolver: Resolver, y: Value, x: Value, plus: bool, straight: boo
 def _as_printed(resolver: Resolver, y: Var, x: Value, plus: bool) -> Iterator[Reading]:
     r"""`\frac{\partial L_t}{\partial h_t}` as derive itself writes it: a row, or the cotangent of an open loss."""
     if isinstance(x, Var) and is_column(x):
-        row = expr.Partial(y, x, plus, resolver.scope.hold)
-        yield Reading(row, JACOBIAN)
-        if not is_scalar(x):
-            yield Reading(expr.transpose(row), TRANSPOSED)
-        if f"{x.name}_ct" in resolver.scope.names and x.index == y.index and not plus:
+        is_open = f"{x.name}_ct" in resolver.scope.names and x.index == y.index and not plus
+        if is_open:
             yield from _laid_out(x.marked("ct"))
+        row = expr.Partial(y, x, plus, resolver.scope.hold)
+        yield Reading(row, JACOBIAN, 2 * is_open)
+        if not is_scalar(x):
+            yield Reading(expr.transpose(row), TRANSPOSED, 2 * is_open)
     elif isinstance(x, Var):
         yield Reading(expr.GradientOf(y, x, plus))
 

@@ -52,6 +52,18 @@ def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[
             yield Words(" ".join([*said, *str(statement.value).split()]))
 
 
+def speaks(tree: Tree) -> bool:
+    """Whether a display is a statement in words, with or without formulas in it, and no formula of its own."""
+    kinds = {statement.kind for statement in flat(tree)}
+    return "words" in kinds and not kinds & {"relation", "implication"}
+
+
+def said(tree: Tree, excerpt: Callable[[Span], str]) -> str:
+    """A statement in words as it stands."""
+    parts = (str(s.value) if s.kind == "words" else f" {excerpt(s.span)} " for s in flat(tree))
+    return " ".join("".join(parts).split())
+
+
 def _words(tree: Tree) -> list[str]:
     return [word.strip(",.:;()") for word in str(tree.value).lower().split()]
 

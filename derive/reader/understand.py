@@ -30,7 +30,7 @@ from derive.reader.parse import parse
 from derive.reader.relations import Trouble, Understood, letters_in, paths_of, relate, trouble
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning
-from derive.reader.statements import claims_of, conditions_of, flat, is_condition
+from derive.reader.statements import claims_of, conditions_of, flat, is_condition, said, speaks
 from derive.reader.steering import Defined, State
 from derive.reader.tree import Tree, Unread
 from derive.reader.values import Number, Unit, agree
@@ -220,20 +220,21 @@ class _Reader:
             return
         before, known = len(self.claims), self.state.scope.names.keys() - set(self.state.scope.letters)
         here = replace(here, where=tuple(conditions_of(tree, display.excerpt, known)))
+        if speaks(tree):
+            self.append(here, tree, "words", (Understood(expr.Words(said(tree, display.excerpt))),), None)
+            return
         for statement in claims_of(tree, display.text, known):
             self.statement(here, statement)
         if len(self.claims) == before:
             self.no_claim(here, tree)
 
     def no_claim(self, here: _Here, tree: Tree) -> None:
-        """A display of words, or of conditions alone: nothing is skipped in silence."""
+        """A display of conditions alone, or of less: nothing is skipped in silence."""
         if any(is_condition(child) for child in flat(tree)):
-            said = expr.Words(" ".join(here.display.text.split()))
-            self.append(here, tree, "condition", (Understood(said),), None)
+            only = expr.Words(" ".join(here.display.text.split()))
+            self.append(here, tree, "condition", (Understood(only),), None)
         else:
-            words = tree.children and all(child.kind == "words" for child in flat(tree))
-            unread = "this is a statement in words, not a formula" if words else NO_RELATION
-            self.append(here, tree, "words", (), (unread, tree.span))
+            self.append(here, tree, "words", (), (NO_RELATION, tree.span))
 
     def statement(self, here: _Here, tree: Tree) -> None:
         if tree.kind == "implication":
