@@ -65,17 +65,21 @@ DOCUMENTS = (".md", ".markdown", ".tex", ".ipynb")
 
 def is_document(spec: str) -> bool:
     """Whether a system is named by a document: `paper.tex`, `notes.md:2` (its second system), `-` (standard input)."""
+    path, _ = document_and_number(spec)
+    return path == "-" or Path(path).suffix.lower() in DOCUMENTS
+
+
+def document_and_number(spec: str) -> tuple[str, int | None]:
+    """`notes.md:2` is the file and the number of a system in it."""
     path, colon, number = spec.rpartition(":")
-    plain = path if colon and number.isdecimal() else spec
-    return plain == "-" or Path(plain).suffix.lower() in DOCUMENTS
+    return (path, int(number)) if colon and number.isdecimal() else (spec, None)
 
 
 def _from_document(spec: str) -> System:
     from derive.reader.understand import read
 
-    path, colon, number = spec.rpartition(":")
-    chosen = colon and number.isdecimal()
-    return read(path if chosen else spec).system(int(number) if chosen else 1)
+    path, number = document_and_number(spec)
+    return read(path).system(number or 1)
 
 
 def named(spec: str) -> System:

@@ -160,10 +160,12 @@ def _show(options: argparse.Namespace) -> int:
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
     """The systems of a document, and every claim as it was understood; 2 where one was not, and should be."""
+    from derive import catalogue
     from derive.reader.understand import read
     from derive.render import claims
 
-    found = read(options.system)
+    path, number = catalogue.document_and_number(options.system)
+    found = read(path) if number is None else read(path).about(number)
     if options.format == "json":
         _print_json(claims.data(found, style))
     else:

@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any
 from sympy import Symbol
 
 from derive import expr
+from derive.conventions import Guesser
 from derive.equations import Builder, Checker, Source, lattice_names, target_name
 from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.expr import SCALAR, Node, Shape, Var
 from derive.lattice import Border, CycleError, Edge, Lattice, Loop, Offset, borders, difference, order
-from derive.shapes import Guesser, Unifier, parse_declarations
+from derive.shapes import Unifier, parse_declarations
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation

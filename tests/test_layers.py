@@ -17,6 +17,7 @@ ORDER = [
     "notation",
     "lattice",
     "shapes",
+    "conventions",
     "equations",
     "system",
     "linear",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sympy import Basic
 
@@ -86,3 +86,9 @@ class DocumentReading:
         if not 1 <= number <= len(self.systems):
             raise DeriveError(f"{name} speaks of {len(self.systems)} systems, found {name}:{number}")
         return self.systems[number - 1]
+
+    def about(self, number: int) -> DocumentReading:
+        """One of its systems, and what is claimed of that one.  Raises `DeriveError` where there is no such system."""
+        system = self.system(number)
+        claims = tuple(claim for claim in self.claims if claim.system is system)
+        return replace(self, claims=claims, systems=(system,))
