@@ -57,7 +57,7 @@ def load(spec: str | Path | System) -> System:
         return _from_file(Path(spec), "")
     if is_document(str(spec)):
         return _from_document(str(spec))
-    return named(str(spec))
+    return named(str(spec), "; `derive list` shows all, and a system of your own is named as FILE.py:NAME")
 
 
 DOCUMENTS = (".md", ".markdown", ".tex", ".ipynb")
@@ -82,15 +82,12 @@ def _from_document(spec: str) -> System:
     return read(path).system(number or 1)
 
 
-def named(spec: str) -> System:
+def named(spec: str, advice: str = "; `derive list` shows all") -> System:
     """The system of the catalogue that `spec` names, `"gru"` or `"mdrnn(3)"`; no file of the user's is ever run."""
     name, arguments = _parse(spec)
     name = name.lower().replace("_", "-")
     if name not in names():
-        raise DeriveError(
-            f"there is no system {spec!r} in the catalogue{did_you_mean(name, names())}; `derive list` shows all, "
-            "and a system of your own is named as FILE.py:NAME"
-        )
+        raise DeriveError(f"there is no system {spec!r} in the catalogue{did_you_mean(name, names())}{advice}")
     return _of_catalogue(name, arguments)
 
 

@@ -100,7 +100,7 @@ def condition(resolver: Resolver, tree: Tree) -> object | None:
     if tree.kind != "relation" or len(tree.value) != 1:
         return None
     indices = [index_expression(side, resolver.scope.letters) for side in tree.children]
-    if all(i is not None and not any(resolver.scope.lookup(str(s)) for s in i.free_symbols) for i in indices):
+    if all(i is not None and not any(resolver.scope.lookup(s.name) for s in i.free_symbols) for i in indices):
         return expr.Relation(tree.value[0], *indices)
     sides = [resolver.readings(side) for side in tree.children]
     if any(not side for side in sides):

@@ -101,6 +101,8 @@ def _system(text: str) -> str:
 def _declare(text: str) -> Mapping[str, Any]:
     from derive.shapes import parse_declarations  # imports SymPy
 
+    if "\\" in text:
+        raise DeriveError("a name is typed without LaTeX, h_tilde for \\tilde h")
     declared = parse_declarations(text)
     without = [name for name, shape in declared.items() if shape is None]
     if without:

@@ -95,7 +95,7 @@ def operated(resolver: Resolver, value: Value, role: str, tree: Tree | None) -> 
             yield Reading(Cube(value.pull, value.rows, not value.transposed, value.columns))
         return
     exponent = index_expression(tree, resolver.scope.letters)
-    if exponent is None or any(resolver.scope.lookup(str(s)) for s in exponent.free_symbols):
+    if exponent is None or any(resolver.scope.lookup(s.name) for s in exponent.free_symbols):
         return
     if isinstance(value, Number):
         yield Reading(Number(value.value**exponent))

@@ -52,7 +52,7 @@ def _end(tree: Tree, scope: Scope) -> Expr | None:
     index = index_expression(tree, scope.letters)
     if index is None:
         return None
-    sizes = {s: dimension(str(s)) for s in index.free_symbols if str(s) in scope.dimensions}
+    sizes = {s: dimension(s.name) for s in index.free_symbols if s.name in scope.dimensions}
     return index.xreplace(sizes)
 
 

@@ -33,8 +33,8 @@ def reference(resolver: Resolver, tree: Tree, calls: Sequence[Part] = ()) -> lis
     base, parts = spelled
     found: list[Reading] = []
     for spelling in spellings(base, (*parts, *calls), resolver.scope.letters):
-        letters = {s for i in spelling.index for s in i.free_symbols if str(s) not in resolver.bound}
-        price = 4 * any(str(s) in resolver.scope.names and s not in resolver.scope.lattice for s in letters)
+        letters = {s for i in spelling.index for s in i.free_symbols if s.name not in resolver.bound}
+        price = 4 * any(s.name in resolver.scope.names and s not in resolver.scope.lattice for s in letters)
         found.extend(Reading(r.value, r.choices, r.cost + price) for r in meant(resolver, spelling))
     return pruned(found)
 

@@ -175,7 +175,7 @@ def letters_in(tree: Tree, scope: Scope) -> frozenset[Any]:
             index = index_expression(kept, scope.letters)
             parts = [index] if index is not None else [index_expression(c, scope.letters) for c in kept.walk()]
             found |= {s for part in parts if part is not None for s in part.free_symbols}
-    return frozenset(s for s in found if str(s) not in scope.names)
+    return frozenset(s for s in found if s.name not in scope.names)
 
 
 def paths_of(resolver: Resolver, tree: Tree) -> list[tuple[Var, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sympy import Expr, Symbol
 
@@ -63,7 +64,7 @@ class Scope:
     own: bool = False
     """Whether `δ^{z}_t` means the adjoint of the argument of z, as derive itself writes it."""
 
-    @property
+    @cached_property
     def letters(self) -> tuple[str, ...]:
         return tuple(map(str, self.lattice))
 
@@ -92,10 +93,10 @@ class Scope:
         lattice = Lattice.named(tuple(letters))
         return cls(lattice.indices, lattice.lengths)
 
-    @property
+    @cached_property
     def dimensions(self) -> frozenset[str]:
         """The letters of all sizes."""
-        return frozenset(str(s) for m in self.names.values() for size in m.shape for s in size.free_symbols)
+        return frozenset(s.name for m in self.names.values() for size in m.shape for s in size.free_symbols)
 
     def lookup(self, name: str) -> Meaning | None:
         return self.names.get(name) or self.later.get(name)
