@@ -102,15 +102,16 @@ def outcome(line: Line) -> Outcome:
     wanted = canonical(line.printed)
     head = f"{line.place}:\n  {line.written}"
     try:
-        forms = [canonical(strip_labels(r.formula)) for r in read_back(line.written, line.scope)]
+        readings = [strip_labels(reading.formula) for reading in read_back(line.written, line.scope)]
     except Unread as error:
         begin, end = error.span
         return Outcome("unread", f"{head}\nis not read: {error}, at {line.written[begin:end]!r}; it was\n  {wanted}")
-    if forms and forms[0] == wanted:
+    found = canonical(readings[0]) if readings else "nothing"
+    if found == wanted:
         return Outcome("first")
-    kind = "other" if wanted in forms else "differs"
-    rank = f"; that is reading {forms.index(wanted) + 1}" if wanted in forms else ""
-    return Outcome(kind, f"{head}\nis read as\n  {forms[0] if forms else 'nothing'}\nand not as\n  {wanted}{rank}")
+    rank = next((n for n, formula in enumerate(readings, 1) if canonical(formula) == wanted), None)
+    kind, which = ("differs", "") if rank is None else ("other", f"; that is reading {rank}")
+    return Outcome(kind, f"{head}\nis read as\n  {found}\nand not as\n  {wanted}{which}")
 
 
 def table(counts: dict[str, Counter[str]]) -> str:

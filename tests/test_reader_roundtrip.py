@@ -2,7 +2,7 @@ r"""What derive prints, derive reads: every formula of every standard derivation
 
 The law stands in `benchmarks/roundtrip.py`, which puts every formula to it: the *first* reading of what is printed has the
 canonical form of what was to be printed.  Here a formula of over `LONGEST` characters is read in the default notation
-only; there are eight of them, and they take as long as half of the rest.
+only; the default has eight of them, and in all notations they would take as long as half of the rest.
 """
 
 from __future__ import annotations

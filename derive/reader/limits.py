@@ -35,7 +35,7 @@ LARGEST_NUMBER = 12
 MOST_PASSES = 4
 """How often a document is read again because it uses names before it defines them."""
 
-MOST_COMBINATIONS = 2_000
+MOST_COMBINATIONS = 500
 """Combinations of readings of the parts of one sum, product or matrix that are tried, likely ones first."""
 
 MOST_READINGS = 64

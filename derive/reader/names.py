@@ -195,7 +195,7 @@ def spellings(base: str, parts: Sequence[Part], lattice: Sequence[str]) -> Itera
         for part, (role, value, price) in zip(parts, chosen, strict=True):
             cost += price
             if role == "name":
-                cost += part.where == "sub" and bool(index)  # c_{2,1} is c_2 at 1
+                cost += bool(index) and (part.where == "sub" or part.bracketed)  # c_{2,1} is c_2 at 1
                 name = f"{name}_{value}"
             elif role == "index":
                 index += value
