@@ -98,4 +98,6 @@ def test_no_module_of_a_sub_package_needs_itself(package):
 def test_the_reader_says_where_each_of_its_modules_belongs():
     import derive.reader
 
-    assert {p.stem for p in (PACKAGE / "reader").glob("*.py")} - {"__init__"} <= set((derive.reader.__doc__ or "").split())
+    assert {p.stem for p in (PACKAGE / "reader").glob("*.py")} - {"__init__"} <= set(
+        (derive.reader.__doc__ or "").split()
+    )
