@@ -217,7 +217,7 @@ def _mul(node: Basic, args: tuple[Any, ...]) -> Node:
     merged = _merged(product.args)
     if len(merged) < len(product.args):
         return mul(*merged)
-    return min(product, _turned(product), key=key) if is_scalar(product) else product
+    return _either_way(product) if is_scalar(product) else product
 
 
 def _segments(factors: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -255,11 +255,11 @@ def _one(left: Node, right: Node) -> Node | None:
     return expr.matrix_power(a, m + n) if a is b else None
 
 
-def _turned(product: expr.Mul) -> Node:
-    """The transpose of a scalar product: the same number."""
-    factors = [canonical(transpose(f)) for f in reversed(product.args)]
+def _either_way(product: Node) -> Node:
+    """A scalar product, or the same one transposed: what has the smaller key, signs and numbers aside."""
+    number, factors = _contents([canonical(transpose(f)) for f in reversed(product.args)])
     turned = mul(*factors)
-    return turned if isinstance(turned, expr.Mul) else product
+    return scale(number, turned) if isinstance(turned, expr.Mul) and key(turned) < key(product) else product
 
 
 def _transpose(node: Basic, args: tuple[Any, ...]) -> Node:

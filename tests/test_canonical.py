@@ -169,3 +169,20 @@ def test_a_deep_formula_has_a_form():
     for _ in range(3000):
         deep = expr.apply("tanh", add(b, deep))
     assert canonical(deep) is canonical(canonical(deep))
+
+
+COLUMN = (Symbol("n", integer=True, positive=True), Integer(1))
+ENTRY = Entry(Var("e", (), (), *COLUMN), Integer(1), Integer(1))
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_scalar_product_and_its_transpose_have_one_form(seed: int):
+    """Signs move out of sums that the transpose orders otherwise: the form must not go back and forth between the two."""
+    pick = random.Random(seed)
+    columns = [Var(name, (), (), *COLUMN) for name in "opqr"]
+    columns += [expr.apply("softmax", columns[0]), expr.apply("tanh", columns[1]), expr.Ones(*COLUMN)]
+    terms = [scale(pick.choice([1, -1, 2, ENTRY]), pick.choice(columns)) for _ in range(3)]
+    product = mul(transpose(add(*terms)), pick.choice(columns))
+    form = canonical(product)
+    assert canonical(form) == form == canonical(transpose(product)), (product, form)
+    assert canonical(scale(-1, product)) == canonical(scale(-1, form)), (product, form)
