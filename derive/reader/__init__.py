@@ -6,7 +6,7 @@ r"""From documents to systems and claims.
     values    values products ranges postfix references derivatives grown continued big calls blocks scripts heads chains
               resolve troubles                                            every reading of a tree that shapes allow
     systems   naming translate define                                     forward equations: a system
-    claims    relations implications statements new_names variants steering claims understand
+    claims    relations implications statements new_names variants steering sections claims understand
               own                                                         a document: its claims; our own output, read back
 
 A new sign is a row of `grammar`, a new head of a chain a function in `heads.HEADS`, a new kind of tree one in

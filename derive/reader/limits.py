@@ -32,6 +32,9 @@ DEEPEST = 60
 LARGEST_NUMBER = 12
 """Digits of a number."""
 
+MOST_LEADING = 40
+"""Displays at the start of a document that are tried as the forward equations of its system."""
+
 MOST_PASSES = 4
 """How often a document is read again because it uses names before it defines them."""
 

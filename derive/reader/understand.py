@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from pathlib import Path
 
 from sympy import Basic, Integer, Tuple
 
 from derive import expr
-from derive.errors import DeriveError, SystemError_
+from derive.errors import SystemError_
 from derive.expr import Equals, Node, Var
 from derive.reader import document as documents
 from derive.reader import limits
 from derive.reader.claims import Claim, DocumentReading
-from derive.reader.define import Definition, Written, define
 from derive.reader.directives import Directive
-from derive.reader.document import Display, Document, Item, Query
-from derive.reader.habits import observed
+from derive.reader.document import Display, Document, Query
 from derive.reader.implications import side_of
 from derive.reader.names import Spelling
 from derive.reader.new_names import dummy, new_name
@@ -30,8 +28,9 @@ from derive.reader.parse import parse
 from derive.reader.relations import Trouble, Understood, letters_in, paths_of, relate, trouble
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning
+from derive.reader.sections import Sections
 from derive.reader.statements import claims_of, conditions_of, flat, is_condition, said, speaks
-from derive.reader.steering import Defined, State
+from derive.reader.steering import Defined
 from derive.reader.tree import Tree, Unread
 from derive.reader.values import Number, Unit, agree
 from derive.reader.variants import variants
@@ -72,10 +71,6 @@ def _parsed(display: Display, document: Document) -> Tree | Unread:
         return error
 
 
-def _starts_system(item: Item) -> bool:
-    return isinstance(item, Directive) and item.word in ("system", "define")
-
-
 @dataclass(frozen=True)
 class _Here:
     """The display that is being read, and what the directives before it say of its claims."""
@@ -86,19 +81,15 @@ class _Here:
     where: tuple[Basic, ...] = ()
 
 
-class _Reader:
+class _Reader(Sections):
     """One pass over a document; `later` are the names that it defines further down, as an earlier pass found them."""
 
     def __init__(self, document: Document, trees: Mapping[int, Tree | Unread], later: Defined):
-        self.document, self.trees = document, trees
-        self.name = Path(document.name).stem if document.name != "<stdin>" else "document"
-        self.later = later
+        super().__init__(document, trees, later)
         self.defined: Defined = {}
-        self.state = State(document.macros, later)
         self.claims: list[Claim] = []
         self.queries: list[Query] = []
         self.last_right: Tree | None = None
-        self.at = 0
 
     def read(self) -> DocumentReading:
         self.start()
@@ -116,92 +107,6 @@ class _Reader:
         if self.state.defining is not None:
             raise SystemError_("the directive 'define' is followed by no display formula", self.state.defining)
         return DocumentReading(self.document, tuple(self.claims), tuple(self.state.systems), tuple(self.queries))
-
-    # --- systems
-
-    def start(self) -> None:
-        """A document that neither names nor defines a system may simply start with one: its longest run of equations."""
-        directives = [item for item in self.document.items if isinstance(item, Directive)]
-        if any(item.word in ("system", "define") for item in directives):
-            return
-        for item in directives:
-            if item.word in ("declare", "scalar", "alias"):
-                self.state.obey(item)
-        leading: list[Display] = []
-        for display in (item for item in self.document.items if isinstance(item, Display)):
-            if not self.is_forward(display):
-                break
-            leading.append(display)
-        while leading:
-            try:
-                self.define(leading)
-                return
-            except (DeriveError, Unread):
-                leading.pop()
-
-    def observe(self) -> None:
-        """Takes on the habits that the formulas show from here to the next system."""
-        section = takewhile(lambda item: not _starts_system(item), self.document.items[self.at + 1 :])
-        items = [*self.document.items[self.at : self.at + 1], *section]
-        trees = [self.trees[item.n] for item in items if isinstance(item, Display)]
-        scope = self.state.scope
-        constant = frozenset(name for name, m in scope.names.items() if m.indexed is not True and m.shape[1] != 1)
-        habits = observed([tree for tree in trees if isinstance(tree, Tree)], scope.letters, constant)
-        self.state.scope = replace(scope, habits=habits)
-
-    def tree(self, display: Display) -> Tree:
-        """Raises `Unread`."""
-        found = self.trees[display.n]
-        if isinstance(found, Unread):
-            raise found
-        return found
-
-    def is_forward(self, display: Display) -> bool:
-        """Whether a display has equations only, and no derivative in them."""
-        tree = self.trees[display.n]
-        if isinstance(tree, Unread) or any(t.names("partial", "nabla") or t.kind == "implication" for t in tree.walk()):
-            return False
-        return any(t.kind == "relation" and t.value[0] in ("=", ":=") for t in tree.children)
-
-    def define(self, displays: Sequence[Display]) -> None:
-        """The system whose forward equations these displays are.  Raises `DeriveError`; `Unread` for what is no formula."""
-        written: list[Written] = []
-        for display in displays:
-            for statement in flat(self.tree(display)):
-                if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not is_condition(statement):
-                    left, right = statement.children[:2]
-                    written.append(Written(left, right, display))
-        if not written:
-            message = "there is no forward equation here, such as h_t = \\tanh(W h_{t-1} + U x_t)"
-            raise SystemError_(message, displays[0].place(0))
-        state = self.state
-        loss_at = {"final": "last", "every": "every"}.get(state.loss or "")
-        made = define(
-            written,
-            self.name,
-            declared=state.declared,
-            scalar=state.scalar,
-            loss_at=loss_at,
-            renamed=state.renamed(),
-        )
-        state.use(made.system)
-        self.remember(made)
-        self.observe()
-
-    def remember(self, made: Definition) -> None:
-        """What a definition calls things: split matrices, shorthands, unknown functions."""
-        scope = self.state.scope
-        names = {
-            name: Meaning(expr.Block([scope.names[part].node for part in parts]), False)
-            for name, parts in made.splits.items()
-        }
-        functions, losses = scope.functions | made.functions, made.losses | {"L"}
-        scope = replace(scope.with_names(names), functions=functions, losses=losses, scalar=self.state.scalar)
-        for name, tree in made.shorthands.items():
-            for reading in Resolver(scope).readings(tree)[:1]:
-                if isinstance(reading.value, Node):
-                    scope = scope.with_names({name: Meaning(reading.value, True)})
-        self.state.scope = scope
 
     # --- displays
 
