@@ -46,6 +46,7 @@ def world(monkeypatch, gate, derivation):
 
     catalogue = ModuleType("derive.catalogue")
     catalogue.load, catalogue.names, catalogue.titles = load, lambda: ["gate"], lambda: {"gate": "A gate"}
+    catalogue.is_document = lambda spec: False
     check = ModuleType("derive.check")
     check.rows = [SimpleNamespace(system="gate", error_bound=1e-24, max_rel_err=None, seconds=0.5, failure="", ok=True)]
     check.check_systems = lambda names, seed, roads: check.rows

@@ -214,7 +214,7 @@ UNREAD = {
     r"z_t = \sigma(x_t)": ("the two sides have different shapes, n and m",),
     r"h_t = z_t + x_t": ("a sum needs equal shapes, found n and m",),
     r"h_t = W_q x_t": ("W_q is not defined", "did you mean W_z?"),
-    r"h_t = q_t": ("q_t is not defined", "declare"),
+    r"h_t = q_t": ("q is not defined", "declare"),
     r"h_t = \frac{z_t": ("this brace { is never closed",),
     r"h_t = (z_t": ("this bracket ( is never closed",),
     r"h_t": ("a formula that claims something has a relation in it",),

@@ -226,7 +226,7 @@ def test_show_says_what_is_unread_and_exits_with_2(tmp_path, capsys):
     path.write_text("<!-- derive: system gru -->\n$$ h_t = q_t $$\n$$ h_t = h_t $$\n", encoding="utf-8")
     code, out, _ = run(capsys, "show", str(path))
     assert code == cli.UNUSABLE
-    assert "1 read, 1 unread" in out and "unread at 2:10: q_t is not defined" in out and "^^^" in out
+    assert "1 read, 1 unread" in out and "unread at 2:10: q is not defined" in out and "^^^" in out
 
 
 def test_the_second_system_of_a_document(tmp_path):

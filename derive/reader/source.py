@@ -85,9 +85,16 @@ class Display:
         begin = self.text.rfind("\n", 0, start) + 1
         line = self.text[begin:].partition("\n")[0]
         width = max(1, min(span[1], begin + len(line)) - start)
-        return f"{line}\n{' ' * (start - begin)}{'^' * width}"
+        # Of a long line, what is around the place.
+        cut = max(0, start - begin - WIDEST // 2) if len(line) > WIDEST else 0
+        shown = line[cut : cut + WIDEST]
+        before, after = "…" * bool(cut), "…" * (cut + WIDEST < len(line))
+        column = start - begin - cut + len(before)
+        return f"{before}{shown}{after}\n{' ' * column}{'^' * min(width, len(shown) + len(before) - column)}"
 
 
+WIDEST = 110
+"""Characters of a line of LaTeX that are shown."""
 _BRACE = re.compile(r"(?<!\\)[{}]")
 _OPENING = re.compile(r"(\\[a-zA-Z]+\*?)?\s*\{\s*$")
 _CLOSING = re.compile(r"\s*\}")

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from sympy import Symbol
+
 from derive.errors import ShapeError, did_you_mean
 from derive.expr import Node, show_shape
-from derive.reader.names import Part, decomposed, spellings
+from derive.reader.names import Part, Spelling, decomposed, spellings
 from derive.reader.products import add, multiply
 from derive.reader.tree import Tree
 from derive.reader.values import Cube, Reading
@@ -39,19 +41,25 @@ UNKNOWN_TO_DERIVE = frozenset(["diag", "Diag", "nabla", "partial", "lim", "det",
 
 
 def undefined(resolver: Resolver, base: str, parts: Sequence[Part]) -> str:
-    shortest = min((s.name for s in spellings(base, parts, resolver.scope.letters)), key=len, default=base)
-    longest = max((s.name for s in spellings(base, parts, resolver.scope.letters)), key=len, default=base)
-    if shortest in resolver.scope.names:
-        meaning = resolver.scope.names[shortest]
-        at = f"at {len(resolver.scope.lattice)} index" if meaning.indexed else "without an index"
+    scope = resolver.scope
+    spelled = list(spellings(base, parts, scope.letters))
+    shortest = min((s.name for s in spelled), key=len, default=base)
+    if shortest in scope.names:
+        meaning = scope.names[shortest]
+        at = f"at {len(scope.lattice)} index" if meaning.indexed else "without an index"
         return f"{shortest} is known {at} as {show_shape(meaning.shape)}; these scripts do not fit it"
     if base in UNKNOWN_TO_DERIVE:
         return f"what {base} stands for here is not understood"
-    near = did_you_mean(longest, resolver.scope.names)
-    likely = min((s.name for s in spellings(base, parts, resolver.scope.letters) if s.name == base or s.index
-                  or len(parts) == s.name.count("_") - base.count("_")), key=lambda n: -len(n), default=shortest)  # fmt: skip
+    # What carries time is its index, all else a part of the name.
+    at_time = [s for s in spelled if len(s.index) == len(scope.lattice) and _at(s, scope.lattice)]
+    likely = max((s.name for s in at_time or spelled), key=len, default=base)
+    near = did_you_mean(likely, scope.names)
     shape = "n x m" if base[:1].isupper() else "n"
-    return f"{longest} is not defined{near}; define it, or declare it: 'declare {likely}: {shape}'"
+    return f"{likely} is not defined{near}; define it, or declare it: 'declare {likely}: {shape}'"
+
+
+def _at(spelling: Spelling, lattice: Sequence[Symbol]) -> bool:
+    return all(index.free_symbols & set(lattice) for index in spelling.index)
 
 
 def clash(resolver: Resolver, tree: Tree) -> str:
