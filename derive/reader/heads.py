@@ -84,6 +84,9 @@ def _diagonal(resolver: Resolver, signs: list[str], factors: list[Tree], n: int,
     inside = after.children[0] if after.kind == "script" else after
     if inside.kind != "group":
         return combined([resolver.readings(after)], _as_diagonal), 1
+    if not inside.children:
+        resolver.trouble(after, "diag takes a column vector, and nothing stands here")
+        return [], 1
     if any(c.kind == "symbol" for c in inside.children):
         column = continued.column(resolver, inside.children)
         found = combined([column], _as_diagonal)
