@@ -58,6 +58,7 @@ from derive.expr import (
 from derive.notation import LATEX, NOTATIONS, TEXT, Notation, notation
 from derive.printing import RULES, latex, text
 
+dummy = Var("u", (), (), Integer(1), Integer(1))
 t, k, m, i, j, T, n = (Symbol(name, integer=True) for name in ("t", "k", "m", "i", "j", "T", "n"))
 
 
