@@ -489,12 +489,9 @@ def _product(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -
 
 def _partial(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
     y, x = node.args[:2]
-    if not isinstance(y, expr.Var):
-        raise Unevaluable("the derivative of an expression is not worked out, so it has no value here")
     if run_.partial is None:
-        raise Unevaluable(f"∂{y.name}/∂{x.name} is not worked out, so it has no value here")
-    pulled = [done[node.args[2]]] if isinstance(node, expr.Pulled) else []
-    return run_.partial(node, point(y.index, env), point(x.index, env), *pulled)
+        raise Unevaluable(f"∂{y}/∂{x} is not worked out, so it has no value here")
+    return run_.partial(node, env, *([done[node.args[2]]] if isinstance(node, expr.Pulled) else []))
 
 
 def _block(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:

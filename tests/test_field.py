@@ -258,5 +258,5 @@ def test_reads_sees_through_sums():
 def test_what_has_no_value_says_so():
     with pytest.raises(Unevaluable, match="no value is given for t"):
         evaluate(h, Ring(), numbers, {}, SIZES)
-    with pytest.raises(Unevaluable, match="∂h/∂b is not worked out"):
+    with pytest.raises(Unevaluable, match="∂h_t/∂b is not worked out"):
         evaluate(Partial(h, b), Ring(), numbers, {t: 1}, SIZES)

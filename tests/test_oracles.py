@@ -201,3 +201,57 @@ def test_a_certificate_says_how_sure_it_is():
     verdict = check_equation(rnn, Equals(h, expr.apply("tanh", rnn.variables["a"].var)))
     assert verdict.certificate == {"method": "field", "prime_bits": 61, "seeds": 2, "error_bound": verdict.error_bound}
     assert 0 < verdict.error_bound < BOUND and "probability" in str(verdict)
+
+
+# --- derivatives of expressions, and by copies of parameters ---
+
+
+def previous(name: str) -> expr.Var:
+    variable = derive.load("gru").variables[name].var
+    return variable.at((t - 1,))
+
+
+@pytest.mark.parametrize("road", INSTALLED)
+def test_the_derivative_of_an_expression(road):
+    """`∂(z ⊙ h)/∂h₋ = diag(h) ∂z/∂h₋ + diag(z) ∂h/∂h₋`, and not without one of the two."""
+    gru = derive.load("gru")
+    z, h = gru.variables["z"].var, gru.variables["h"].var
+    terms = [mul(diag(h), Partial(z, previous("h"))), mul(diag(z), Partial(h, previous("h")))]
+    left = Partial(had(z, h), previous("h"))
+    assert check_equation(gru, Equals(left, add(*terms)), road=road), "the product rule"
+    assert not check_equation(gru, Equals(left, terms[0]), road=road)
+    direct = Partial(had(z, h), h, 1)
+    assert check_equation(gru, Equals(direct, diag(z)), road=road), "∂⁺: z stays"
+
+
+@pytest.mark.parametrize("name", [n for n in catalogue.names() if catalogue.load(n).lattice.dimension == 1])
+def test_the_gradient_by_a_parameter_is_the_sum_of_those_by_its_copies(name):
+    """`∇_W L = Σ_s ∇_{W_(s)} L`, for every parameter of every system; one copy alone is not all of it."""
+    system = derive.load(name)
+    for variable in system.of_kind("parameter"):
+        whole, copy = variable.var.marked("bar"), variable.var.at((k,)).marked("bar")
+        length = system.lattice.lengths[0]
+        verdict = check_equation(system, Equals(whole, Sum(copy, (k, 1, length))), steps=[3])
+        assert verdict, f"{name}, {variable.name}: {verdict}"
+        first = check_equation(system, Equals(whole, copy.at((1,))), steps=[3])
+        assert first.verdict == "fails", f"{name}, {variable.name}: {first}"
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "birnn", "linear-attention"])
+def test_the_pullback_through_a_total_derivative(name):
+    """`(∂h/∂W)* d = ∇_W <d, h>`, the left side by the Jacobian of h, the right by that of the product."""
+    system = derive.load(name)
+    state = next(v.var for v in system.of_kind("state") if expr.is_column(v.var) and not expr.is_scalar(v.var))
+    d = expr.Ones(*state.shape)
+    for variable in system.of_kind("parameter"):
+        pulled = expr.Pulled(state, variable.var, d, 0)
+        inner = expr.GradientOf(expr.inner(d, state), variable.var)
+        assert check_equation(system, Equals(pulled, inner), steps=[3]), f"{name}, {variable.name}"
+
+
+def test_an_immediate_gradient_is_not_the_total_one():
+    rnn = derive.load("rnn")
+    one, b = expr.entry(rnn.variables["a"].var, 1), rnn.variables["b"].var
+    claim = Equals(expr.GradientOf(one, b, 1), expr.GradientOf(one, b))
+    assert check_equation(rnn, claim, steps=[1]), "at the first step there is nothing in between"
+    assert check_equation(rnn, claim, steps=[2]).verdict == "fails"

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sympy import Basic, Expr, Tuple
 
 from derive import expr
 from derive.errors import DeriveError
-from derive.evaluate import Array, Point, Unevaluable, children, evaluate, integer
+from derive.evaluate import Array, Point, Unevaluable, children, evaluate, integer, point
 from derive.field import PRIME_BITS, Element, Resample
+from derive.oracles import chain
 from derive.oracles.road import Road, lengths
 from derive.oracles.truth import ATTEMPTS, Key, Outside, Unrolled, preactivation
 
@@ -339,7 +340,7 @@ class _Reader:
     def _forward(self, var: expr.Var, at: Point) -> Array:
         kind = self.truth.system.variable(var.name).kind
         try:
-            return self.truth.value(var.name, at)
+            return self.truth.value(var.name, () if chain.is_copy(self.truth, (var.name, at)) else at)
         except Outside:
             if not self.question.zero_outside:
                 raise
@@ -349,7 +350,7 @@ class _Reader:
             return self.truth.random((f"{var.name} outside {self.attempt}", at), var.shape)
 
     def _bar(self, name: str, at: Point) -> Array:
-        return self.truth.gradient(name, at, self.question.held)
+        return chain.gradient(self.truth, (name, at), self.question.held)
 
     def _delta(self, name: str, at: Point) -> Array:
         return self.truth.delta(name, at, self.question.held)
@@ -397,26 +398,39 @@ class _Reader:
             self._derived[key] = value()
         return self._derived[key]
 
-    def partial(self, node: Any, y_point: Point, x_point: Point, *pulled: Array) -> Array:
-        y, x = (v.name for v in node.args[:2])
-        return DERIVATIVES[type(node)](self, node, (y, y_point, x, x_point), *pulled)
+    def partial(self, node: Any, env: Mapping[str, int], *pulled: Array) -> Array:
+        return DERIVATIVES[type(node)](self, node, env, *pulled)
 
-    def _partial(self, node: expr.Partial, at: _Between) -> Array:
-        return self.truth.immediate(*at) if node.immediate else self.truth.jacobian(*at, self._held(node))
+    def _partial(self, node: expr.Partial, env: Mapping[str, int]) -> Array:
+        return self._jacobian(node, env, self.question.held | frozenset(node.held))
 
-    def _pulled(self, node: expr.Pulled, at: _Between, cotangent: Array) -> Array:
-        if not node.immediate:
-            raise Unevaluable("the pullback through a total derivative is not worked out, so it has no value here")
-        return self.truth.pullback(*at, cotangent)
+    def _pulled(self, node: expr.Pulled, env: Mapping[str, int], cotangent: Array) -> Array:
+        """`(∂y/∂x)* d`; of an immediate partial by one backward sweep."""
+        y, x = self._key(node.args[0], env), self._key(node.args[1], env)
+        if y is not None and x is not None and node.immediate and not chain.is_copy(self.truth, x):
+            return self.truth.pullback(*y, *x, cotangent)
+        row = self.truth.engine.ring.matmul(cotangent.reshape(1, -1), self._jacobian(node, env, self.question.held))
+        return row.reshape(self._zeros(node.shape).shape)
 
-    def _gradient_of(self, node: expr.GradientOf, at: _Between) -> Array:
-        return self.truth.jacobian(*at, self.question.held).reshape(self._zeros(node.shape).shape)
+    def _gradient_of(self, node: expr.GradientOf, env: Mapping[str, int]) -> Array:
+        return self._jacobian(node, env, self.question.held).reshape(self._zeros(node.shape).shape)
 
-    def _held(self, node: expr.Partial) -> frozenset[str]:
-        return self.question.held | frozenset(node.held)
+    def _jacobian(self, node: Any, env: Mapping[str, int], held: frozenset[str]) -> Array:
+        """Entries of `y` by entries of `x`, total or immediate."""
+        y, x = self._key(node.args[0], env), self._key(node.args[1], env)
+        if x is None:
+            raise Unevaluable(f"a derivative by {node.args[1]} is not worked out, so it has no value here")
+        if y is None:
+            return chain.of_expression(self.truth, node.args[0], x, env, self.read, total=not node.immediate, held=held)
+        return chain.immediate(self.truth, y, x) if node.immediate else chain.jacobian(self.truth, y, x, held)
+
+    def _key(self, node: expr.Node, env: Mapping[str, int]) -> Key | None:
+        """The name and the point of a variable of the system; None for anything else."""
+        if not isinstance(node, expr.Var) or node.name not in self.truth.system.variables:
+            return None
+        return node.name, point(node.index, env)
 
 
-_Between: TypeAlias = "tuple[str, Point, str, Point]"
 DERIVATIVES: dict[type, Callable[..., Array]] = {
     expr.Partial: _Reader._partial,
     expr.Pulled: _Reader._pulled,
