@@ -254,7 +254,8 @@ def emitted_error(system: System, road: Road, seed: int) -> float:
     steps = max(road.lengths)
     count = steps if system.lattice.dimension == 1 else (2,) * system.lattice.dimension
     truth = road.unroll(system, sample_sizes(system, road), seed, count)
-    values, true = truth.values(), truth.gradients()
+    values = {name: np.asarray(value, dtype=float) for name, value in truth.values().items()}
+    true = truth.gradients()
     given = {kind: {v.name: values[v.name] for v in system.of_kind(kind)} for kind in ("parameter", "input", "target")}
     initial = {b.key: values[b.key] for b in system.borders if b.key in values}
     learned = {b.key for b in system.borders if system.boundary[b.variable] == "learned"}

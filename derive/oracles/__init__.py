@@ -1,6 +1,7 @@
 """Roads to the truth: ways to differentiate the forward equations that share no rule with the symbolic engine.
 
     field      reverse mode over F_p, exact; the road of every certificate
+    ball       reverse mode in ball arithmetic: where two sides differ, a certificate that they do
     autograd   HIPS autograd, float64
     jax        JAX, float64
     torch      PyTorch, float64
@@ -20,6 +21,7 @@ ROADS: dict[str, Road] = {
     road.name: road
     for road in (
         Road("field", "derive.oracles.with_field", "", exact=True),
+        Road("ball", "derive.oracles.with_ball", "flint"),
         Road("autograd", "derive.oracles.with_autograd", "autograd"),
         Road("jax", "derive.oracles.with_jax", "jax"),
         Road("torch", "derive.oracles.with_torch", "torch"),

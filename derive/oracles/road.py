@@ -21,7 +21,7 @@ Settle: TypeAlias = "Callable[[Key, Array], Array]"
 Program: TypeAlias = "Callable[[Ring, Mapping[Key, Array], Settle], dict[Key, Array]]"
 """`program(ring, leaves, settle)` gives the outputs; every value that others read goes through `settle` once."""
 
-TITLES = {"autograd": "HIPS autograd", "jax": "JAX", "torch": "PyTorch"}
+TITLES = {"flint": "python-flint", "autograd": "HIPS autograd", "jax": "JAX", "torch": "PyTorch"}
 
 
 class MissingLibrary(DeriveError):
