@@ -339,6 +339,14 @@ def test_scalar_forgets_what_was_declared():
     assert claim.formula is not None and claim.formula.lhs.shape == (1, 1)
 
 
+def test_a_list_of_too_many_paths_is_refused():
+    sets = r" \times ".join([r"\{h_t; z_t; r_t\}"] * 9)
+    (claim,) = claims(rf"{sets} \to h_t")
+    assert claim.unread == "a list of paths stands for at most 1000 of them"
+    (few,) = claims(r"\{h_2; z_2\} \times \{h_1 \to r_1; z_1\} \to h_0")
+    assert few.formula is not None and len(few.formula.args) == 4
+
+
 def test_a_sum_of_many_readings_is_read_in_bounded_time():
     ambiguous = " + ".join(["(h_i^2 z_j^2)"] * 60)
     (claim,) = claims(rf"h_t = {ambiguous}")

@@ -41,5 +41,8 @@ MOST_PASSES = 4
 MOST_COMBINATIONS = 500
 """Combinations of readings of the parts of one sum, product or matrix that are tried, likely ones first."""
 
+MOST_PATHS = 1_000
+"""Paths that one list of paths may stand for."""
+
 MOST_READINGS = 64
 """Readings of one formula that are kept; a formula with more is not understood."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 from sympy import Basic
 
 from derive import expr
 from derive.expr import Equals, Node, Shape, Var
+from derive.reader import limits
 from derive.reader.names import index_expression
 from derive.reader.products import as_node, carries
 from derive.reader.resolve import Resolver
@@ -178,6 +180,10 @@ def letters_in(tree: Tree, scope: Scope) -> frozenset[Any]:
     return frozenset(s for s in found if s.name not in scope.names)
 
 
+class TooMany(Exception):
+    """A list of paths stands for more of them than are worked out."""
+
+
 def paths_of(resolver: Resolver, tree: Tree) -> list[tuple[Var, ...]]:
     r"""The paths that a piece of a path stands for: a variable, a set `\{a \to b; c\}`, sets joined by `\times`."""
     if tree.kind == "relation" and set(tree.value) == {"->"}:
@@ -191,6 +197,9 @@ def paths_of(resolver: Resolver, tree: Tree) -> list[tuple[Var, ...]]:
 
 
 def _each_with_each(parts: Iterable[list[tuple[Var, ...]]]) -> list[tuple[Var, ...]]:
+    parts = list(parts)
+    if prod(map(len, parts)) > limits.MOST_PATHS:
+        raise TooMany
     walked = ([v for piece in chosen for v in piece] for chosen in product(*parts))
     # A piece that begins where the one before ends goes on from there.
     return [tuple(v for n, v in enumerate(path) if n == 0 or v != path[n - 1]) for path in walked]

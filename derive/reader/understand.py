@@ -25,7 +25,7 @@ from derive.reader.implications import side_of
 from derive.reader.names import Spelling
 from derive.reader.new_names import dummy, new_name
 from derive.reader.parse import parse
-from derive.reader.relations import Trouble, Understood, letters_in, paths_of, relate, trouble
+from derive.reader.relations import TooMany, Trouble, Understood, letters_in, paths_of, relate, trouble
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning
 from derive.reader.sections import Sections
@@ -203,13 +203,9 @@ class _Reader(Sections):
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
         others = [variant for first in found[:1] for variant in variants(first, self.state.scope)]
         found = sorted([*found, *others], key=lambda u: u.cost)
-        kind = (
-            "relation"
-            if sign not in EQUATIONS
-            else "sets"
-            if found and (sets or self.gives(found[0].formula))
-            else "equation"
-        )
+        kind = "equation" if sign in EQUATIONS else "relation"
+        if kind == "equation" and found and (sets or self.gives(found[0].formula)):
+            kind = "sets"
         self.append(here, tree, kind, found, unread_, continues)
 
     def resolver(self, here: _Here, tree: Tree) -> Resolver:
@@ -271,7 +267,12 @@ class _Reader(Sections):
     def path(self, here: _Here, tree: Tree) -> None:
         """`h_3 \\to o_3 \\to h_2`; sets of paths in braces are walked one after the other, each with each."""
         resolver = self.resolver(here, tree)
-        walked = paths_of(resolver, tree)
+        try:
+            walked = paths_of(resolver, tree)
+        except TooMany:
+            message = f"a list of paths stands for at most {limits.MOST_PATHS} of them"
+            self.append(here, tree, "paths", (), (message, tree.span))
+            return
         if not walked:
             self.append(here, tree, "paths", (), trouble(resolver, tree))
             return
