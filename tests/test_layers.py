@@ -32,6 +32,7 @@ ORDER = [
     "queries",
     "evaluate",
     "field",
+    "ball",
     "oracles",
     "emit",
     "check",
