@@ -288,7 +288,7 @@ class Printer:
             return fill(_fraction(value, self.style.slash), level=ATOM)
         if isinstance(value, Symbol):
             return fill(index_string((value,), self.style))
-        written = sympy.sstr(value) if self.style.slash else sympy.latex(value)
+        written = sympy.sstr(value).replace("**", "^") if self.style.slash else sympy.latex(value)
         return fill("@", written, level=SUM if value.is_Add else PRODUCT, tall=r"\frac" in written)
 
     def scaled(self, c: Any, body: Node, in_sum: bool = False) -> Fragment:

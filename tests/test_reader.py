@@ -327,6 +327,16 @@ def test_both_ways_are_two_implications():
     assert [c.read_as() for c in found] == ["z_t = 𝟏 ⇒ h_t = h_{t-1}", "h_t = h_{t-1} ⇒ z_t = 𝟏"]
 
 
+def test_a_macro_means_what_it_says_where_it_stands():
+    text = (
+        "<!-- derive: system gru -->\n"
+        r"$$ \newcommand{\g}{z} h_t = \g_t $$" + "\n" + r"$$ \renewcommand{\g}{r} h_t = \g_t $$" + "\n"
+    )
+    assert [c.read_as() for c in reading(text).claims] == ["h_t = z_t", "h_t = r_t"]
+    later = "<!-- derive: system gru -->\n" r"$$ h_t = \g_t $$" "\n" r"$$ \newcommand{\g}{z} h_t = \g_t $$" "\n"
+    assert [c.read_as() for c in reading(later).claims] == ["h_t = z_t", "h_t = z_t"]
+
+
 def test_an_alias_ends_with_its_system():
     of_gru = "<!-- derive: system gru -->\n<!-- derive: alias Q = U_z -->\n$$ Q = U_r $$\n"
     first, second = reading(of_gru + "<!-- derive: system rnn -->\n$$ Q = W $$\n").claims

@@ -177,7 +177,7 @@ class Scanner:
         elif strict:
             raise definition.malformed("its arguments are delimited by text, not by braces")
         else:
-            self.gathered.macros.pop(definition.name, None)  # LaTeX of another kind; where it is used, it is unknown
+            self.gathered.drop_macro(definition.name)  # LaTeX of another kind; where it is used, it is unknown
         return definition.at
 
     def without_comments(self, text: str, start: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -59,6 +60,8 @@ class Display:
     source: Source = field(repr=False)
     start: int
     """The offset of `text` in its source."""
+    macros: Mapping[str, Macro] = field(default_factory=dict, repr=False, compare=False)
+    """The macros as they stand where the formula does."""
 
     def place(self, offset: int = 0) -> Place:
         """Of a character of `text`: line and column of the file, in characters from 1."""
@@ -129,7 +132,7 @@ class Gathered:
         if len(text) > limits.LARGEST_DISPLAY:
             found = f"found {len(text)}; is its end missing?"
             raise SystemError_(f"a display formula has at most {limits.LARGEST_DISPLAY} characters, {found}", place)
-        self.items.append(Display(self.displays, text, environment, source, start))
+        self.items.append(Display(self.displays, text, environment, source, start, self.macros))
 
     def add_directive(self, directive: Directive) -> None:
         self.directives += 1
@@ -137,7 +140,10 @@ class Gathered:
             raise SystemError_(f"a document has at most {limits.MOST_DIRECTIVES} directives", directive.place)
         self.items.append(directive)
 
+    def drop_macro(self, name: str) -> None:
+        self.macros = {n: macro for n, macro in self.macros.items() if n != name}
+
     def add_macro(self, macro: Macro, place: Place) -> None:
-        self.macros[macro.name] = macro
+        self.macros = {**self.macros, macro.name: macro}  # displays keep the ones before
         if len(self.macros) > limits.MOST_MACROS:
             raise SystemError_(f"a document defines at most {limits.MOST_MACROS} macros", place)

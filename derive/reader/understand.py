@@ -6,6 +6,7 @@ understood becomes a claim that says why and where: nothing is skipped in silenc
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -66,7 +67,8 @@ def understand(document: Document) -> DocumentReading:
 
 def _parsed(display: Display, document: Document) -> Tree | Unread:
     try:
-        return parse(display.text, document.macros)
+        # A macro that is defined further down only is known too.
+        return parse(display.text, ChainMap(dict(display.macros), document.macros))
     except Unread as error:
         return error
 
