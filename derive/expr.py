@@ -430,7 +430,7 @@ class Partial(Node):
     """`∂y/∂x` of a column (or scalar) by a column, numerator layout: shape (rows of y, rows of x).
 
     `y` is a variable or any expression.  `immediate`: everything else that the equation of `y` reads is held fixed
-    (`∂⁺`).  `held` are names held constant.
+    (`∂⁺`); by a parameter that it does not read, what earlier steps have computed.  `held` are names held constant.
     """
 
     def __new__(cls, y: Node, x: Var, immediate: Any = 0, held: Iterable[Any] = ()) -> Partial:

@@ -258,3 +258,16 @@ def test_an_immediate_gradient_is_not_the_total_one():
     claim = Equals(expr.GradientOf(one, b, 1), expr.GradientOf(one, b))
     assert check_equation(rnn, claim, steps=[1]), "at the first step there is nothing in between"
     assert check_equation(rnn, claim, steps=[2]).verdict == "fails"
+
+
+@pytest.mark.parametrize("road", INSTALLED)
+def test_the_immediate_partial_by_a_parameter_of_the_same_step(road):
+    """`∇_W L = Σ_t (∂⁺h_t/∂W)* ∇_{h_t} L` of a cell in two equations, `a = W h₋ + …`, `h = tanh(a)`."""
+    rnn = derive.load("rnn")
+    h, W = rnn.variables["h"].var, rnn.variables["W"].var
+    pulled = expr.Pulled(h, W, h.marked("bar"), 1)
+    total = Equals(W.marked("bar"), Sum(pulled, (t, 1, rnn.lattice.lengths[0])))
+    assert check_equation(rnn, total, road=road)
+    step = mul(had(add(Ones(*h.shape), -power(h, 2)), h.marked("bar")), expr.transpose(h.at((t - 1,))))
+    assert check_equation(rnn, Equals(pulled, step), road=road)
+    assert check_equation(rnn, Equals(pulled, expr.scale(2, step)), road=road).verdict == "fails"

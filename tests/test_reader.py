@@ -307,6 +307,38 @@ def test_a_claim_knows_where_its_display_says_that_it_holds():
     assert list(map(str, claim.where)) == ["t ≥ 2", "T even"]
 
 
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        (r"h_t = z_t \text{ if } r_t = 0", ["if r_t = 0"]),
+        (r"h_t = z_t \quad \text{when } h_{t-1} = 0", ["when h_{t-1} = 0"]),
+        (r"h_t = z_t, \quad t = 1, \dots, T", ["1 ≤ t", "t ≤ T"]),
+        (r"h_t = z_t \quad (t < T)", ["t < T"]),
+        (r"h_t = z_t \text{ unless } t < T", ["unless t < T"]),
+        (r"h_t = z_t \quad \forall t", [r"\forall t"]),
+    ],
+)
+def test_a_condition_is_no_claim(formula, said):
+    (claim,) = claims(formula)
+    assert (claim.read_as(), list(map(str, claim.where))) == ("h_t = z_t", said)
+
+
+def test_what_words_deny_is_not_claimed():
+    (claim,) = claims(r"\text{It is not true that } h_t = z_t")
+    assert claim.unread == "the words 'It is not true that' may say the opposite of this formula"
+    (struck,) = claims(r"h_t = \cancel{z_t} + r_t")
+    assert struck.unread == r"found \cancel: what is struck out is not read"
+
+
+def test_a_d_before_a_name_is_a_gradient_or_a_differential():
+    (claim,) = claims(r"dh_t = z_t \odot dh_{t-1}")
+    assert [str(r.formula) for r in claim.readings] == ["∇_{h_t} L = z_t ⊙ ∇_{h_{t-1}} L", "ḣ_t = z_t ⊙ ḣ_{t-1}"]
+    assert [r.assumptions for r in claim.readings] == [
+        ("a d before a name makes it the gradient of the loss, as in code",),
+        ("a d before a name makes it its differential",),
+    ]
+
+
 def test_an_index_on_the_right_only_may_mean_the_one_of_the_left():
     (claim,) = claims(r"\frac{\partial h_m}{\partial h_{m-1}} = \operatorname{diag}(1 - z_t)")
     assert "z_t" in str(claim.formula)

@@ -37,7 +37,13 @@ def gradient(truth: Unrolled, x: Key, held: Iterable[str] = ()) -> Array:
 
 
 def immediate(truth: Unrolled, y: Key, x: Key) -> Array:
-    """`∂⁺y/∂x`; by a copy it is that by the parameter, where y stands at the copy's step."""
+    """`∂⁺y/∂x`; by a copy it is that by the parameter, where y stands at the copy's step.
+
+    By a parameter that the equation of y does not read, all that earlier steps have computed is held fixed, not what its
+    own step has: `∂⁺h_t/∂W` of `a_t = W h_{t-1}, h_t = tanh(a_t)` is that by the copy of W at step t.
+    """
+    if goes_through_its_step(truth, y, x):
+        return jacobian(truth, y, (x[0], y[1]))
     if not is_copy(truth, x):
         return truth.immediate(*y, *x)
     if y[1] == x[1]:
@@ -81,6 +87,19 @@ def _of_name(truth: Unrolled, v: Key, x: Key, *, total: bool, entry: bool, held:
     if entry:
         return immediate(truth, v, x)
     return truth.engine.ring.identity(truth.value(*v).size) if v == x else None
+
+
+def is_direct(truth: Unrolled, y: Key, x: Key) -> bool:
+    """Whether `∂⁺y/∂x` is that of the equation of y and of nothing else."""
+    return not is_copy(truth, x) and not goes_through_its_step(truth, y, x)
+
+
+def goes_through_its_step(truth: Unrolled, y: Key, x: Key) -> bool:
+    """Whether x is a parameter that the equation of the state y does not read itself."""
+    variable, equation = truth.system.variables.get(x[0]), truth.system.equations.get(y[0])
+    if equation is None or not y[1] or x[1] or variable is None or variable.kind != "parameter":
+        return False
+    return all(v.name != x[0] for v in expr.variables(equation.rhs))
 
 
 def is_copy(truth: Unrolled, x: Key) -> bool:

@@ -407,7 +407,7 @@ class _Reader:
     def _pulled(self, node: expr.Pulled, env: Mapping[str, int], cotangent: Array) -> Array:
         """`(∂y/∂x)* d`; of an immediate partial by one backward sweep."""
         y, x = self._key(node.args[0], env), self._key(node.args[1], env)
-        if y is not None and x is not None and node.immediate and not chain.is_copy(self.truth, x):
+        if y is not None and x is not None and node.immediate and chain.is_direct(self.truth, y, x):
             return self.truth.pullback(*y, *x, cotangent)
         row = self.truth.engine.ring.matmul(cotangent.reshape(1, -1), self._jacobian(node, env, self.question.held))
         return row.reshape(self._zeros(node.shape).shape)

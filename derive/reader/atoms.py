@@ -187,10 +187,12 @@ class Atoms(Signs):
                 raise self.fail(r"found \sqrt[…]: only square roots are read")
             inside = self.argument(token)
             return self.node("sqrt", None, (inside,), (token.span[0], inside.span[1]), token)
-        if name in ("underbrace", "overbrace", "underbracket", "overbracket", "cancel"):
+        if name in ("underbrace", "overbrace", "underbracket", "overbracket"):
             self.take()
             inside = self.argument(token)
             return self.node("brace", name, (inside,), (token.span[0], inside.span[1]), token)
+        if name in ("cancel", "bcancel", "xcancel", "sout", "st"):
+            raise self.fail(f"found \\{name}: what is struck out is not read")
         if name in ("overset", "underset", "stackrel"):
             self.take()
             mark, inside = self.argument(token), self.argument(token)

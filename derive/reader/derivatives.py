@@ -15,7 +15,7 @@ from derive.expr import Node, Var, is_column, is_scalar
 from derive.reader.postfix import marked
 from derive.reader.products import is_vector
 from derive.reader.tree import Tree
-from derive.reader.values import Cube, Loss, Reading, Value, agree, choice, combined
+from derive.reader.values import Choices, Cube, Loss, Reading, Value, agree, choice, combined
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -238,6 +238,14 @@ def adjoints(value: Value) -> Iterator[Node]:
             yield expr.entry(inside, *value.args[1:])
     elif isinstance(value, expr.Block):
         yield marked(value, "bar")
+
+
+def d_of(value: Value, straight: bool) -> Iterator[tuple[Node, Choices, int]]:
+    r"""`\delta x` is the adjoint of x; `dx` is it in code, and in calculus the differential, the tangent of x."""
+    for gradient in adjoints(value):
+        yield gradient, choice("d", "gradient") if straight else (), 0
+    if straight and isinstance(value, Var) and not value.marks:
+        yield value.marked("dot"), choice("d", "differential"), 1
 
 
 def nabla(resolver: Resolver, below: Tree, after: Tree | None) -> tuple[list[Reading], int] | None:

@@ -17,7 +17,7 @@ from derive.reader.calls import function, is_group
 from derive.reader.names import Part, base_name, decomposed, index_expression, word
 from derive.reader.scope import Meaning
 from derive.reader.tree import Tree, beside, chain_of
-from derive.reader.values import Function, Loss, Number, Reading, Taken, Unit, Value, combined
+from derive.reader.values import Function, Loss, Number, Reading, Taken, Unit, Value, agree, combined
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -71,8 +71,10 @@ def _adjoint(resolver: Resolver, signs: list[str], factors: list[Tree], n: int, 
         calls, count = _callparts_of(factors[n + 2]), 2
     found = []
     for reading in references.reference(resolver, after, calls):
-        for value in derivatives.adjoints(reading.value):
-            found.append(Reading(value, reading.choices, reading.cost))
+        for value, choices, price in derivatives.d_of(reading.value, head.names("d")):
+            together = agree(reading.choices, choices)
+            if together is not None:
+                found.append(Reading(value, together, reading.cost + price))
     return (found, count) if found else None
 
 

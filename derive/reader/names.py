@@ -43,8 +43,8 @@ def index_expression(tree: Tree, lattice: Sequence[str] = ()) -> Expr | None:
     parts = [index_expression(child, lattice) for child in tree.children]
     if any(part is None for part in parts):
         return None
-    if tree.kind == "chain" and sum(not part.is_number for part in parts) > 1:  # type: ignore[union-attr]
-        return None  # `hh` is two letters, not a square
+    if tree.kind == "chain" and not all(part.is_number for part in parts[:-1]):  # type: ignore[union-attr]
+        return None  # `hh` is two letters, not a square, and `t 2` no product
     total: Expr = Integer(0) if tree.kind == "sum" else Integer(1)
     for part in parts:
         total = total + part if tree.kind == "sum" else total * part

@@ -13,7 +13,7 @@ from derive.expr import Node, Var, is_scalar
 from derive.reader.names import index_expression, is_transpose, letters, parts_of
 from derive.reader.products import is_vector
 from derive.reader.tree import Tree
-from derive.reader.values import Cube, Number, Reading, Unit, Value, agree, pruned
+from derive.reader.values import Cube, Number, Reading, Unit, Value, agree, choice, pruned
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -81,7 +81,7 @@ def operated(resolver: Resolver, value: Value, role: str, tree: Tree | None) -> 
         is_t = tree is not None and tree.names("T")
         price = 2 if role == "prime" else 6 * (is_t and resolver.scope.habits.has_other_transposes)
         if isinstance(value, Node):
-            yield Reading(expr.transpose(value), (), price)
+            yield Reading(expr.transpose(value), choice("prime", "transpose") if role == "prime" else (), price)
         elif isinstance(value, Number):
             yield Reading(Number(value.value, value.ones, value.ones and not value.row), (), price)
         elif isinstance(value, Unit):

@@ -101,6 +101,10 @@ def indexed(resolver: Resolver, meaning: Meaning, spelling: Spelling) -> Iterato
             continue
         price = sum(0 if i.free_symbols & letters else 1 for i in at)
         price += habits.against(spelling.places[n] for n in chosen)
+        # Where time always stands above, without brackets, so does a number.
+        price -= 7 * sum(
+            habits.places == {"sup"} and spelling.places[n] == "sup" and index[n].is_number for n in chosen
+        )
         yield Reading(meaning.at(at, scope.lattice), (), price), rest
 
 
@@ -150,4 +154,4 @@ def adjoint_word(resolver: Resolver, name: str) -> list[Reading]:
     below = resolver.scope.lookup(name)
     if below is None:
         return []
-    return [Reading(value, (), 6) for value in derivatives.adjoints(below.node)]
+    return [Reading(value, choices, 6 + price) for value, choices, price in derivatives.d_of(below.node, True)]

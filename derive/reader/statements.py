@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import pairwise, zip_longest
 
 from sympy import Basic
@@ -20,7 +20,11 @@ OBJECTS = ("name", "number", "script", "group", "accent")
 
 def claims_of(tree: Tree, text: str, known: Collection[str] = ()) -> Iterator[Tree]:
     """Relations and implications; what only says where they hold is no claim.  `known`: names that are no indices."""
+    before: Tree | None = None
     for statement in hypotheses(list(flat(tree)), text):
+        conditional, before = before is not None and is_conditional(before), statement
+        if conditional and statement.kind == "relation":
+            continue
         if statement.kind in NO_CLAIMS or is_condition(statement, known) or is_label(statement, known):
             continue
         if any(t.names("forall") for t in statement.walk()):
@@ -38,18 +42,71 @@ CONNECTIVES = frozenset(
 """Words between formulas that add nothing to them."""
 
 
+CONDITIONAL = frozenset(spaced("if when whenever unless provided assuming given suppose until for"))
+"""Words that make a condition of what follows them."""
+NEGATIVE = frozenset(spaced("not unless wrong false incorrect never isn't doesn't don't cannot untrue except"))
+
+
 def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> Iterator[Basic]:
-    """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`."""
+    """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`, `if z_t = 1`."""
     statements = list(flat(tree))
     for n, statement in enumerate(statements):
-        if is_condition(statement, known):
-            ends = [index_expression(side) for side in statement.children]
-            pairs = zip(statement.value, pairwise(ends), strict=True)
+        before = statements[n - 1] if n else None
+        after = statements[n + 1] if n + 1 < len(statements) else None
+        inner = statement.children[0] if _is_bracketed(statement) else statement
+        if (
+            before is not None
+            and is_conditional(before)
+            and (_words(before)[-1] in NEGATIVE or not is_condition(inner, known))
+        ):
+            yield Words(f"{_words(before)[-1]} {excerpt(statement.span)}")
+        elif is_condition(inner, known):
+            if after is not None and after.kind == "symbol" and after.value == "dots" and inner.value == ("=",):
+                yield from _from_to(inner, statements[n + 2 : n + 3])
+                continue
+            ends = [index_expression(side) for side in inner.children]
+            pairs = zip(inner.value, pairwise(ends), strict=True)
             yield from (Relation(sign, a, b) for sign, (a, b) in pairs if a is not None and b is not None)
-        elif statement.kind == "words" and not set(_words(statement)) <= CONNECTIVES:
-            before = statements[n - 1] if n and statements[n - 1].kind in OBJECTS else None
-            said = [excerpt(before.span)] if before is not None else []
+        elif any(t.names("forall") for t in statement.walk()):
+            yield Words(excerpt(statement.span))
+        elif statement.kind == "words" and not set(_words(statement)) <= CONNECTIVES | CONDITIONAL:
+            said = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
             yield Words(" ".join([*said, *str(statement.value).split()]))
+
+
+def _from_to(first: Tree, last: Sequence[Tree]) -> Iterator[Basic]:
+    """`t = 1, …, T`."""
+    index, lo = map(index_expression, first.children)
+    hi = index_expression(last[0]) if last else None
+    if index is not None and lo is not None:
+        yield Relation("<=", lo, index)
+    if index is not None and hi is not None:
+        yield Relation("<=", index, hi)
+
+
+def _is_list_of_relations(tree: Tree) -> bool:
+    """`(a = b, c = d)`, and one relation in braces; one in round brackets is a condition, `(t < T)`."""
+    if tree.kind != "group" or not tree.children or not all(c.kind == "relation" for c in tree.children):
+        return False
+    return len(tree.children) > 1 or str(tree.value) != "("
+
+
+def _is_bracketed(tree: Tree) -> bool:
+    """`(t < T)`."""
+    return tree.kind == "group" and len(tree.children) == 1 and tree.children[0].kind == "relation"
+
+
+def is_conditional(tree: Tree) -> bool:
+    """Whether words end so that what follows them is a condition."""
+    return tree.kind == "words" and bool(_words(tree)) and _words(tree)[-1] in CONDITIONAL
+
+
+def denied(tree: Tree) -> str | None:
+    """Words in a display that may say the opposite of its formulas: `it is not true that`."""
+    for statement in flat(tree):
+        if statement.kind == "words" and set(_words(statement)) & NEGATIVE and not is_conditional(statement):
+            return " ".join(str(statement.value).split())
+    return None
 
 
 def speaks(tree: Tree) -> bool:
@@ -77,9 +134,8 @@ def flat(tree: Tree) -> Iterator[Tree]:
         ):
             # A brace before several equations, not a case distinction.
             yield from (cell for row in child.children for cell in row.children if cell.kind != "empty")
-        elif child.kind == "group" and child.children and all(c.kind == "relation" for c in child.children):
-            if len(child.children) > 1 or str(child.value) != "(":
-                yield from child.children
+        elif _is_list_of_relations(child):
+            yield from child.children
         else:
             yield child
 

@@ -30,7 +30,7 @@ from derive.reader.relations import TooMany, Trouble, Understood, letters_in, pa
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning
 from derive.reader.sections import Sections
-from derive.reader.statements import claims_of, conditions_of, flat, is_condition, said, speaks
+from derive.reader.statements import claims_of, conditions_of, denied, flat, is_condition, said, speaks
 from derive.reader.steering import Defined
 from derive.reader.tree import Tree, Unread
 from derive.reader.values import Number, Unit, agree
@@ -130,8 +130,13 @@ class _Reader(Sections):
         if speaks(tree):
             self.append(here, tree, "words", (Understood(expr.Words(said(tree, display.excerpt))),), None)
             return
+        words = denied(tree)
         for statement in claims_of(tree, display.text, known):
-            self.statement(here, statement)
+            if words is None:
+                self.statement(here, statement)
+            else:
+                message = f"the words '{words}' may say the opposite of this formula"
+                self.append(here, statement, "words", (), (message, statement.span))
         if len(self.claims) == before:
             self.no_claim(here, tree)
 

@@ -37,10 +37,14 @@ def _claim(claim: Claim, name: str, notation: Notation) -> str:
         body = [f"unread at {place.line}:{place.column}: {claim.unread}", claim.caret]
     else:
         body = [claim.read_as(notation), *(f"  taking: {a}" for a in claim.readings[0].assumptions)]
-        body += [f"  where {expr_text(condition, notation)}" for condition in claim.where]
+        body += [f"  where {_condition(condition, notation)}" for condition in claim.where]
         others = len(claim.readings) - 1
         body += [f"  and {others} other reading{'s' if others > 1 else ''}"] if others else []
     return "\n".join([head, indent("\n".join(line for line in body if line), "    ")])
+
+
+def _condition(condition: Any, notation: Notation) -> str:
+    return expr_text(condition, notation).removeprefix("if ").removeprefix("when ")
 
 
 def data(found: DocumentReading, notation: Notation) -> dict[str, Any]:
