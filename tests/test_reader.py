@@ -180,7 +180,7 @@ AMBIGUOUS = {
         ASCENDING,
     },
     r"\frac{\partial h_t}{\partial h_{t-1}} = \sigma'(z_t) U_z": {DIAGONAL, TRANSPOSED},
-    r"h_t = z_t \cdot r_t": {ENTRYWISE, INNER},
+    r"h_t = z_t \cdot r_t": {ENTRYWISE},
     r"U_z = z_t r_t": {ENTRYWISE, DIAGONAL},
     r"\dfrac{\partial L}{\partial h_t} = 0": {ROWS},
     r"\frac{\partial L}{\partial h_t} = \frac{\partial L}{\partial h_{t+1}} \frac{\partial h_{t+1}}{\partial h_t}": {
@@ -315,12 +315,29 @@ def test_a_claim_knows_where_its_display_says_that_it_holds():
         (r"h_t = z_t, \quad t = 1, \dots, T", ["1 ≤ t", "t ≤ T"]),
         (r"h_t = z_t \quad (t < T)", ["t < T"]),
         (r"h_t = z_t \text{ unless } t < T", ["unless t < T"]),
+        (r"h_t = z_t \text{ only if } t < T", ["only if t < T"]),
+        (r"\text{If } r_t = 1 \text{ and } x_t = 0, \text{ then } h_t = z_t", ["if r_t = 1", "if x_t = 0"]),
+        (r"h_t = z_t, \quad t \in [1, T-1]", ["t \\in [1, T-1]"]),
         (r"h_t = z_t \quad \forall t", [r"\forall t"]),
     ],
 )
 def test_a_condition_is_no_claim(formula, said):
     (claim,) = claims(formula)
     assert (claim.read_as(), list(map(str, claim.where))) == ("h_t = z_t", said)
+
+
+@pytest.mark.parametrize(
+    ("formula", "why"),
+    [
+        (r"h_t \propto z_t", "a proportionality says nothing of the factor, and is not read"),
+        (r"h_t := h_t + z_t", "a name is set to what it stands in itself; write += for what is added"),
+        (r"\mathbb{E}[h_t] = z_t", "an expectation or a probability is not read"),
+        (r"\nabla_{h_t} L = z_t^\top r_t", "the two sides have different shapes, n and scalar (columns 1 and 18)"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_unread(formula, why):
+    (claim,) = claims(formula)
+    assert claim.unread == why
 
 
 def test_what_words_deny_is_not_claimed():

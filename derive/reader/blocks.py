@@ -15,7 +15,7 @@ from derive.reader import continued
 from derive.reader.names import index_expression
 from derive.reader.products import add, is_vector, negated
 from derive.reader.tree import Tree
-from derive.reader.values import ONE, Number, Reading, Unit, Value, choice, combined, spread
+from derive.reader.values import ONE, Number, Reading, Unit, Value, agree, choice, combined, spread
 from derive.shapes import dimension
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ def norm(resolver: Resolver, tree: Tree, kind: str) -> list[Reading]:
         elif isinstance(value, Node) and is_scalar(value) and not kind:
             found.append(Reading(expr.apply("abs", value), reading.choices, reading.cost))
         elif isinstance(value, Node) and is_vector(value) and not kind and tree.value == "|":
-            found.append(Reading(expr.Norm(value, kind), reading.choices, reading.cost))
-            found.append(Reading(expr.apply("abs", value), choice("bars", "entries"), reading.cost + 1))
+            for made, meant, price in ((expr.Norm(value, kind), "norm", 0), (expr.apply("abs", value), "entries", 1)):
+                choices = agree(reading.choices, choice("bars", meant))
+                if choices is not None:
+                    found.append(Reading(made, choices, reading.cost + price))
         elif isinstance(value, Node):
             found.append(Reading(expr.Norm(value, kind), reading.choices, reading.cost))
     return found

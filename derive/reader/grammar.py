@@ -8,7 +8,7 @@ from derive.reader.tokens import spaced
 
 RELATIONS: Mapping[str, str] = {
     "=": "=", "<": "<", ">": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=",
-    "lesssim": "<=", "gtrsim": ">=", "ll": "<", "gg": ">", "approx": "~", "simeq": "~", "sim": "~", "propto": "~",
+    "lesssim": "<=", "gtrsim": ">=", "ll": "<", "gg": ">", "approx": "~", "simeq": "~", "sim": "~", "propto": "prop",
     "equiv": "=", "coloneqq": ":=", "triangleq": ":=", "doteq": ":=", "stackrel": ":=", "gets": ":=", "leftarrow": ":=",
     "Coloneqq": ":=", "eqdef": ":=", "ne": "!=", "neq": "!=", "in": "in", "to": "->", "rightarrow": "->", "mapsto": "->",
     "longrightarrow": "->", "lt": "<", "gt": ">", "eqqcolon": "=", "uparrow": "up",

@@ -38,7 +38,7 @@ def index_expression(tree: Tree, lattice: Sequence[str] = ()) -> Expr | None:
         return None if inside is None else -inside
     if tree.kind == "group" and tree.value in ("(", r"\{") and len(tree.children) == 1:
         return index_expression(tree.children[0], lattice)
-    if tree.kind not in ("sum", "chain") or (tree.kind == "chain" and not set(tree.value) <= {"", "cdot", "times"}):
+    if tree.kind not in ("sum", "chain") or (tree.kind == "chain" and not set(tree.value) <= {"", "cdot"}):
         return None
     parts = [index_expression(child, lattice) for child in tree.children]
     if any(part is None for part in parts):

@@ -192,7 +192,7 @@ def _nodes(sign: str, left: Node, right: Node) -> Iterator[Reading]:
     if is_vector(left) and not is_vector(right) and left.shape[0] == right.shape[0]:
         # Of a product that the chain itself has formed, nobody means the diagonal matrix.
         yield Reading(expr.mul(expr.diag(left), right), diagonal, 12 if isinstance(left, (expr.Mul, expr.Had)) else 5)
-    if is_vector(right) and not is_vector(left) and left.shape[1] == right.shape[0] and is_row(left):
+    if is_vector(right) and is_row(left) and left.shape[1] == right.shape[0] and carries(left):
         yield Reading(expr.mul(left, expr.diag(right)), diagonal, 5)
     if is_vector(right) and not is_row(left) and not is_vector(left) and left.shape[1] == right.shape[0]:
         yield Reading(expr.mul(left, expr.diag(right)), diagonal, 8)

@@ -43,11 +43,10 @@ def meant(resolver: Resolver, spelling: Spelling) -> Iterator[Reading]:
     for found in nodes(resolver, spelling):
         for reading in postfix.scripted(resolver, found, spelling.after):
             yield Reading(reading.value, reading.choices, spelling.cost + reading.cost)
-    if (
-        not spelling.after
-        and resolver.scope.is_loss(spelling.name)
-        and len(spelling.index) <= len(resolver.scope.lattice)
-    ):
+    scope = resolver.scope
+    # J^T is a transpose, not the loss at the last step.
+    turned = any(p == "sup" and i in scope.lengths for p, i in zip(spelling.places, spelling.index, strict=True))
+    if not (spelling.after or turned) and scope.is_loss(spelling.name) and len(spelling.index) <= len(scope.lattice):
         yield Reading(Loss(spelling.index), (), spelling.cost)
 
 
@@ -112,7 +111,7 @@ def _are_entries(resolver: Resolver, node: Node, index: Sequence[Expr]) -> bool:
     """An index of time is an entry of what is as long as time only."""
     scope = resolver.scope
     lengths = {s for length in scope.lengths for s in length.free_symbols}
-    at_time = any(i.free_symbols & set(scope.lattice) for i in index)
+    at_time = any(i.free_symbols & {*scope.lattice, *lengths} for i in index)
     return not at_time or any(size.free_symbols & lengths for size in node.shape)
 
 

@@ -51,6 +51,8 @@ def relate(
     resolver: Resolver, sign: str, left: Tree, right: Tree, tree: Tree
 ) -> tuple[list[Understood], Trouble | None]:
     """Every reading of `left sign right`, or why there is none."""
+    if sign == "prop":
+        return [], ("a proportionality says nothing of the factor, and is not read", tree.span)
     lefts = resolver.readings(left)
     rights = resolver.readings(right) if lefts else []
     if not lefts or not rights:
@@ -137,10 +139,13 @@ def _shaped(value: Any, shape: Any) -> Node | None:
 
 
 def _spread(sign: str, a: Node, b: Node) -> Iterator[tuple[Basic, Choices, int]]:
-    if expr.is_scalar(a) != expr.is_scalar(b):
-        shape = b.shape if expr.is_scalar(a) else a.shape
-        if 1 in shape:
-            yield _formula(sign, expr.as_node(a, shape), expr.as_node(b, shape)), (), 2
+    """A scalar beside a vector means every entry; of an equation only one that has a name."""
+    if expr.is_scalar(a) == expr.is_scalar(b):
+        return
+    one, shape = (a, b.shape) if expr.is_scalar(a) else (b, a.shape)
+    if 1 in shape and (sign in COMPARISONS or isinstance(one, Var)):
+        spread_ = _formula(sign, expr.as_node(a, shape), expr.as_node(b, shape))
+        yield spread_, choice("scalar", "spread") if sign not in COMPARISONS else (), 2
 
 
 def _formula(sign: str, a: Node, b: Node) -> Basic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
 
 from sympy import Basic
@@ -20,10 +20,8 @@ OBJECTS = ("name", "number", "script", "group", "accent")
 
 def claims_of(tree: Tree, text: str, known: Collection[str] = ()) -> Iterator[Tree]:
     """Relations and implications; what only says where they hold is no claim.  `known`: names that are no indices."""
-    before: Tree | None = None
-    for statement in hypotheses(list(flat(tree)), text):
-        conditional, before = before is not None and is_conditional(before), statement
-        if conditional and statement.kind == "relation":
+    for statement, opener in _opened(hypotheses(list(flat(tree)), text)):
+        if opener is not None and statement.kind == "relation":
             continue
         if statement.kind in NO_CLAIMS or is_condition(statement, known) or is_label(statement, known):
             continue
@@ -42,7 +40,7 @@ CONNECTIVES = frozenset(
 """Words between formulas that add nothing to them."""
 
 
-CONDITIONAL = frozenset(spaced("if when whenever unless provided assuming given suppose until for"))
+CONDITIONAL = frozenset(spaced("if when whenever unless provided assuming given suppose until for let"))
 """Words that make a condition of what follows them."""
 NEGATIVE = frozenset(spaced("not unless wrong false incorrect never isn't doesn't don't cannot untrue except"))
 
@@ -50,26 +48,24 @@ NEGATIVE = frozenset(spaced("not unless wrong false incorrect never isn't doesn'
 def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> Iterator[Basic]:
     """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`, `if z_t = 1`."""
     statements = list(flat(tree))
-    for n, statement in enumerate(statements):
+    for n, (statement, opener) in enumerate(_opened(statements)):
         before = statements[n - 1] if n else None
         after = statements[n + 1] if n + 1 < len(statements) else None
         inner = statement.children[0] if _is_bracketed(statement) else statement
-        if (
-            before is not None
-            and is_conditional(before)
-            and (_words(before)[-1] in NEGATIVE or not is_condition(inner, known))
-        ):
-            yield Words(f"{_words(before)[-1]} {excerpt(statement.span)}")
+        if opener is not None and inner.kind == "relation" and (_limits(opener) or not is_condition(inner, known)):
+            yield Words(f"{' '.join(_words(opener)[-2:])} {excerpt(statement.span)}")
         elif is_condition(inner, known):
             if after is not None and after.kind == "symbol" and after.value == "dots" and inner.value == ("=",):
                 yield from _from_to(inner, statements[n + 2 : n + 3])
                 continue
             ends = [index_expression(side) for side in inner.children]
+            if any(end is None for end in ends):
+                yield Words(excerpt(statement.span))
             pairs = zip(inner.value, pairwise(ends), strict=True)
             yield from (Relation(sign, a, b) for sign, (a, b) in pairs if a is not None and b is not None)
         elif any(t.names("forall") for t in statement.walk()):
             yield Words(excerpt(statement.span))
-        elif statement.kind == "words" and not set(_words(statement)) <= CONNECTIVES | CONDITIONAL:
+        elif statement.kind == "words" and not (is_conditional(statement) or set(_words(statement)) <= CONNECTIVES):
             said = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
             yield Words(" ".join([*said, *str(statement.value).split()]))
 
@@ -99,6 +95,23 @@ def _is_bracketed(tree: Tree) -> bool:
 def is_conditional(tree: Tree) -> bool:
     """Whether words end so that what follows them is a condition."""
     return tree.kind == "words" and bool(_words(tree)) and _words(tree)[-1] in CONDITIONAL
+
+
+def _opened(statements: Iterable[Tree]) -> Iterator[tuple[Tree, Tree | None]]:
+    """Each statement with the words that make it a condition: `if f_t = 1 and i_t = 0, then …` has two."""
+    opener: Tree | None = None
+    for statement in statements:
+        yield statement, opener if statement.kind != "words" else None
+        if statement.kind == "words":
+            goes_on = opener is not None and set(_words(statement)) <= {"and", "or"}
+            opener = statement if is_conditional(statement) else opener if goes_on else None
+        elif statement.kind != "relation":
+            opener = None
+
+
+def _limits(tree: Tree) -> bool:
+    """Whether a conditional says more, or other, than that something holds: `unless`, `only if`."""
+    return bool({*NEGATIVE, "only"} & set(_words(tree)))
 
 
 def denied(tree: Tree) -> str | None:
@@ -177,10 +190,12 @@ def is_label(tree: Tree, known: Collection[str] = ()) -> bool:
 
 def is_condition(tree: Tree, known: Collection[str] = ()) -> bool:
     """`t = 1`, `k < t`, `t \\ge 2`: says where a claim holds."""
-    if tree.kind == "relation":
-        return (
-            all(index_expression(c) is not None or (c.kind == "symbol") for c in tree.children)
-            and tree.children[0].kind in ("name", "number", "sum")
-            and not any(t.kind == "name" and (t.value in LOSSES or t.value in known) for t in tree.walk())
-        )
-    return False
+    if tree.kind != "relation" or any(
+        t.kind == "name" and (t.value in LOSSES or t.value in known) for t in tree.walk()
+    ):
+        return False
+    if tree.value == ("in",):
+        index = index_expression(tree.children[0])
+        return index is not None and index.is_Symbol
+    ends = all(index_expression(c) is not None or c.kind == "symbol" for c in tree.children)
+    return ends and tree.children[0].kind in ("name", "number", "sum")

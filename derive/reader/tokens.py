@@ -240,6 +240,8 @@ class _Sorter:
             self.kept.append(token)
         elif token.value in BRACKETING:
             self.bracket(token)
+        elif token.value in ("mathbb", "mathds") and self.is_expectation():
+            raise Unread("an expectation or a probability is not read", token.span)
         elif token.value in FONTS and self.is_ones():
             self.ones(token)
         elif token.value in SPACING or token.value in FONTS or token.value.isspace():
@@ -252,6 +254,11 @@ class _Sorter:
             self.upright(token)
         else:
             self.kept.append(token)
+
+    def is_expectation(self) -> bool:
+        r"""`\\mathbb{E}`, `\\mathbb P`: no loss and no matrix."""
+        following = [t.value for t in reversed(self.pending[-3:]) if t.kind != "space" and t.value != "{"]
+        return bool(following) and following[0] in ("E", "P", "V")
 
     def bracket(self, token: Token) -> None:
         r"""`\left|` opens and `\right|` closes; `\left.` is a bracket that is not seen."""

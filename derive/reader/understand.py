@@ -73,6 +73,10 @@ def _parsed(display: Display, document: Document) -> Tree | Unread:
         return error
 
 
+def _reads_itself(formula: Basic) -> bool:
+    return isinstance(formula, Equals) and isinstance(formula.lhs, Var) and formula.lhs in expr.variables(formula.rhs)
+
+
 @dataclass(frozen=True)
 class _Here:
     """The display that is being read, and what the directives before it say of its claims."""
@@ -206,6 +210,8 @@ class _Reader(Sections):
             any_number = Meaning(Var(argument, (), (), *expr.SCALAR), False)
             resolver.scope = resolver.scope.with_names({argument: any_number})
             found, unread_ = relate(resolver, sign, left, right, tree)
+        if sign == ":=" and found and _reads_itself(found[0].formula):
+            found, unread_ = [], ("a name is set to what it stands in itself; write += for what is added", tree.span)
         if sign == "+=":
             found = [replace(u, formula=self.accumulated(u.formula)) for u in found]
         others = [variant for first in found[:1] for variant in variants(first, self.state.scope)]

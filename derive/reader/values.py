@@ -41,6 +41,8 @@ ASSUMPTIONS: Mapping[tuple[str, str], str] = {
     ("d", "gradient"): "a d before a name makes it the gradient of the loss, as in code",
     ("d", "differential"): "a d before a name makes it its differential",
     ("prime", "transpose"): "a prime is a transpose",
+    ("bars", "norm"): "bars around a vector are its norm",
+    ("bars", "entries"): "bars around a vector take the absolute value of every entry",
     ("scalar", "spread"): "a scalar is added to every entry",
     ("index", "current"): "a name without its index is taken at the current one",
     ("function", "argument"): "a function without its argument is meant at every argument",
