@@ -65,6 +65,13 @@ def _limits(resolver: Resolver, body: Node, r: Range) -> tuple[Symbol, Expr, Exp
     if r.lo is not None and r.hi is not None:
         return r.index, r.lo, r.hi
     size = entry_size(body, r.index)
+    if (
+        size is None
+        and r.lo is None
+        and r.hi is None
+        and r.index.name in resolver.scope.names.keys() - set(resolver.scope.letters)
+    ):
+        return None  # a sum over gates, or over names of another kind
     whole = (Integer(1), size) if size is not None else ranges.wait_for(r.index, resolver.scope)
     if whole is None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from derive.reader.names import Part, decomposed, index_expression, spellings
 from derive.reader.tree import Tree
@@ -24,16 +25,22 @@ NO_NAMES = ("sum", "prod", "partial", "nabla", "max", "min")
 class Habits:
     """`places`: where time stands, as `Part.place` has it; empty where nothing shows it.  `timed`: names that carry it.
 
-    `signs`: which of several signs for one thing are usual, `top` beside `T`, `d` beside `partial`.
+    `losses`: letters of which derivatives are taken.  `signs`: which of several signs for one thing are usual, `top`
+    beside `T`, `d` beside `partial`.
     """
 
     places: frozenset[str] = frozenset()
     timed: frozenset[str] = frozenset()
     signs: frozenset[str] = frozenset()
+    losses: frozenset[str] = frozenset()
 
     def against(self, places: Iterable[str]) -> int:
         """The price of indices of time in these places."""
         return sum(UNUSUAL for place in places if place not in self.places) if self.places else 0
+
+    def forbids(self, places: Iterable[str]) -> bool:
+        """Whether an index stands above without brackets, of an author who never writes one there."""
+        return bool(self.places) and "sup" not in self.places and "sup" in set(places)
 
     @property
     def has_other_transposes(self) -> bool:
@@ -58,12 +65,26 @@ def observed(trees: Sequence[Tree], letters: Sequence[str], constant: frozenset[
         if at_time:
             timed.update(s.name for s in spellings(base, parts, letters) if s.index)
     signs = Counter(sign for tree in trees for sign in _signs(tree))
-    return Habits(_usual(counted), frozenset(timed), _usual(signs, "T", "top") | _usual(signs, "d", "partial"))
+    usual = _usual(signs, "T", "top") | _usual(signs, "d", "partial")
+    losses = frozenset(name for tree in trees for name in _differentiated(tree))
+    return Habits(_usual(counted), frozenset(timed), usual, losses)
 
 
 def _usual(counted: Counter[str], *signs: str) -> frozenset[str]:
     kept = {sign: n for sign, n in counted.items() if not signs or sign in signs}
     return frozenset(sign for sign, n in kept.items() if n > SELDOM * max(kept.values()))
+
+
+def _differentiated(tree: Tree) -> Iterator[str]:
+    """The names that stand behind a ∂, a d or a nabla."""
+    for node in tree.walk():
+        if node.kind == "chain":
+            for operator, name in pairwise(node.children):
+                base, head = (t.children[0] if t.kind == "script" else t for t in (operator, name))
+                if base.names("partial", "d", "nabla") and head.kind == "name":
+                    yield str(head.value)
+        elif node.names("dL", "dE", "dJ", "dC"):
+            yield str(node.value)[1:]
 
 
 def _signs(tree: Tree) -> Iterator[str]:

@@ -49,6 +49,8 @@ def _together(scope: Scope, tree: Tree) -> tuple[str, tuple[Part, ...]] | None:
 def _is_new(scope: Scope, spelling: Spelling) -> bool:
     if spelling.after or spelling.name in scope.names or len(spelling.index) not in (0, len(scope.lattice)):
         return False
+    if any(place == "sup" and i in scope.lengths for place, i in zip(spelling.places, spelling.index, strict=True)):
+        return False  # J_t^T is a transpose
     return all(i.free_symbols & set(scope.lattice) for i in spelling.index)
 
 

@@ -341,7 +341,7 @@ def _sum_in(shape: expr.Shape, values: Sequence[Value]) -> Iterator[Reading]:
         if node is None:
             return
         if isinstance(value, Node) and value.shape != shape:
-            cost += 3 if isinstance(value, (expr.Var, expr.Entry)) else 9
+            cost += 3 if isinstance(value, (expr.Var, expr.Entry)) else 14
             choices = choice("scalar", "spread")
         terms.append(node)
     yield Reading(expr.add(*terms), choices, cost)

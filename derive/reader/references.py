@@ -81,6 +81,8 @@ def indexed(resolver: Resolver, meaning: Meaning, spelling: Spelling) -> Iterato
     """The name at an index, with the indices that are left for its entries."""
     scope, index = resolver.scope, spelling.index
     size, habits, letters = len(scope.lattice), scope.habits, {*scope.lattice, *scope.lengths}
+    if habits.forbids(spelling.places):
+        return
     if meaning.indexed is None and isinstance(meaning.node, Var) and _are_entries(resolver, meaning.node, index):
         yield Reading(meaning.node.at(()), (), 6 * (bool(index) and spelling.name in habits.timed)), index
     if meaning.indexed is False:

@@ -28,6 +28,7 @@ FUNCTIONS: Mapping[str, str] = {
 WORDS_OF_FUNCTIONS = frozenset(FUNCTIONS) - {"id", "SE", "CE", "LN", "ln"}
 LOSSES = frozenset(["L", "E", "J", "ell", "Loss", "loss", "C", "mathcal_L", "varepsilon", "xi"])
 """Letters that a loss goes by, where they are no variable's."""
+SURELY_LOSSES = frozenset(["L", "Loss", "loss", "mathcal_L", "ell"])
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ class Scope:
         return FUNCTIONS.get(name)
 
     def is_loss(self, name: str) -> bool:
-        return name in self.losses and name not in self.names
+        """Whether a letter is the loss here: one that losses go by, and of which the document takes derivatives."""
+        if name not in self.losses or name in self.names:
+            return False
+        return name in SURELY_LOSSES or self.habits is NO_HABITS or name in self.habits.losses or name not in LOSSES
 
     def loss(self, index: tuple[Expr, ...]) -> Var:
         return Var("L", (), index, *expr.SCALAR)

@@ -45,8 +45,14 @@ CONDITIONAL = frozenset(spaced("if when whenever unless provided assuming given 
 NEGATIVE = frozenset(spaced("not unless wrong false incorrect never isn't doesn't don't cannot untrue except"))
 
 
-def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> Iterator[Basic]:
+def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> list[Basic]:
     """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`, `if z_t = 1`."""
+    found = list(_conditions(tree, excerpt, known))
+    either = any(s.kind == "words" and _words(s) == ["or"] for s in flat(tree))
+    return [Words(" or ".join(map(str, found)))] if either and len(found) > 1 else found
+
+
+def _conditions(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str]) -> Iterator[Basic]:
     statements = list(flat(tree))
     for n, (statement, opener) in enumerate(_opened(statements)):
         before = statements[n - 1] if n else None
@@ -63,7 +69,7 @@ def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[
                 yield Words(excerpt(statement.span))
             pairs = zip(inner.value, pairwise(ends), strict=True)
             yield from (Relation(sign, a, b) for sign, (a, b) in pairs if a is not None and b is not None)
-        elif any(t.names("forall") for t in statement.walk()):
+        elif any(t.names("forall") for t in statement.walk()) or _is_remark(statement):
             yield Words(excerpt(statement.span))
         elif statement.kind == "words" and not (is_conditional(statement) or set(_words(statement)) <= CONNECTIVES):
             said = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
@@ -90,6 +96,11 @@ def _is_list_of_relations(tree: Tree) -> bool:
 def _is_bracketed(tree: Tree) -> bool:
     """`(t < T)`."""
     return tree.kind == "group" and len(tree.children) == 1 and tree.children[0].kind == "relation"
+
+
+def _is_remark(tree: Tree) -> bool:
+    r"""`(\text{if } i_t = 0)`."""
+    return tree.kind == "group" and any(child.kind == "words" for child in tree.children)
 
 
 def is_conditional(tree: Tree) -> bool:
