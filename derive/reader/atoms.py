@@ -214,7 +214,7 @@ class Atoms(Signs):
 
     def argument(self, command: Token) -> Tree:
         """A braced argument, or the next single token as TeX takes it."""
-        if self.at.kind == "digit":
+        if self.at.kind == "digit" and self.at.value != ".":
             return self.leaf("number")
         if self.at.kind == "end" or self.is_symbol("}", "&", "^", "_", ")", "]", ",") or self.is_command("\\"):
             raise self.fail(f"\\{command.value} lacks an argument, found {self.found()}")

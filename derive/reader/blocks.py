@@ -111,6 +111,9 @@ def condition(resolver: Resolver, tree: Tree) -> object | None:
 
 def norm(resolver: Resolver, tree: Tree, kind: str) -> list[Reading]:
     kind = {"infty": "inf", "oo": "inf"}.get(kind, kind)
+    if kind not in expr.NORMS:
+        resolver.trouble(tree, f"a norm is one of {', '.join(expr.NORMS[1:])}, or any; found {kind}")
+        return []
     found = []
     for reading in resolver.bare(resolver.readings(tree.children[0])):
         value = resolver.losses(reading.value)

@@ -188,6 +188,8 @@ class Parser(Atoms):
             if len(found) == 1:
                 return found[0]
             return Tree("list", None, tuple(found), (opening.span[0], end.span[1]))
+        if self.at.of("digit", "."):
+            raise self.no_factor()
         if self.at.kind in ("letter", "digit", "word", "text"):
             return self.leaf("number" if self.at.kind == "digit" else "name", self.at.value.strip())
         if self.is_symbol("'") or self.is_command("prime"):
