@@ -21,7 +21,7 @@ from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
 from derive.oracles import ROADS, Road, Verdict, check_equation
-from derive.oracles.check import free_indices, sample_sizes
+from derive.oracles.points import free_indices, sample_sizes
 from derive.system import System
 
 if TYPE_CHECKING:

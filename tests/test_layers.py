@@ -39,7 +39,9 @@ ORDER = [
     "reader",
     "cells",
     "catalogue",
+    "verdicts",
     "render",
+    "pytest_plugin",
     "cli",
     "__main__",
 ]

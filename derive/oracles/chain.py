@@ -45,10 +45,21 @@ def immediate(truth: Unrolled, y: Key, x: Key) -> Array:
     if goes_through_its_step(truth, y, x):
         return jacobian(truth, y, (x[0], y[1]))
     if not is_copy(truth, x):
-        return truth.immediate(*y, *x)
+        return _through_auxiliaries(truth, y, x)
     if y[1] == x[1]:
         return truth.immediate(*y, x[0], ())
     return _none(truth, truth.value(*y), truth.value(x[0]))
+
+
+def _through_auxiliaries(truth: Unrolled, y: Key, x: Key) -> Array:
+    """What an auxiliary state names stands in the equation that reads it."""
+    found, equation = truth.immediate(*y, *x), truth.system.equations.get(y[0])
+    if truth.auxiliary and equation is not None:
+        for var, at in reads(equation.rhs, truth.env(y[1])):
+            if var.name in truth.auxiliary and (var.name, at) != x:
+                inner = _through_auxiliaries(truth, (var.name, at), x)
+                found = found + truth.engine.ring.matmul(truth.immediate(*y, var.name, at), inner)
+    return found
 
 
 def of_expression(
@@ -59,7 +70,27 @@ def of_expression(
     Immediate: only what stands in the expression itself moves, and of an entry `y_i` what stands in the equation of y.
     Raises `Unevaluable` where a derivative stands in it.
     """
+    value, slopes = _slopes(truth, y, env, read)
+    found = _none(truth, value, truth.value(x[0], () if is_copy(truth, x) else x[1]))
+    for v, slope in slopes.items():
+        if v[0] not in truth.system.variables:
+            continue
+        inner = _of_name(truth, v, x, total=total, entry=isinstance(y, expr.Entry), held=held)
+        found = found if inner is None else found + truth.engine.ring.matmul(slope, inner)
+    return found
+
+
+def by_free(truth: Unrolled, y: expr.Node, x: Key, env: Mapping[str, int], read: Read) -> Array:
+    """The Jacobian of an expression by a name that no system knows: nothing else that stands in it moves."""
+    return _slopes(truth, y, env, read)[1][x]
+
+
+def _slopes(truth: Unrolled, y: expr.Node, env: Mapping[str, int], read: Read) -> tuple[Array, dict[Key, Array]]:
+    """The value of an expression, and its Jacobian by each name that stands in it, the others fixed."""
     leaves = {(var.at(()), at): read(var, at) for var, at in reads(y, env)}
+    marked = next((var for var, _ in leaves if var.marks), None)
+    if marked is not None:
+        raise Unevaluable(f"the derivative of {marked} is not worked out, so it has no value here")
 
     def program(ring: Any, given: Mapping[Any, Array], settle: Settle) -> dict[Any, Array]:
         return {TOTAL: evaluate(y, ring, lambda var, at: given[var.at(()), at], {}, env)}
@@ -70,14 +101,9 @@ def of_expression(
     for i, j in numpy.ndindex(*value.shape):
         unit = [[int((a, b) == (i, j)) for b in range(value.shape[1])] for a in range(value.shape[0])]
         rows.append(run.pull(TOTAL, truth.engine.ring.constant(unit)))
-    found = _none(truth, value, truth.value(x[0], () if is_copy(truth, x) else x[1]))
-    for var, at in leaves:
-        slopes = numpy.concatenate([row[var, at].reshape(1, -1) for row in rows])
-        if var.marks:
-            raise Unevaluable(f"the derivative of {var} is not worked out, so it has no value here")
-        inner = _of_name(truth, (var.name, at), x, total=total, entry=isinstance(y, expr.Entry), held=held)
-        found = found if inner is None else found + truth.engine.ring.matmul(slopes, inner)
-    return found
+    return value, {
+        (var.name, at): numpy.concatenate([row[var, at].reshape(1, -1) for row in rows]) for var, at in leaves
+    }
 
 
 def _of_name(truth: Unrolled, v: Key, x: Key, *, total: bool, entry: bool, held: Iterable[str]) -> Array | None:

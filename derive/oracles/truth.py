@@ -44,12 +44,20 @@ class Unrolled:
     """A system over concrete lengths, at random values drawn from `seed`, differentiated by `road`.
 
     `sizes` gives dimensions and lengths (`{n: 3, m: 4, T: 2}`, symbols or names).  `loss` is "every" or "last"; left
-    out, it is the system's own.  Values and derivatives come out plain: float64 arrays, or field elements off the
-    tape.
+    out, it is the system's own; `auxiliary` are states that only name a part of other equations.  Values and
+    derivatives come out plain: float64 arrays, or field elements off the tape.
     """
 
-    def __init__(self, system: System, road: Road, sizes: Mapping[Any, int], seed: int, loss: str | None = None):
-        self.system, self.road, self.seed = system, road, seed
+    def __init__(
+        self,
+        system: System,
+        road: Road,
+        sizes: Mapping[Any, int],
+        seed: int,
+        loss: str | None = None,
+        auxiliary: frozenset[str] = frozenset(),
+    ):
+        self.system, self.road, self.seed, self.auxiliary = system, road, seed, auxiliary
         self.loss = loss or system.loss
         self.sizes = environment(sizes)
         self.lengths = tuple(integer(length, self.sizes) for length in system.lattice.lengths)
@@ -104,11 +112,12 @@ class Unrolled:
                     read = (var.name, at)
                     if read in inside:
                         pending.extend([(read, False)] if read not in done else [])
-                    elif at and not self._within(at):
+                    elif at and not self.within(at):
                         outside[read] = None
         return list(done), list(outside)
 
-    def _within(self, at: Point) -> bool:
+    def within(self, at: Point) -> bool:
+        """Whether this is a point of the lattice."""
         return all(1 <= i <= n for i, n in zip(at, self.lengths, strict=True))
 
     # --- values ---------------------------------------------------------------------------------------------------

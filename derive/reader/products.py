@@ -325,7 +325,7 @@ def add(values: Sequence[Value]) -> Iterator[Reading]:
     if len(matrices) == 1 and all(s in matrices or s == (next(iter(matrices))[0], 1) for s in shapes):
         shape = next(iter(matrices))
         raised = [expr.diag(v) if isinstance(v, Node) and is_vector(v) else v for v in values]
-        yield from (Reading(r.value, choice("vector", "diagonal"), 5 + r.cost) for r in _sum_in(shape, raised))
+        yield from (Reading(r.value, choice("summand", "diagonal"), 5 + r.cost) for r in _sum_in(shape, raised))
 
 
 def _sum_in(shape: expr.Shape, values: Sequence[Value]) -> Iterator[Reading]:

@@ -115,7 +115,7 @@ def _related(resolver: Resolver, sign: str, a: Any, b: Any) -> Iterator[tuple[Ba
         elif sign in COMPARISONS or expr.is_scalar(a) or expr.is_scalar(b):
             yield from _spread(sign, a, b)
         elif a.shape == (b.shape[0], b.shape[0]) and b.shape[1] == 1 and not carries(b):
-            yield _formula(sign, a, expr.diag(b)), choice("vector", "diagonal"), 5
+            yield _formula(sign, a, expr.diag(b)), choice("summand", "diagonal"), 5
         elif a.shape == (b.shape[1], b.shape[0]) and 1 in a.shape:
             yield _formula(sign, a, expr.transpose(b)), choice("layout", "numerator", "denominator"), 7
         return
