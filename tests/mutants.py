@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from places import Place, places
 from sympy import Integer, Max, Rational
@@ -21,7 +20,6 @@ from derive import expr
 from derive.check import Claim
 from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var, add, had, is_scalar, mul, scale, split_number, transpose
-from derive.system import System
 
 
 @dataclass(frozen=True)
@@ -306,13 +304,17 @@ def activation_exchanged(place: Place) -> Iterator[Node]:
     node = place.node
     if isinstance(node, expr.Had):
         for state in node.args:
-            if 1 - state in node.args:
-                rest = [f for f in node.args if f not in (state, 1 - state)]
-                yield had(1 - expr.power(state, 2), *rest)
+            if _complement(state) in node.args:
+                rest = [f for f in node.args if f not in (state, _complement(state))]
+                yield had(_complement(expr.power(state, 2)), *rest)
     if _is_complement(node) and (state := _squared(node)) is not None:
-        yield had(state, 1 - state)
+        yield had(state, _complement(state))
     if isinstance(node, expr.Apply):
         yield from _other_functions(node)
+
+
+def _complement(node: Node) -> Node:
+    return add(expr.Ones(*node.shape), scale(-1, node))
 
 
 def _squared(node: Node) -> Node | None:
@@ -333,10 +335,10 @@ def slope_damaged(place: Place) -> Iterator[Node]:
     """`1 - h²` as `1 - h` or `h²`; `z` or `1 - z` alone of `z (1 - z)`."""
     node = place.node
     if _is_complement(node) and (state := _squared(node)) is not None:
-        yield from (1 - state, expr.power(state, 2))
+        yield from (_complement(state), expr.power(state, 2))
     if isinstance(node, expr.Had):
         for k, factor in enumerate(node.args):
-            if 1 - factor in node.args:
+            if _complement(factor) in node.args:
                 yield had(*node.args[:k], *node.args[k + 1 :])
 
 
@@ -345,7 +347,7 @@ def complemented(place: Place) -> Iterator[Node]:
     node, system = place.node, place.claim.system
     if isinstance(node, Var) and node.name in system.variables and system.variables[node.name].kind == "state":
         if not _is_complement(place.parent) and node.shape[1] == 1:  # type: ignore[arg-type]
-            yield 1 - node
+            yield _complement(node)
     elif _is_complement(node) and _squared(node) is None:
         yield from (node.args[1], scale(-1, node.args[1]))
 
