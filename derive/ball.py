@@ -10,31 +10,32 @@ elements record themselves on a tape of scalars, which knows `+ * 1/ exp log sqr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy
 from flint import arb, ctx, fmpq
 from sympy import Rational
 
-from derive.evaluate import Array, Ring
-from derive.field import MASKS, Resample, Span, entrywise, object_array
+from derive.evaluate import Array
+from derive.scalars import Resample, Scalar, ScalarRing, Span, each, entrywise
 
 PRECISION = 192
 """Bits of every midpoint."""
 
 
-class Ball:
+class Ball(Scalar):
     """A real number, enclosed."""
 
-    __slots__ = ("k", "ring", "v")
+    __slots__ = ()
+    ring: Balls
 
     def __init__(self, ring: Balls, v: Any, k: int = -1):
         self.ring, self.v, self.k = ring, v, k
 
     def __add__(self, other: Any) -> Ball:
         if isinstance(other, numpy.ndarray):
-            return NotImplemented  # NumPy takes it entry by entry
+            return NotImplemented
         b = self.ring.element(other)
         return self.ring.record(self.v + b.v, (self, 1), (b, 1))
 
@@ -47,34 +48,25 @@ class Ball:
     __radd__ = __add__
     __rmul__ = __mul__
 
-    def __neg__(self) -> Ball:
-        return self * -1
-
-    def __sub__(self, other: Any) -> Ball:
-        return self + other * -1
-
-    def __rsub__(self, other: Any) -> Ball:
-        return self * -1 + other
-
-    def __truediv__(self, other: Any) -> Ball:
-        return self * self.ring.element(other).inverse()
-
-    def __rtruediv__(self, other: Any) -> Ball:
-        return self.inverse() * other
-
-    def __pow__(self, exponent: int) -> Ball:
-        base = self if exponent > 0 else self.inverse()
-        result = self.ring.number(1)
-        for _ in range(abs(int(exponent))):
-            result = base * result
-        return result
-
     def inverse(self) -> Ball:
         """`d(1/u) = -1/u² du`"""
         if self.v.contains(0):
             raise Resample("a divisor can't be told from zero")
         w = 1 / self.v
         return self.ring.record(w, (self, -w * w))
+
+    def sign(self) -> int:
+        """A ball that holds zero, and is not zero, has none."""
+        if self.v > 0:
+            return 1
+        if self.v < 0:
+            return -1
+        if self.v.is_exact() and self.v == 0:
+            return 0
+        raise Resample("a branch depends on a value that can't be told from zero")
+
+    def untaped(self) -> Ball:
+        return Ball(self.ring, self.v)
 
     def __float__(self) -> float:
         return float(self.v.mid())
@@ -83,28 +75,20 @@ class Ball:
         return str(self.v.str(17, radius=True))
 
 
-class Balls(Ring):
-    """Balls of `PRECISION` bits.  Arrays are NumPy object arrays of `Ball`."""
+class Balls(ScalarRing):
+    """Balls of `PRECISION` bits."""
+
+    tape: list[tuple[int, Any, int, Any]]
 
     def __init__(self) -> None:
+        super().__init__()
         ctx.prec = PRECISION  # of python-flint as a whole
-        self.tape: list[tuple[int, Any, int, Any]] = []
-        self._numbers: dict[Any, Ball] = {}
 
-    def number(self, q: Any) -> Ball:
-        if q not in self._numbers:
-            exact = Rational(q)
-            self._numbers[q] = Ball(self, arb(fmpq(int(exact.p), int(exact.q))))
-        return self._numbers[q]
-
-    def element(self, value: Any) -> Ball:
-        return value if isinstance(value, Ball) else self.number(value)
+    def rational(self, q: Rational) -> Ball:
+        return Ball(self, arb(fmpq(int(q.p), int(q.q))))
 
     def pi(self) -> Ball:
         return Ball(self, arb.pi())
-
-    def constant(self, rows: Iterable[Iterable[int]]) -> Array:
-        return object_array([[self.number(entry) for entry in row] for row in rows])
 
     def lift(self, a: Array) -> Array:
         return self.detached(a)
@@ -113,10 +97,6 @@ class Balls(Ring):
         """A variable of the tape."""
         self.tape.append((-1, 0, -1, 0))
         return Ball(self, v, len(self.tape) - 1)
-
-    def detached(self, a: Array) -> Array:
-        """The same values, off the tape."""
-        return entrywise(lambda e: Ball(self, e.v), a)
 
     def record(self, v: Any, *slopes: tuple[Ball, Any]) -> Ball:
         """A value with its derivatives by one or two others."""
@@ -150,22 +130,7 @@ class Balls(Ring):
             value, slope = f(e.v)
             return self.record(value, (e, slope))
 
-        return one(a) if isinstance(a, Ball) else entrywise(one, a)
-
-    def compare(self, relation: str, a: Any, b: Any) -> Any:
-        """By the sign of the difference; one whose ball holds zero, and is not zero, can't be told."""
-        difference = a - b
-        signs = entrywise(_sign, difference) if isinstance(difference, numpy.ndarray) else _sign(difference)
-        return MASKS[relation](signs)
-
-    def where(self, mask: Any, a: Any, b: Any) -> Any:
-        if isinstance(mask, (bool, numpy.bool_)):
-            return a if mask else b
-        shape = numpy.shape(mask)
-        left, right = (
-            numpy.broadcast_to(x, shape).flat if isinstance(x, numpy.ndarray) else [x] * mask.size for x in (a, b)
-        )
-        return object_array([[x if m else y for m, x, y in zip(mask.flat, left, right, strict=True)]], shape)
+        return each(one, a)
 
     # --- reverse mode ----------------------------------------------------------------------------------------------
 
@@ -193,16 +158,6 @@ def _positive(v: Any) -> Any:
     if not v > 0:
         raise Resample("a logarithm or a square root of what can't be told from zero, or is below it")
     return v
-
-
-def _sign(e: Ball) -> int:
-    if e.v > 0:
-        return 1
-    if e.v < 0:
-        return -1
-    if e.v.is_exact() and e.v == 0:
-        return 0
-    raise Resample("a branch depends on a value that can't be told from zero")
 
 
 def relative(a: Ball, b: Ball) -> float:

@@ -15,8 +15,8 @@ from flint import arb
 from derive import functions
 from derive.ball import Ball, Balls, relative
 from derive.evaluate import function
-from derive.field import Resample, object_array
 from derive.oracles.with_ball import BallEngine
+from derive.scalars import Resample, object_array
 
 DIGITS = 80
 ELEMENTWISE = [r.name for r in functions.TABLE.values() if isinstance(r, functions.Elementwise) and r.formula]

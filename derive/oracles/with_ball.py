@@ -9,8 +9,8 @@ from flint import arb
 
 from derive.ball import Ball, Balls, relative
 from derive.evaluate import Array
-from derive.field import Resample, entrywise, object_array
 from derive.oracles.road import TOLERANCE, Engine, Key, Linearization, Program
+from derive.scalars import Resample, entrywise, object_array
 
 
 class BallEngine(Engine):
