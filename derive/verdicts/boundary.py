@@ -1,0 +1,77 @@
+"""A line that is true except at an end of the lattice: the simplest condition under which it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from sympy import Expr, Integer, Symbol
+
+from derive.evaluate import COMPARE, integer
+from derive.expr import Relation
+from derive.lattice import Lattice
+
+ENOUGH = 2
+"""So many points must lie on either side of a condition: one may be chance."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`lhs op rhs`, between an index and an end, and the points where it is false."""
+
+    op: str
+    lhs: Expr
+    rhs: Expr
+
+    def __call__(self, env: Mapping[str, int]) -> bool:
+        return bool(COMPARE[self.op](integer(self.lhs, env), integer(self.rhs, env)))
+
+    @property
+    def relation(self) -> Relation:
+        return Relation(self.op, self.lhs, self.rhs)
+
+    @property
+    def end(self) -> Relation:
+        """The complement: where the line is false."""
+        return Relation(OPPOSITE[self.op], self.lhs, self.rhs)
+
+
+OPPOSITE = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
+
+
+def condition(lattice: Lattice, found: Sequence[tuple[Mapping[str, int], bool]]) -> Condition | None:
+    """The condition that is true exactly at the points at which the line is; None where there is none."""
+    points = {tuple(env.items()): agree for env, agree in found}
+    agreeing = sum(points.values())
+    if agreeing < ENOUGH or len(points) - agreeing < ENOUGH:
+        return None
+    known = set().union(*(env for env, _ in found))
+    for candidate in _candidates(lattice, known):
+        if all(candidate(env) == agree for env, agree in found):
+            return candidate
+    return None
+
+
+def _candidates(lattice: Lattice, known: set[str]) -> Iterator[Condition]:
+    """Conditions that leave out an end, the smallest end first."""
+    lengths = {str(length) for length in lattice.lengths}
+    own = [i for i in lattice.indices if str(i) in known]
+    others = [Symbol(n, integer=True) for n in sorted(known - lengths - set(map(str, own))) if n in INDICES]
+    for i, length in product([*own, *others], lattice.lengths):
+        for k in (0, 1):
+            yield Condition("<", i, length - k)
+            yield Condition(">", i, Integer(1 + k))
+        yield Condition("<=", i, length)
+        yield Condition(">=", i, Integer(1))
+    for k, t in product(others, own):
+        for op in OPPOSITE:
+            yield Condition(op, k, t)
+        yield Condition("<", k, t - 1)
+    for length in lattice.lengths:
+        yield Condition(">", length, Integer(1))
+        yield Condition(">", length, Integer(2))
+
+
+INDICES = frozenset("ijklmst")
+"""The letters of second indices."""

@@ -1,0 +1,246 @@
+"""Why a line is wrong: the smallest changes that make it right.
+
+    boundary   it is true but at an end of the lattice
+    residual   its two sides differ by what some paths contribute
+    edits      one slip of the pen: `ROWS`
+
+A cause is named only if its repair was checked as a line of its own.  What is tried is bounded by a number of trials, not
+by a clock, so that the same line always gets the same cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
+from time import perf_counter
+from typing import Protocol
+
+from sympy import Basic, Rational
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.expr import Equals, Node
+from derive.notation import Notation
+from derive.printing import text
+from derive.system import System
+from derive.verdicts import boundary, edits, insertions, residual
+from derive.verdicts.edits import Change
+from derive.verdicts.pool import Pool
+from derive.verdicts.report import Diagnosis
+from derive.verdicts.residual import Contribution
+from derive.verdicts.samples import Place, Samples
+from derive.verdicts.sites import Site, sites
+
+MOST_CAUSES = 2
+MOST_TRIALS = 6000
+"""So many changed lines are evaluated before the cause is left unknown."""
+
+
+class Question(Protocol):
+    """The context in which a line is judged."""
+
+    @property
+    def system(self) -> System: ...
+    @property
+    def hold(self) -> Sequence[str]: ...
+    def places(self, formula: Equals) -> Sequence[Place]: ...
+    def holds(self, formula: Equals) -> bool: ...
+    def survey(self, formula: Equals) -> Sequence[tuple[dict[str, int], bool]]: ...
+
+
+ROWS: tuple[tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...], ...] = (
+    (
+        ("sign", edits.signs),
+        ("transpose", edits.transposes),
+        ("index", edits.indices),
+        ("order", edits.orders),
+        ("hadamard", edits.hadamards),
+        ("bounds", edits.bounds),
+        ("double-count", edits.derivatives),
+        ("activation", insertions.activations),
+        ("symbol", insertions.symbols),
+        ("extra-term", edits.extra_terms),
+        ("factor", edits.factors),
+        ("factor", edits.extra_factors),
+        ("missing-sum", insertions.missing_sums),
+    ),
+    (
+        ("factor", insertions.missing_factors),
+        ("missing-path", insertions.missing_terms),
+    ),
+    (("symbol", insertions.exchanged),),
+)
+"""Kind and edit, in groups: where one of a group explains the line, the later and larger ones are not tried."""
+
+
+def diagnose(
+    question: Question, formula: Equals, *, notation: Notation | None = None, limit_seconds: float = 5.0
+) -> tuple[Diagnosis, ...]:
+    """At most two causes of a wrong line, the smallest change first; nothing where none was found."""
+    return _Search(question, formula, notation or Notation(), perf_counter() + limit_seconds).causes()
+
+
+class _Search:
+    def __init__(self, question: Question, formula: Equals, notation: Notation, deadline: float):
+        self.question, self.formula, self.notation, self.deadline = question, formula, notation, deadline
+        self.samples = Samples(question.places(formula)).telling(formula)
+        self.levels = list(residual.levels(question.system, question.hold, formula.lhs))
+        self.trials = 0
+        self.repairs: set[Basic] = set()
+
+    def causes(self) -> tuple[Diagnosis, ...]:
+        return tuple(islice(self._causes(), MOST_CAUSES))
+
+    def _causes(self) -> Iterator[Diagnosis]:
+        found = 0
+        for stage in (self._boundary, self._residual, *(self._edits(group) for group in ROWS)):
+            for cause in stage():
+                found += 1
+                yield cause
+            if found:
+                return
+
+    def say(self, node: Basic) -> str:
+        return text(node, self.notation)
+
+    def _mends(self, repair: Equals) -> bool:
+        """Whether the full check accepts the line; each line once."""
+        if repair in self.repairs:
+            return False
+        self.repairs.add(repair)
+        try:
+            return self.question.holds(repair)
+        except DeriveError:
+            return False
+
+    # --- an end of the lattice
+
+    def _boundary(self) -> Iterator[Diagnosis]:
+        found = boundary.condition(self.question.system.lattice, self.question.survey(self.formula))
+        if found is not None:
+            only, end = self.say(found.relation), self.say(found.end)
+            sentence = f"true for {only} only: for {end} the two sides differ"
+            yield Diagnosis("boundary", sentence, repair=expr.Implies(found.relation, self.formula))
+
+    # --- paths
+
+    def _residual(self) -> Iterator[Diagnosis]:
+        unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(self.formula.rhs))
+        levels = self.levels if unworked else self.levels[::-1]
+        found = [m for level in levels if (m := residual.explain(level, self.formula, self.samples)) is not None]
+        for missing in sorted(found, key=lambda m: len(m.parts)):
+            kind = _kind(missing.parts)
+            term = expr.add(*(expr.scale(Rational(c), part.term) for part, c in missing.parts))
+            repair = Equals(self.formula.lhs, _sum(self.formula.rhs, term))
+            if kind is not None and self._mends(repair):
+                paths = tuple(tuple(map(str, part.path)) for part, _ in missing.parts if part.path)
+                sentence = SENTENCES[kind](self, [part for part, _ in missing.parts], term)
+                lacks = term if kind == "missing-path" else None
+                yield Diagnosis(kind, sentence, paths, lacks, self._without(kind) or repair)
+                return
+
+    def _without(self, kind: str) -> Equals | None:
+        """The line with a term less, where what is counted twice stands in it as a term."""
+        if kind != "double-count":
+            return None
+        for site in sites(self.formula):
+            for change in edits.extra_terms(site, self.pool):
+                mended = self._tried(site, change)
+                if mended is not None:
+                    return mended
+        return None
+
+    # --- slips of the pen
+
+    @property
+    def pool(self) -> Pool:
+        found = self.__dict__.get("_pool")
+        if found is None:
+            derived = [c.term for level in self.levels for c in level]
+            found = self.__dict__["_pool"] = Pool(self.question.system, self.formula, derived)
+        return found
+
+    def _edits(self, group: Sequence[tuple[str, Callable[[Site, Pool], Iterator[Change]]]]) -> Callable:
+        def stage() -> Iterator[Diagnosis]:
+            places = list(sites(self.formula))
+            for kind, row in group:
+                for site in places:
+                    for change in _changes(row, site, self.pool):
+                        mended = self._tried(site, change)
+                        if mended is not None:
+                            sentence = change.words.format(*map(self.say, change.nodes))
+                            yield Diagnosis(change.kind or kind, sentence, repair=mended)
+
+        return stage
+
+    def _tried(self, site: Site, change: Change) -> Equals | None:
+        """The mended line, if the change mends it."""
+        if self.trials >= MOST_TRIALS or perf_counter() > self.deadline:
+            return None
+        self.trials += 1
+        try:
+            bare = site.put(change.new)
+            if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
+                return None
+            repair = site.settle(change.new)
+        except (DeriveError, TypeError, AttributeError):
+            return None
+        return repair if self._mends(repair) else None
+
+
+def _changes(row: Callable[[Site, Pool], Iterator[Change]], site: Site, pool: Pool) -> Iterator[Change]:
+    """What the row proposes; an edit that has no shape ends the list."""
+    proposed = iter(row(site, pool))
+    while True:
+        try:
+            yield next(proposed)
+        except (StopIteration, DeriveError):
+            return
+
+
+def _kind(parts: Sequence[tuple[Contribution, Fraction]]) -> str | None:
+    """What the coefficients of the missing contributions mean; None where they mean different things."""
+    kinds = {KINDS_OF.get(c, "factor") for _, c in parts}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+KINDS_OF = {
+    Fraction(1): "missing-path", Fraction(-1): "double-count", Fraction(-2): "double-count", Fraction(2): "sign",
+}  # fmt: skip
+
+
+def _sum(side: Node, term: Node) -> Node:
+    return term if isinstance(side, expr.Zero) else expr.add(side, term)
+
+
+def _paths(search: _Search, parts: Sequence[Contribution]) -> str:
+    routes = [search.say(expr.Path(*part.path)) for part in parts if part.path]
+    return f"{'paths' if len(routes) > 1 else 'path'} {' and '.join(routes)}" if routes else ""
+
+
+def _missing(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
+    lhs, route = search.say(search.formula.lhs), _paths(search, parts)
+    return f"{lhs} misses {'the ' + route if route else 'a term'}: add {search.say(term)}"
+
+
+def _double(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
+    route = _paths(search, parts)
+    what = f"the {route} is counted twice" if route else "a term is counted twice"
+    return f"{what}: take away {search.say(expr.scale(-1, term))}"
+
+
+def _sign(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
+    return f"the sign of {search.say(expr.add(*(p.term for p in parts)))} is wrong: it is added, not subtracted"
+
+
+def _factor(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
+    return f"the number in front of {search.say(expr.add(*(p.term for p in parts)))} is wrong"
+
+
+SENTENCES: dict[str, Callable[[_Search, Sequence[Contribution], Node], str]] = {
+    "missing-path": _missing,
+    "double-count": _double,
+    "sign": _sign,
+    "factor": _factor,
+}

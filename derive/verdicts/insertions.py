@@ -1,0 +1,204 @@
+"""Single edits that need a piece from elsewhere: a name, a factor or a term in place of another, or besides it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from sympy import Integer, Symbol
+
+from derive import expr, functions
+from derive.expr import Node, Var
+from derive.partials import elementwise_derivative
+from derive.verdicts.edits import Change, fits, is_slope
+from derive.verdicts.pool import Pool
+from derive.verdicts.sites import Site
+
+
+def activations(site: Site, pool: Pool) -> Iterator[Change]:
+    """The derivative of another activation, a prime too many or too few, another function."""
+    node = site.node
+    if isinstance(node, expr.Apply) and len(node.arguments) == 1:
+        words = "{0} is not what belongs here: write {1}"
+        for order in (node.order + 1, node.order - 1) if _has_derivatives(node.function) else ():
+            if order >= 0:
+                new = expr.apply(node.function, *node.arguments, order=order)
+                missing = "the derivative of the activation belongs here" if order > node.order else "a prime too many"
+                yield Change(new, f"{missing}: write {{1}} for {{0}}", (node, new))
+        for name in _others(pool):
+            if name != node.function:
+                new = expr.apply(name, *node.arguments, order=node.order)
+                yield Change(new, words, (node, new))
+    yield from _slopes(site)
+
+
+def _has_derivatives(name: str) -> bool:
+    return isinstance(functions.row(name), functions.Elementwise)
+
+
+def _others(pool: Pool) -> dict[str, None]:
+    """The elementwise functions of the system, and the two that are mistaken for one another."""
+    used = (n.function for e in pool.system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply))
+    return dict.fromkeys(f for f in (*used, "sigmoid", "tanh") if _has_derivatives(f) and _unary(f))
+
+
+def _unary(name: str) -> bool:
+    return name not in ("max", "min")
+
+
+CLOSED = ("tanh", "sigmoid")
+
+
+@cache
+def slopes(value: Node) -> tuple[Node, ...]:
+    """What the derivative of an activation is in terms of its value, for each of `CLOSED`: `1 - h²`, `z ∘ (1 - z)`."""
+    activation = Var("u", (), (), *value.shape)
+    return tuple(
+        elementwise_derivative(node, {node: value})  # type: ignore[arg-type]
+        for node in (expr.apply(name, activation) for name in CLOSED)
+    )
+
+
+def _slopes(site: Site) -> Iterator[Change]:
+    """`z ∘ (1 - z)` for `1 - z²`, and back; they may be some of the factors of a product."""
+    node = site.node
+    if isinstance(node, (expr.Diag, expr.Transpose)) or node.shape[1] != 1:
+        return
+    factors = node.args if isinstance(node, expr.Had) else (node,)
+    for value in (v for v in expr.variables(node) if v.shape == node.shape):
+        forms = slopes(value)
+        for form in forms:
+            parts = form.args if isinstance(form, expr.Had) else (form,)
+            if all(p in factors for p in parts):
+                rest = [f for f in factors if f not in parts]
+                for other in forms:
+                    if other is not form:
+                        new = expr.had(*rest, other)
+                        words = "{0} is the derivative of another activation: write {1}"
+                        yield Change(new, words, (form, other))
+
+
+def symbols(site: Site, pool: Pool) -> Iterator[Change]:
+    """Another gate, another weight; a gate for one minus the gate."""
+    node = site.node
+    words = "{0} stands where {1} belongs"
+    if isinstance(node, Var):
+        for other in pool.like(node):
+            yield Change(other, words, (node, other))
+    elif site.is_term or isinstance(site.parent, (expr.Had, expr.Mul, expr.Diag, expr.Apply)):
+        names = expr.variables(node)
+        for var in names if not isinstance(node, (expr.Partial, expr.Sum)) else ():
+            for other in pool.like(var):
+                if _occurs_twice(node, var):
+                    yield Change(expr.replace(node, {var: other}), words, (var, other))
+    yield from _complements(site)
+
+
+def _occurs_twice(root: Node, var: Var) -> bool:
+    """Whether the name stands in two places, so that no single exchange would do."""
+    count, pending = 0, [root]
+    while pending and count < 2:
+        node = pending.pop()
+        count += node is var
+        pending.extend(a for a in node.args if isinstance(a, Node))
+    return count > 1
+
+
+def _complements(site: Site) -> Iterator[Change]:
+    node = site.node
+    if isinstance(node, (expr.Ones, expr.Identity)) or node.shape[0] == node.shape[1] != 1 or node.shape[0] == 1 != node.shape[1]:
+        return
+    new = expr.add(expr.Ones(*node.shape), expr.scale(-1, node))
+    if isinstance(node, Var) or not isinstance(new, expr.Add) or len(new.args) < 3:
+        yield Change(new, "{0} stands where {1} belongs", (node, new))
+
+
+def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
+    """A sum over an index that is free in a term."""
+    node = site.node
+    if not (site.is_term and site.above[0][1] == 1):
+        return
+    used = {s for v in expr.variables(node) for i in v.index for s in i.free_symbols}
+    bound = {i for i, _, _ in site.indices()}
+    for s in sorted(used - bound, key=str):
+        for lo, hi in _ranges(s, pool):
+            new = expr.Sum(node, (s, lo, hi))
+            yield Change(new, "the sum over " + str(s) + " is missing: write {0}", (new,))
+
+
+def _ranges(s: Symbol, pool: Pool) -> Iterator[tuple[object, object]]:
+    own = [i for i in pool.system.lattice.indices if i != s]
+    for length in pool.lengths:
+        yield Integer(1), length
+    for t in own:
+        yield Integer(1), t
+        yield t, pool.lengths[0]
+
+
+def missing_factors(site: Site, pool: Pool) -> Iterator[Change]:
+    """One more factor in a product, or beside what is none yet."""
+    node = site.node
+    words = "a factor is missing in {0}: write {1}"
+    if isinstance(node, (expr.Transpose, expr.Power)) and isinstance(node.args[0], Var):
+        yield Change(expr.power(node, 2), "{0} is to be squared: write {1}", (node, expr.power(node, 2)))
+    if isinstance(site.parent, (expr.Mul, expr.Had)) and isinstance(site.parent, type(node)):
+        return
+    if isinstance(node, Var) and site.parent is not None and not isinstance(node, expr.Partial):
+        squared = expr.power(node, 2) if node.shape[1] == 1 else node
+        if squared is not node and isinstance(site.parent, (expr.Scale, expr.Add)):
+            yield Change(squared, "{0} is to be squared: write {1}", (node, squared))
+    if not isinstance(site.parent, expr.Had) and (node.shape[1] == 1 or node.shape[0] == 1):
+        for piece in pool.of_shape(node.shape):
+            if not isinstance(piece, (expr.Ones, expr.Add)) or is_slope(piece):
+                new = expr.had(node, piece)
+                yield Change(new, words, (node, new), _kind_of_factor(piece))
+    if not isinstance(site.parent, expr.Mul):
+        yield from _into_product(site, pool)
+
+
+def _kind_of_factor(piece: Node) -> str:
+    body = piece.args[0] if isinstance(piece, expr.Diag) else piece
+    parts = body.args if isinstance(body, expr.Had) else (body,)
+    return "activation" if any(is_slope(p) for p in parts) else ""
+
+
+def _into_product(site: Site, pool: Pool) -> Iterator[Change]:
+    """A matrix, or a diagonal, at every gap of the product where its shape lets it stand."""
+    node = site.node
+    args = node.args if isinstance(node, expr.Mul) else (node,)
+    ends = [args[0].shape[0], *(a.shape[1] for a in args)]
+    for gap, size in enumerate(ends):
+        left, right = args[:gap], args[gap:]
+        if size == 1 and expr.is_scalar(node):
+            continue
+        pieces = [p for p in pool.of_shape((size, size)) if not isinstance(p, expr.Identity)]
+        pieces += [expr.transpose(p) for p in pieces if isinstance(p, Var)]
+        columns = [expr.Diag(p) for p in pool.of_shape((size, Integer(1))) if not isinstance(p, expr.Ones)]
+        if node.shape[1] == 1 and gap == 0:
+            columns = []
+        for piece in dict.fromkeys((*pieces, *columns)):
+            factors = (*left, piece, *right)
+            if size != 1 and fits(factors, node.shape):
+                new = expr.Mul(*factors)
+                yield Change(new, "a factor is missing in {0}: write {1}", (node, new), _kind_of_factor(piece))
+
+
+def missing_terms(site: Site, pool: Pool) -> Iterator[Change]:
+    """One more term, from what the engine derives."""
+    node = site.node
+    if isinstance(site.parent, expr.Add) or isinstance(node, expr.Ones) and not site.is_term:
+        return
+    for piece in pool.of_shape(node.shape):
+        for sign in (1, -1):
+            term = expr.scale(sign, piece)
+            new = expr.Add(node, term) if not isinstance(node, expr.Add) else expr.Add(*node.args, term)
+            yield Change(new, "the term {0} is missing", (term,))
+
+
+def exchanged(site: Site, pool: Pool) -> Iterator[Change]:
+    """Any piece in place of any other of its shape."""
+    node = site.node
+    kind = "activation" if site.under(expr.Apply) or is_slope(node) else ""
+    for piece in pool.of_shape(node.shape):
+        if piece is not node:
+            yield Change(piece, "{0} stands where {1} belongs", (node, piece), kind or _kind_of_factor(piece))

@@ -1,0 +1,143 @@
+"""What formulas are worth at a few points, so quickly that hundreds of edits of one line can be tried.
+
+The truth is the exact field's, as in the check of the line.  Here its elements are bare residues, and every
+sub-expression that several candidates share is worked out once.  A line that differs at one of these points is
+certainly false; one that agrees at all of them is still to be checked in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.evaluate import RULES, Array, Point, Ring
+from derive.expr import Equals, Node
+from derive.field import Element, P, entrywise, object_array
+
+
+@dataclass(frozen=True)
+class Place:
+    """One point of a lattice of a given length: what symbols are worth there, and how names and derivatives are read."""
+
+    env: Mapping[str, int]
+    ring: Any
+    read: Callable[[expr.Var, Point], Array]
+    partial: Callable[..., Array]
+
+
+class Residues(Ring):
+    """Arrays of integers modulo p.  Functions, which may branch, are left to the field that the residues come from."""
+
+    def __init__(self, ring: Any):
+        self.field = ring
+
+    def number(self, q: Any) -> int:
+        return self.field.number(q).v
+
+    def pi(self) -> int:
+        return self.field.pi().v
+
+    def constant(self, rows: Any) -> Array:
+        return object_array([[int(entry) for entry in row] for row in rows])
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        return (a @ b) % P
+
+
+def residues(a: Array) -> Array:
+    return entrywise(lambda e: e.v if isinstance(e, Element) else int(e) % P, a)
+
+
+class _Memo(dict[Any, Array]):
+    """The values of nodes where symbols are worth `env`, each worked out when it is first asked for."""
+
+    def __init__(self, values: _Values, env: Mapping[str, int]):
+        super().__init__()
+        self.values_at, self.env = values, env
+
+    def __missing__(self, node: Any) -> Array:
+        found = self[node] = self.values_at.work_out(node, self.env, self)
+        return found
+
+
+class _Values:
+    """In the field itself; plays the part of an evaluation for `derive.evaluate.RULES`."""
+
+    def __init__(self, place: Place):
+        self.ring, self.read, self.partial = place.ring, place.read, place.partial
+        self._memos: dict[tuple[Any, ...], _Memo] = {}
+
+    def memo(self, env: Mapping[str, int]) -> _Memo:
+        key = tuple(env.items())
+        found = self._memos.get(key)
+        if found is None:
+            found = self._memos[key] = _Memo(self, env)
+        return found
+
+    def value(self, node: Any, env: Mapping[str, int]) -> Array:
+        return self.memo(env)[node]
+
+    def work_out(self, node: Any, env: Mapping[str, int], done: _Memo) -> Array:
+        return RULES[type(node)](self, node, env, done)  # type: ignore[arg-type]
+
+
+class _Residues(_Values):
+    """In bare residues, what branches or inverts taken from the field."""
+
+    IN_FIELD = (expr.Var, expr.Apply, expr.Power, expr.Norm, expr.Partial, expr.Pulled, expr.GradientOf)
+
+    def __init__(self, place: Place):
+        super().__init__(place)
+        self.exact = _Values(place)
+        self.ring = Residues(place.ring)
+
+    def work_out(self, node: Any, env: Mapping[str, int], done: _Memo) -> Array:
+        if isinstance(node, self.IN_FIELD):
+            return residues(self.exact.value(node, env))
+        return RULES[type(node)](self, node, env, done) % P  # type: ignore[arg-type]
+
+
+NOWHERE: tuple[type[Exception], ...] = (DeriveError, KeyError, IndexError, ValueError, ZeroDivisionError, RecursionError)
+"""What an expression without a value at a point raises."""
+
+
+class Samples:
+    """The values of expressions at several places."""
+
+    def __init__(self, places: Sequence[Place]):
+        self._places = [(_Residues(place), place.env) for place in places]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def value(self, node: Node, k: int) -> Array | None:
+        """The residues of `node` at the k-th place; None where it has no value there."""
+        values, env = self._places[k]
+        try:
+            return values.value(node, env)
+        except NOWHERE:
+            return None
+
+    def agree(self, left: Node, right: Node) -> bool:
+        """Whether the two are equal wherever both exist, and exist somewhere."""
+        seen = False
+        for k in range(len(self)):
+            same = self.same(left, right, k)
+            if same is False:
+                return False
+            seen = seen or same is not None
+        return seen
+
+    def same(self, left: Node, right: Node, k: int) -> bool | None:
+        a, b = self.value(left, k), self.value(right, k)
+        return None if a is None or b is None else a.shape == b.shape and bool((a == b).all())
+
+    def telling(self, formula: Equals) -> Samples:
+        """The same places, those first at which the two sides of a wrong formula differ, the earliest of them ahead."""
+        order = sorted(range(len(self)), key=lambda k: self.same(formula.lhs, formula.rhs, k) is not False)
+        chosen = Samples(())
+        chosen._places = [self._places[k] for k in order]
+        return chosen

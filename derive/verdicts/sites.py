@@ -1,0 +1,73 @@
+"""Where in a formula something can be changed: a sub-expression with all that stands above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Basic, Symbol, Tuple
+
+from derive import expr
+from derive.expr import Equals, Node
+
+MOST_SITES = 400
+"""A line of more sub-expressions is too long to try all that could be changed in it."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One occurrence of a node: `above` are the nodes that it stands in, outermost first, each with the argument's place."""
+
+    node: Node
+    above: tuple[tuple[Basic, int], ...]
+
+    @property
+    def parent(self) -> Basic:
+        return self.above[-1][0]
+
+    @property
+    def is_term(self) -> bool:
+        """Whether it is a term of a sum, or a side."""
+        return isinstance(self.parent, (expr.Add, Equals))
+
+    def under(self, *kinds: type) -> bool:
+        return any(isinstance(parent, kinds) for parent, _ in self.above)
+
+    def indices(self) -> list[tuple[Symbol, Any, Any]]:
+        """The ranges of the sums and products that it stands in."""
+        ranges = []
+        for parent, _ in self.above:
+            if isinstance(parent, expr.Sum):
+                ranges.extend(r.args for r in parent.args[1:])
+            elif isinstance(parent, expr.Product):
+                ranges.append(parent.args[1].args)
+        return ranges
+
+    def put(self, new: Basic) -> Equals:
+        """The formula with `new` in this place, all else as it is written.  Raises `ShapeError` where it does not fit."""
+        return self._put(new, lambda parent, args: parent.func(*args))
+
+    def settle(self, new: Basic) -> Equals:
+        """The same, simplified on the way up: a product in a product is one product."""
+        return self._put(new, lambda parent, args: parent.build(*args) if isinstance(parent, Node) else parent.func(*args))
+
+    def _put(self, new: Basic, build: Any) -> Equals:
+        for parent, at in reversed(self.above):
+            new = build(parent, (*parent.args[:at], new, *parent.args[at + 1 :]))
+        return new  # type: ignore[return-value]
+
+
+def sites(formula: Equals) -> Iterator[Site]:
+    """Every occurrence of every node, the right side before the left, from the outside in.  At most `MOST_SITES`."""
+    pending: list[tuple[Basic, tuple[tuple[Basic, int], ...]]] = [(formula, ())]
+    count = 0
+    while pending and count < MOST_SITES:
+        node, above = pending.pop()
+        if isinstance(node, Node):
+            count += 1
+            yield Site(node, above)
+        if isinstance(node, (expr.Var, expr.At)):
+            continue
+        inside = [(a, (*above, (node, k))) for k, a in enumerate(node.args) if isinstance(a, (Node, Tuple))]
+        pending.extend(inside if node is formula else reversed(inside))
