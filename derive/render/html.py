@@ -32,13 +32,18 @@ FAMILIES = {
 
 
 def render(derivations: Sequence[Derivation]) -> str:
-    body = "\n".join(_body(derivations))
+    return page(outline.title(derivations), "\n".join(_body(derivations)))
+
+
+def page(title: str, body: str, css: str = "", script: str = "") -> str:
+    """A page that needs nothing from elsewhere; `css` and `script` are put after those that every page has."""
     return Template(_file("page.html")).substitute(
-        title=escape(outline.title(derivations)),
+        title=escape(title),
         katex_css=_style(body),
-        css=_file("page.css"),
+        css=_file("page.css") + css,
         body=body,
         katex_js=_file("katex/katex.min.js").replace("</script", r"<\/script"),
+        script=script,
     )
 
 
@@ -73,13 +78,13 @@ def _step(anchor: str, number: int, step: Step, before: tuple[Basic, ...], deriv
     )
     yield f'<p class="reason">{prose(step.reason, derivation)}</p>'
     if before:
-        formulas = "".join(map(_formula, fragments(before, derivation.notation)))
+        formulas = "".join(map(formula, fragments(before, derivation.notation)))
         yield f'<p class="from">from</p><div class="before">{formulas}</div>'
-    yield from map(_formula, step.latex(derivation.notation))
+    yield from map(formula, step.latex(derivation.notation))
     yield "</article>"
 
 
-def _formula(fragment: str) -> str:
+def formula(fragment: str) -> str:
     """A display formula as its TeX source, which the script replaces; without scripts it can still be read."""
     return f'<div class="formula" data-tex="display" tabindex="0">{escape(fragment, quote=False)}</div>'
 

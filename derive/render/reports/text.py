@@ -1,0 +1,127 @@
+"""Verdicts for a terminal: a line for what holds; for what does not, the formula as it was read, why, and the repair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import shorten, wrap
+
+from sympy import Basic
+
+from derive.printing import latex
+from derive.printing import text as unicode_text
+from derive.render.reports import words
+from derive.render.terminal import paint
+from derive.verdicts.report import FileReport, Finding, Report
+
+COLOURS = {"fails": "bad", "unread": "bad", "undecided": "rule", "holds-if": "rule", "defines": "reason"}
+"""The row in `derive.render.terminal.COLOURS` of each category; the others are good."""
+INDENT, LABEL = 4, 10
+
+
+def render(report: Report, colour: bool = False, width: int = 100, verbose: bool = False) -> str:
+    """All files under one another.  `verbose`: what holds is unfolded too.  `colour`: with ANSI escapes."""
+    blocks = ["\n".join(_file(file, colour, width, verbose)) for file in report]
+    if len(report.files) > 1:
+        blocks.append("\n".join(_all(report, colour, width)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def finding(found: Finding, file: FileReport, colour: bool = False, width: int = 100) -> str:
+    """One claim, unfolded."""
+    return "\n".join(_unfolded(found, file, colour, width))
+
+
+def _all(report: Report, colour: bool, width: int) -> Iterator[str]:
+    for line in wrap(f"{len(report.files)} files, {words.summary(report.claims)}", width):
+        yield paint("title", line, colour)
+
+
+def _file(file: FileReport, colour: bool, width: int, verbose: bool) -> Iterator[str]:
+    kind = COLOURS.get(file.verdict, "ok")
+    about = f" ({', '.join(file.systems)})" if file.systems else ""
+    yield f"{paint('title', words.clean(file.file + about), colour)}: {paint(kind, file.verdict, colour)}"
+    if file.trouble is not None:
+        yield from (paint("bad", line, colour) for line in _wrapped(file.trouble, width, 2))
+        return
+    yield from _wrapped("; ".join(filter(None, (words.summary(file.findings), words.first_wrong(file)))), width, 2)
+    was_long = True
+    for found in file.findings:
+        is_long = verbose or not words.is_fine(found)
+        if is_long or was_long:
+            yield ""
+        yield from _unfolded(found, file, colour, width) if is_long else _short(found, file, colour, width)
+        was_long = is_long
+
+
+def _short(found: Finding, file: FileReport, colour: bool, width: int) -> Iterator[str]:
+    """One line, cut where it is too long."""
+    head = f"{_sign(found)} {_place(found)}  {_verdict(found)}"
+    shown = shorten(words.clean(_formula(found)), max(width - len(head) - 2, 20), placeholder=" …")
+    yield f"{paint(_colour(found), head, colour)}  {shown}"
+
+
+def _unfolded(found: Finding, file: FileReport, colour: bool, width: int) -> Iterator[str]:
+    head = f"{_sign(found)} {_place(found)}  {_verdict(found)}"
+    yield paint(_colour(found), head, colour) + paint("reason", f"  claim {found.n}", colour)
+    yield from _block(_formula(found))
+    if found.caret:
+        yield from _block(found.caret)
+    for label, content in _rows(found, file):
+        yield from _row(label, content, colour, width)
+
+
+def _rows(found: Finding, file: FileReport) -> Iterator[tuple[str, str | Basic]]:
+    """What is said of a claim: a label, and a sentence or a formula."""
+    yield from (("taking", sentence) for sentence in found.readings)
+    yield from (("why", sentence) for sentence in words.reasons(found, file))
+    for repair in words.repairs(found):
+        yield from (("repair", repair), ("LaTeX", latex(repair)))
+    if found.certificate is not None:
+        yield "shown by", words.certificate(found.certificate)
+    if found.numeric is not None:
+        yield "in floats", words.numeric(found.numeric)
+
+
+def _row(label: str, content: str | Basic, colour: bool, width: int) -> Iterator[str]:
+    room = INDENT + LABEL
+    if label == "LaTeX" and isinstance(content, str):  # to be copied: its lines stay as they are
+        lines = [" " * room + line for line in words.clean(content).splitlines()]
+    elif isinstance(content, str):
+        lines = _wrapped(content, width, room)
+    else:
+        lines = [" " * room + line for line in words.clean(unicode_text(content)).splitlines()]
+    first = f"{label:{LABEL}}"
+    yield " " * INDENT + paint("reason", first, colour) + "".join(lines[:1])[room:]
+    yield from lines[1:]
+
+
+def _wrapped(sentence: str, width: int, room: int) -> list[str]:
+    blank = " " * room
+    return wrap(words.clean(sentence), max(width, room + 20), initial_indent=blank, subsequent_indent=blank)
+
+
+def _block(lines: str) -> Iterator[str]:
+    return (f"{' ' * INDENT}{line}".rstrip() for line in words.clean(lines).splitlines())
+
+
+def _formula(found: Finding) -> str:
+    """As it was read; as it stands where it was not."""
+    if found.formula is not None:
+        return unicode_text(found.formula)
+    return "" if found.caret else found.latex
+
+
+def _place(found: Finding) -> str:
+    return words.clean(str(found.place))
+
+
+def _verdict(found: Finding) -> str:
+    return words.verdict(found) + (f" ({', '.join(found.kinds)})" if found.kinds else "")
+
+
+def _sign(found: Finding) -> str:
+    return words.CATEGORIES[words.category(found)][0]
+
+
+def _colour(found: Finding) -> str:
+    return COLOURS.get(words.category(found), "ok")
