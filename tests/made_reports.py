@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from derive.errors import Place
@@ -44,6 +45,7 @@ BALLS = Certificate(
 )
 
 
+@cache
 def claims() -> tuple[Claim, ...]:
     return understand(parse(DOCUMENT, "home work,1.md", "md")).claims
 

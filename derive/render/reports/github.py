@@ -1,6 +1,7 @@
 """Verdicts as commands of a GitHub action's log, which become annotations on the lines of a change.
 
 A message escapes `%` and line ends, a property `:` and `,` besides: nothing that a document holds starts a command.
+Carriage returns are gone with the other control characters (`words.clean`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from derive.render.reports import words
 from derive.verdicts.report import FileReport, Finding, Report
 
 COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
-_MESSAGE = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
-_PROPERTY = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
+_MESSAGE = str.maketrans({"%": "%25", "\n": "%0A"})
+_PROPERTY = str.maketrans({"%": "%25", "\n": "%0A", ":": "%3A", ",": "%2C"})
 
 
 def render(report: Report) -> str:

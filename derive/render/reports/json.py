@@ -14,7 +14,7 @@ from derive.verdicts.report import Certificate, Diagnosis, FileReport, Finding, 
 
 
 def render(report: Report) -> str:
-    return dumps(data(report))
+    return words.clean(dumps(data(report)))
 
 
 def data(report: Report) -> dict[str, Any]:
@@ -25,12 +25,12 @@ def data(report: Report) -> dict[str, Any]:
 def _file(file: FileReport) -> dict[str, Any]:
     first = file.first_wrong
     return {
-        "file": words.clean(file.file),
+        "file": file.file,
         "system": next(iter(file.systems), None),
         "systems": list(file.systems),
         "verdict": file.verdict,
         "first_wrong": None if first is None else first.n,
-        "trouble": None if file.trouble is None else {"message": words.clean(file.trouble), **_at(file.trouble_place)},
+        "trouble": None if file.trouble is None else {"message": file.trouble, **_at(file.trouble_place)},
         "claims": [_claim(finding, file) for finding in file.findings],
     }
 
