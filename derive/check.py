@@ -212,7 +212,7 @@ def check_systems(systems: Iterable[str | System], seed: int = 0, roads: Sequenc
         if name not in ROADS:
             raise DeriveError(f"there is no road {name!r} to check by; the roads are {', '.join(ROADS)}")
         ROADS[name].require()
-    chosen = [r for r in ROADS.values() if (r.name in roads if roads else r.available)]
+    chosen = [r for r in ROADS.values() if (r.name in roads if roads else r.available and r.everyday)]
     for spec in systems:
         system = load(spec) if isinstance(spec, str) else spec
         formulas = system_claims(system)

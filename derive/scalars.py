@@ -71,11 +71,11 @@ class Scalar:
         exponent = int(exponent)
         if exponent == 0:
             return self.ring.number(1)
-        base = self if exponent > 0 else self.inverse()
-        result = base
-        for _ in range(abs(exponent) - 1):
-            result = result * base
-        return result
+        base, exponent = (self if exponent > 0 else self.inverse()), abs(exponent)
+        if exponent == 1:
+            return base
+        half = base ** (exponent // 2)
+        return half * half * base if exponent % 2 else half * half
 
 
 class ScalarRing(Ring):

@@ -1,6 +1,7 @@
 """Roads to the truth: ways to differentiate the forward equations that share no rule with the symbolic engine.
 
     field      reverse mode over F_p, exact; the road of every certificate
+    tower      reverse mode over a tower of fields, exact, with `exp(a + b) = exp(a) exp(b)`; for lines that F_p rejects
     ball       reverse mode in ball arithmetic: where two sides differ, a certificate that they do
     autograd   HIPS autograd, float64
     jax        JAX, float64
@@ -21,6 +22,7 @@ ROADS: dict[str, Road] = {
     road.name: road
     for road in (
         Road("field", "derive.oracles.with_field", "", exact=True),
+        Road("tower", "derive.oracles.with_tower", "", exact=True, lengths=(1, 2, 3), everyday=False),
         Road("ball", "derive.oracles.with_ball", "flint"),
         Road("autograd", "derive.oracles.with_autograd", "autograd"),
         Road("jax", "derive.oracles.with_jax", "jax"),

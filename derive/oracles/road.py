@@ -130,6 +130,8 @@ class Road:
     """The numbers of steps at which equations are checked."""
     small: bool = False
     """Whether every dimension is 2."""
+    everyday: bool = True
+    """Whether `derive check` takes it unasked."""
 
     @property
     def available(self) -> bool:

@@ -9,38 +9,44 @@ from typing import Any
 import numpy
 
 from derive.evaluate import Array
-from derive.field import Element, Field, P, entrywise, object_array
+from derive.field import Element, Field, P
 from derive.oracles.road import Engine, Key, Linearization, Program
+from derive.residues import Residue, Residues
+from derive.scalars import entrywise, object_array
 
 
-class FieldEngine(Engine):
-    method = "field"
+class ResidueEngine(Engine):
+    """What needs nothing of a ring but that its elements are residues on its tape."""
+
     exact = True
-    ring: Field
+    ring: Residues
 
-    def __init__(self, seed: int):
-        self.seed = seed
-        self.ring = Field(seed)
+    def __init__(self, seed: int, ring: Residues):
+        self.seed, self.ring = seed, ring
+
+    def draw(self, random: Random, shadow: float) -> Residue:
+        """A uniform element."""
+        raise NotImplementedError
 
     def leaf(self, key: Key, floats: numpy.ndarray, simplex: bool = False) -> Array:
         """Uniform elements; the floats become their shadows, spread so that sums reach both sides of every kink."""
         random = Random(f"{self.seed} {key}")
         shadows = floats / floats.sum() if simplex else 1.5 * floats
-        flat = [Element(self.ring, random.randrange(P), float(s), 1) for s in shadows.flat]
+        flat = [self.draw(random, float(s)) for s in shadows.flat]
         if simplex:
             flat[-1] = sum(flat[:-1], self.ring.number(0)) * -1 + 1
             flat[-1].s = float(shadows.flat[-1])
         return object_array([flat], floats.shape)
 
     def linearize(self, program: Program, leaves: Mapping[Key, Array]) -> Linearization:
-        field, start = self.ring, len(self.ring.tape)
-        taped = {key: entrywise(lambda e: field.leaf(e.v, e.s), array) for key, array in leaves.items()}
-        outputs = program(field, taped, lambda key, value: value)
-        span = start, len(field.tape)
+        ring, start = self.ring, len(self.ring.tape)
+        taped = {key: entrywise(lambda e: ring.place(e.untaped()), array) for key, array in leaves.items()}
+        outputs = program(ring, taped, lambda key, value: value)
+        span = start, len(ring.tape)
         return Linearization(
-            {key: field.detached(value) for key, value in outputs.items()},
-            lambda key, cotangent: field.pull(outputs[key], cotangent, taped, span),
-            lambda directions: field.push(outputs, {leaf: (taped[leaf], d) for leaf, d in directions.items()}, span),
+            {key: ring.detached(value) for key, value in outputs.items()},
+            lambda key, cotangent: ring.pull(outputs[key], cotangent, taped, span),
+            lambda directions: ring.push(outputs, {leaf: (taped[leaf], d) for leaf, d in directions.items()}, span),
         )
 
     def difference(self, a: Array, b: Array) -> tuple[float, tuple[int, int] | None]:
@@ -51,5 +57,13 @@ class FieldEngine(Engine):
         return self.ring.error(degree)
 
 
+class FieldEngine(ResidueEngine):
+    method = "field"
+    ring: Field
+
+    def draw(self, random: Random, shadow: float) -> Element:
+        return Element(self.ring, random.randrange(P), shadow, 1)
+
+
 def engine(seed: int) -> Engine:
-    return FieldEngine(seed)
+    return FieldEngine(seed, Field(seed))
