@@ -34,6 +34,10 @@ Read: TypeAlias = "Callable[[expr.Var, Point], Array]"
 PartialOf: TypeAlias = "Callable[..., Array]"
 
 
+MOST_TERMS = 20_000
+"""Terms of one sum or product, and the largest exponent, that are worked out."""
+
+
 class Unevaluable(DeriveError):
     """A node or a function that a ring has no value for."""
 
@@ -422,6 +426,8 @@ def children(node: Basic) -> list[Basic]:
         return []
     if isinstance(node, expr.Pulled):
         return [node.args[2]]
+    if isinstance(node, expr.Power) and isinstance(node.args[0], expr.Norm):
+        return []
     if isinstance(node, expr.Block):
         return [entry for row in node.args for entry in row]
     return [a for a in node.args if isinstance(a, expr.Node)]
@@ -461,9 +467,10 @@ def _ranges(ranges: Iterable[Tuple], env: Env) -> Iterable[dict[str, int]]:
     """Every environment that the ranges run through; an inner bound may use an index that stands to its left."""
     environments = [dict(env)]
     for index, lo, hi in ranges:
-        environments = [
-            {**e, str(index): value} for e in environments for value in range(integer(lo, e), integer(hi, e) + 1)
-        ]
+        spans = [(e, range(integer(lo, e), integer(hi, e) + 1)) for e in environments]
+        if sum(len(span) for _, span in spans) > MOST_TERMS:
+            raise Unevaluable(f"a sum or a product over {index} has more than {MOST_TERMS} terms")
+        environments = [{**e, str(index): value} for e, span in spans for value in span]
     return environments
 
 
@@ -512,8 +519,15 @@ def _entry(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> 
     return ring.matmul(ring.constant([left]), ring.matmul(done[body], ring.constant([[k] for k in right])))
 
 
+def _exponent_of(node: Any, env: Env) -> int:
+    exponent = integer(node.args[1], env)
+    if abs(exponent) > MOST_TERMS:
+        raise Unevaluable(f"the exponent {exponent} is larger than {MOST_TERMS}")
+    return exponent
+
+
 def _matrix_power(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    body, exponent = done[node.args[0]], integer(node.args[1], env)
+    body, exponent = done[node.args[0]], _exponent_of(node, env)
     if exponent < 0:
         raise Unevaluable(f"an inverse is not worked out: the exponent of {node} is {exponent}")
     return _fold(run_.ring.matmul, [run_.ring.identity(body.shape[0]), *[body] * exponent])
@@ -523,11 +537,25 @@ def _euclidean(ring: Ring, x: Array) -> Array:
     return ring.sqrt(ring.sum(x * x))
 
 
+def _is_euclidean(node: expr.Norm, x: Array) -> bool:
+    return node.kind == "F" or (node.kind in ("", "2") and 1 in x.shape)
+
+
+def _power_of(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
+    """An even power of a length needs no root."""
+    body, exponent = node.args[0], _exponent_of(node, env)
+    if isinstance(body, expr.Norm) and exponent % 2 == 0 and exponent > 0:
+        x = run_.value(body.args[0], env)
+        if _is_euclidean(body, x):
+            return _integer_power(run_.ring.sum(x * x), exponent // 2)
+    return _integer_power(run_.value(body, env) if body not in done else done[body], exponent)
+
+
 def _norm(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    """The Euclidean norm, and the sum of absolute values of a column; other norms take more than a ring has."""
+    """The Euclidean norm, also where none is named, and the sum of absolute values of a column; others take more than a
+    ring has."""
     x, ring = done[node.args[0]], run_.ring
-    vector = 1 in x.shape
-    if node.kind == "F" or (node.kind == "2" and vector):
+    if _is_euclidean(node, x):
         return _euclidean(ring, x)
     if node.kind == "1" and x.shape[1] == 1:
         return ring.sum(x * ring.sign(x))
@@ -564,7 +592,7 @@ RULES: dict[type, Rule] = {
     expr.Add: lambda r, node, env, done: _fold(lambda a, b: a + b, [done[a] for a in node.args]),
     expr.Scale: _scale,
     expr.Had: lambda r, node, env, done: _fold(lambda a, b: a * b, [done[a] for a in node.args]),
-    expr.Power: lambda r, node, env, done: _integer_power(done[node.args[0]], integer(node.args[1], env)),
+    expr.Power: _power_of,
     expr.Mul: _matrix_product,
     expr.Transpose: lambda r, node, env, done: done[node.args[0]].T,
     expr.Diag: lambda r, node, env, done: done[node.args[0]] * r.ring.identity(_shape(node, env)[0]),

@@ -233,14 +233,17 @@ class Trial:
 
     def sides(self, truth: Unrolled) -> Iterator[tuple[dict[str, int], Array, Array]]:
         """Both sides at every point at which they exist."""
-        names = Names(self._given, truth)
-        for env in self._points(truth):
-            if self.only is None or self.only(env):
-                try:
-                    left, right = names.sides(self.equation, env)
-                except Outside:
-                    continue
-                yield env, left, right
+        names = self.names(truth)
+        for env in self.points(truth):
+            try:
+                left, right = names.sides(self.equation, env)
+            except Outside:
+                continue
+            yield env, left, right
+
+    def names(self, truth: Unrolled) -> Names:
+        """What the names of the equation are worth there."""
+        return Names(self._given, truth)
 
     @cached_property
     def _given(self) -> Given:
@@ -266,12 +269,13 @@ class Trial:
         own = [str(i) for i in self.system.lattice.indices]
         return (*(i for i in own if i in found), *sorted(found - set(own)))
 
-    def _points(self, truth: Unrolled) -> list[dict[str, int]]:
+    def points(self, truth: Unrolled) -> list[dict[str, int]]:
+        """Every choice of the free indices."""
         bounds = {str(k): v for k, v in (self.ranges or {}).items()}
         found = [dict(truth.sizes)]
         for name in (n for n in self.free_names if n not in truth.sizes):
             found = [{**e, name: i} for e in found for i in self._range(name, bounds, truth, e)]
-        return found
+        return found if self.only is None else [env for env in found if self.only(env)]
 
     def _range(
         self, name: str, bounds: Mapping[str, tuple[Any, Any]], truth: Unrolled, env: Mapping[str, int]

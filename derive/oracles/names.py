@@ -74,8 +74,10 @@ class Names:
     def read(self, var: expr.Var, at: Point) -> Array:
         if var.name in self.given.definitions:
             return self._defined(var, at)
-        if var.name in self.truth.system.variables or not var.marks:
+        if var.name in self.truth.system.variables:
             return self._forward(var, at)
+        if not var.marks:
+            return self._from_equation(var, at) if self.given.free else self._forward(var, at)
         base, mark = "_".join((var.base, *var.marks[:-1])), var.marks[-1]
         if base in self.truth.system.variables and mark in MARKS and not introduces(self.truth.system, var):
             return MARKS[mark](self, base, at)

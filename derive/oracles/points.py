@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sympy import Basic, Expr, Tuple
 
 from derive import expr
-from derive.evaluate import children
 from derive.oracles.road import Road
 
 if TYPE_CHECKING:
@@ -74,13 +73,18 @@ def free_indices(root: Basic) -> set[str]:
             pending.append((node.args[0], inner))
         elif isinstance(node, (expr.Scale, expr.Power, expr.MatrixPower, expr.Entry)):
             expressions.extend(a for a in node.args if not isinstance(a, expr.Node))
-            pending.extend((child, bound) for child in children(node))
+            pending.extend((child, bound) for child in _parts(node))
         elif isinstance(node, (expr.Statement, Tuple)):
             pending.extend((side, bound) for side in node.args if isinstance(side, (expr.Node, expr.Statement, Tuple)))
             expressions.extend(a for a in node.args if isinstance(a, Expr) and not isinstance(a, expr.Node))
         elif isinstance(node, expr.Cases):
             pending.extend((pair, bound) for pair in node.args)
         else:
-            pending.extend((child, bound) for child in children(node))
+            pending.extend((child, bound) for child in _parts(node))
         found.update(str(s) for e in expressions for s in e.free_symbols if str(s) not in bound)
     return found
+
+
+def _parts(node: Basic) -> list[Basic]:
+    cells = [cell for row in node.args for cell in row] if isinstance(node, expr.Block) else node.args
+    return [part for part in cells if isinstance(part, expr.Node)]

@@ -185,7 +185,7 @@ class Unrolled:
                 value = ring.lift(constants[key]) if key in constants else self._state(key, ring, leaves, read)
                 values[key] = settle(key, value + leaves[key])
             losses = [values[self.system.loss_name, at] for at in self._loss_points()]
-            return {**values, TOTAL: sum(losses[1:], losses[0])}
+            return {**values, TOTAL: sum(losses[1:], losses[0])} if losses else values
 
         return program
 
@@ -200,6 +200,9 @@ class Unrolled:
         return function(ring, equation.rhs.function, 0, moved)
 
     def _loss_points(self) -> list[Point]:
+        """Where the loss is charged; nowhere in a system without equations."""
+        if self.system.loss_name not in self.system.equations:
+            return []
         return [self.lengths] if self.loss == "last" else list(self.points)
 
     def value(self, name: str, at: Point = ()) -> Array:

@@ -61,7 +61,8 @@ def _direct(formula: expr.Equals, scope: Scope) -> Basic | None:
 
 
 def _stands_in(system: System, x: Basic, y: Basic) -> bool:
-    if not isinstance(x, Var) or not isinstance(y, Var) or y.marks or y.name not in system.equations:
+    """Whether a state or an input stands in the equation of another; what a weight means in a chain is a choice of its own."""
+    if not isinstance(x, Var) or not isinstance(y, Var) or y.marks or y.name not in system.equations or not x.index:
         return False
     steps = dict(zip(system.lattice.indices, y.index, strict=True)) if y.index else {}
     return any(expr.at(v, steps) == x for v in expr.variables(system.equations[y.name].rhs))

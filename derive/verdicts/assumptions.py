@@ -1,0 +1,214 @@
+"""What people leave unsaid: the one list of assumptions under which a line may hold, each with its sentence.
+
+Two kinds of them.  A *choice* of the reader (`derive.reader.values.ASSUMPTIONS` has the sentences) is only notation, or a
+slip that makes a line hold *if* it is meant so: `SLIPS` says which, with the kind of mistake that it is.  A *family*
+changes the question: gates held constant, a loss at the last step only, numbers in place of vectors.  A family is a
+function in `FAMILIES`; it offers nothing that the text does not leave open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from math import prod
+
+from sympy import Integer, Symbol
+
+from derive import expr
+from derive.expr import Apply, Equals, Partial, Var
+from derive.oracles.truth import preactivation
+from derive.reader.claims import Claim
+from derive.reader.relations import Understood
+from derive.reader.values import ASSUMPTIONS
+from derive.system import System
+from derive.verdicts.question import Question
+from derive.verdicts.report import Assumption
+
+SLIPS: Mapping[tuple[str, str], str] = {
+    ("vector", "diagonal"): "ill-typed",
+    ("order", "descending"): "order",
+    ("weight", "immediate"): "double-count",
+    ("index", "same"): "index",
+}
+"""The choices that make a line hold only if they are meant, and the mistake that it is not to say so."""
+
+MOST_HELD = 2
+"""Gates that are held constant together."""
+MOST_ARGUMENTS = 64
+"""Ways in which one letter may stand for several arguments."""
+
+
+Family = Callable[[Question, Equals, Claim], "Iterator[Taken]"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A question and a formula as an assumption changes them."""
+
+    question: Question
+    formula: Equals
+    assumptions: tuple[Assumption, ...]
+
+
+def taken(families: tuple[Family, ...], question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """Every way to make all of these assumptions together."""
+    first, *rest = families
+    for one in first(question, formula, claim):
+        if not rest:
+            yield one
+            continue
+        for more in taken(tuple(rest), one.question, one.formula, claim):
+            yield replace(more, assumptions=(*one.assumptions, *more.assumptions))
+
+
+def notes(understood: Understood, claim: Claim) -> tuple[tuple[str, ...], tuple[Assumption, ...]]:
+    """The choices of a reading that no directive makes: what is only notation, and what is an assumption."""
+    pinned = {tag for tag, _ in claim.scope.pins} if claim.scope is not None else set()
+    scalar = claim.scope is not None and claim.scope.scalar
+    readings, assumptions = [], []
+    for tag, allowed in understood.choices:
+        if len(allowed) != 1 or tag in pinned or (tag == "order" and scalar):
+            continue
+        (value,) = allowed
+        sentence = ASSUMPTIONS.get((tag, value))
+        if (tag, value) in SLIPS and sentence is not None:
+            assumptions.append(Assumption(sentence, SLIPS[tag, value]))
+        elif sentence is not None:
+            readings.append(sentence)
+    return tuple(readings), tuple(assumptions)
+
+
+def gates(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """Gates are held constant: states in the unit interval that another state is multiplied by."""
+    if question.hold or not _differentiates(formula):
+        return
+    found = gates_of(question.system)
+    for count in range(1, MOST_HELD + 1):
+        for held in combinations(found, count):
+            names = " and ".join(held)
+            sentence = f"{names} held constant (the gate{'s' * (count > 1)} treated as constant)"
+            yield Taken(replace(question, hold=held), formula, (Assumption(sentence, "missing-path"),))
+
+
+def gates_of(system: System) -> tuple[str, ...]:
+    """The states that are a sigmoid, or another function into the unit interval."""
+    return tuple(
+        name
+        for name, equation in system.equations.items()
+        if isinstance(equation.rhs, Apply) and equation.rhs.function in ("sigmoid", "hard_sigmoid")
+    )
+
+
+def _differentiates(formula: Equals) -> bool:
+    return any(isinstance(n, (Partial, expr.Pulled, expr.GradientOf)) for n in expr.walk(formula)) or any(
+        v.marks for v in expr.variables(formula)
+    )
+
+
+def immediate(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """`∂c_t/∂c_{t-1}` on the left is the immediate partial."""
+    transposed = isinstance(formula.lhs, expr.Transpose)
+    lhs = formula.lhs.args[0] if transposed else formula.lhs
+    if isinstance(lhs, Partial) and not lhs.immediate and isinstance(lhs.args[0], Var):
+        y, x, _, held = lhs.args
+        sentence = f"{Partial(y, x)} is the immediate partial: all else that the equation of {y} reads is held constant"
+        direct = Partial(y, x, 1, held)
+        yield Taken(
+            question,
+            Equals(expr.transpose(direct) if transposed else direct, formula.rhs),
+            (Assumption(sentence, "missing-path"),),
+        )
+
+
+def loss(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """The loss is taken at the last step only, where nothing says at which steps it is."""
+    if question.loss is None and question.system.loss == "every" and any(
+        v.marks and v.marks[-1] in ("bar", "delta") for v in expr.variables(formula)
+    ):  # fmt: skip
+        sentence = "the loss is taken at the last step only: no loss term of step t"
+        yield Taken(replace(question, loss="last"), formula, (Assumption(sentence, "missing-path"),))
+
+
+def steps_from_zero(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """Steps are numbered 0 … T-1 in a sum whose other sums begin at 1: its end is the last step."""
+    if question.system.lattice.dimension != 1:
+        return
+    (length,) = question.system.lattice.lengths
+    sums = [n for n in expr.walk(formula) if isinstance(n, expr.Sum)]
+    ends = {hi for n in sums for _, lo, hi in n.args[1:] if lo == 0}
+    if length - 1 in ends:
+        moved = expr.rewrite(formula, lambda node: _to_the_last_step(node, length))
+        sentence = f"the losses are numbered 0 to {length}-1, the last one is that of the last step, and h_0 is given"
+        yield Taken(question, moved, (Assumption(sentence, "index"),))
+
+
+def _to_the_last_step(node: expr.Node, length: Symbol) -> expr.Node:
+    if not isinstance(node, expr.Sum):
+        return node
+    ranges = [(i, lo, length if lo == 0 and hi == length - 1 else hi) for i, lo, hi in node.args[1:]]
+    return expr.Sum(node.args[0], *ranges)
+
+
+def numbers(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """Every quantity is a number, in a text that works with numbers elsewhere."""
+    if claim.scope is not None and claim.scope.scalar:
+        return
+    sentence = "every quantity is a number: then factors commute"
+    yield Taken(replace(question, ones=True), formula, (Assumption(sentence, "order"),))
+
+
+def arguments(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """One letter that nothing defines stands for the argument of each activation in turn: `tanh'(θ)` beside `σ'(θ)`."""
+    known = {target.name for target, _ in question.definitions} | set(question.system.variables)
+    letters = {v for v in expr.variables(formula) if v.name not in known and not v.marks}
+    places = [
+        n for n in expr.walk(formula) if isinstance(n, Apply) and len(n.arguments) == 1 and n.arguments[0] in letters
+    ]
+    terms = _with_places(formula, places)
+    options = [
+        _arguments_of(question.system, place.function, place.shape)
+        for place in places
+        for _ in range(terms.get(place, 0))
+    ]
+    if not places or not all(options) or prod(map(len, options)) > MOST_ARGUMENTS:
+        return
+    names = ", ".join(sorted({v.name for v in letters}))
+    for chosen in product(*options):
+        said = f"{names} stands for the argument of each activation in turn"
+        yield Taken(question, _with_arguments(formula, places, list(chosen)), (Assumption(said, "activation"),))
+
+
+def _arguments_of(system: System, function: str, shape: expr.Shape) -> list[expr.Node]:
+    return [
+        inner
+        for equation in system.equations.values()
+        for inner in [preactivation(equation)]
+        if inner is not None
+        and isinstance(equation.rhs, Apply)
+        and equation.rhs.function == function
+        and inner.shape == shape
+    ]
+
+
+def _with_places(formula: Equals, places: list[Apply]) -> dict[Apply, int]:
+    """How many terms of the right side each place stands in."""
+    terms = formula.rhs.args if isinstance(formula.rhs, expr.Add) else (formula.rhs,)
+    return {place: sum(place in expr.walk(term) for term in terms) for place in places}
+
+
+def _with_arguments(formula: Equals, places: list[Apply], chosen: list[expr.Node]) -> Equals:
+    """Each term of the right side with an argument of its own."""
+    terms = list(formula.rhs.args) if isinstance(formula.rhs, expr.Add) else [formula.rhs]
+    for place in places:
+        for n, term in enumerate(terms):
+            if place in expr.walk(term):
+                terms[n] = expr.replace(term, {place: Apply(place.args[0], Integer(place.order), chosen.pop(0))})
+    return Equals(formula.lhs, expr.add(*terms))
+
+
+FAMILIES: tuple[tuple[Family, ...], ...] = ((gates,), (immediate,), (loss,), (steps_from_zero,), (arguments,))
+"""What may be meant anywhere, together with what."""
+
+AMONG_NUMBERS: tuple[tuple[Family, ...], ...] = ((numbers,), (numbers, arguments))
+"""What may be meant in a text that works with numbers elsewhere."""

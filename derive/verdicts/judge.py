@@ -1,0 +1,339 @@
+"""One equation and its verdict: the readings in order, then what people leave unsaid, then what is wrong.
+
+    as read        the first reading that holds, in the layout of the document if there is one
+    as meant       a reading with a slip in it, or an assumption of a family: *holds-if*
+    wrong          certified by balls; the causes are those whose repair holds
+
+A line that no exact road accepts, and that balls can't tell from a true one, is put to the tower of primes, in which
+`exp(a + b) = exp(a) exp(b)`; what is left is *undecided*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from sympy import Basic
+
+from derive import expr
+from derive.expr import Equals, Partial, Var
+from derive.oracles import ROADS, Verdict
+from derive.reader import limits
+from derive.reader.claims import Claim
+from derive.reader.relations import Understood
+from derive.system import System
+from derive.verdicts import assumptions, diagnosis
+from derive.verdicts.question import Question
+from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric
+
+MOST_READINGS = 12
+MOST_MEANT = 4
+"""Readings that are tried together with what people leave unsaid."""
+LAYOUTS = ("mixed", "numerator", "denominator")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict on one formula, with all that it rests on."""
+
+    verdict: str
+    formula: Basic | None = None
+    understood: Understood | None = None
+    readings: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+    causes: tuple[Diagnosis, ...] = ()
+    certificate: Certificate | None = None
+    numeric: Numeric | None = None
+    reason: str = ""
+
+
+@dataclass
+class Case:
+    """An equation that is to be judged, as it may be read."""
+
+    claim: Claim
+    question: Question
+    readings: Sequence[Understood]
+    layout: str | None = None
+    """The layout of the document, once it is known."""
+    among_numbers: bool = False
+    """Whether the document works with numbers in place of vectors somewhere."""
+    asked: dict[Equals, Verdict] = field(default_factory=dict)
+    started: float = field(default_factory=monotonic)
+
+    def ask(self, formula: Equals) -> Verdict:
+        if formula not in self.asked:
+            self.asked[formula] = decided(self.question, formula)
+        return self.asked[formula]
+
+    @property
+    def late(self) -> bool:
+        return monotonic() - self.started > limits.MOST_SECONDS
+
+    def equations(self) -> list[Understood]:
+        found = [u for u in self.readings if isinstance(u.formula, Equals)]
+        return [u for u in found if all(isinstance(side, expr.Node) for side in u.formula.args)][:MOST_READINGS]
+
+
+def judge(case: Case) -> Judged:
+    """The verdict on an equation.  Raises nothing: what can't be worked out is *undecided*."""
+    if not case.equations():
+        return Judged("undecided", reason="no reading of this is an equation between values")
+    for step in (as_read, as_meant, unlike_the_document, as_left_unsaid):
+        found = step(case)
+        if found is not None:
+            return found
+        if case.late:
+            return Judged("undecided", case.equations()[0].formula, reason=TOO_LONG)
+    return wrong(case)
+
+
+TOO_LONG = f"this takes longer than {limits.MOST_SECONDS:.0f} seconds"
+
+
+def as_read(case: Case) -> Judged | None:
+    """A reading that holds as it stands, in the layout of the document."""
+    for understood in case.equations():
+        readings, slips = assumptions.notes(understood, case.claim)
+        if not slips and fits(understood, case.layout) and holds(case, understood):
+            return _true(case, understood, readings, ())
+    return None
+
+
+def as_meant(case: Case) -> Judged | None:
+    """A reading that holds if a slip in it is meant; the fewest of them."""
+    found = [(assumptions.notes(u, case.claim), u) for u in case.equations() if fits(u, case.layout)]
+    for (readings, slips), understood in sorted(found, key=lambda item: len(item[0][1])):
+        if slips and holds(case, understood):
+            return _true(case, understood, readings, tuple(s for s in slips if needed(case, understood, s)))
+    return None
+
+
+def needed(case: Case, understood: Understood, slip: Assumption) -> bool:
+    """Whether the line does not hold as well if the immediate partials by weights are total ones: by a copy they are."""
+    if slip.kind != "double-count":
+        return True
+    system = case.question.system
+
+    def leaf(node: Basic) -> Basic:
+        by_weight = isinstance(node, (Partial, expr.Pulled)) and node.immediate and is_parameter(system, node.args[1])
+        return as_total(node) if by_weight else node  # type: ignore[arg-type]
+
+    total = expr.rewrite(understood.formula, leaf)
+    return total == understood.formula or case.ask(total).verdict != "holds"
+
+
+def is_parameter(system: System, x: expr.Node) -> bool:
+    variable = system.variables.get(x.name) if isinstance(x, Var) else None
+    return variable is not None and variable.kind == "parameter"
+
+
+def as_total(node: Partial | expr.Pulled) -> expr.Node:
+    """The same derivative, total."""
+    flag = 2 if isinstance(node, Partial) else 3
+    return type(node)(*(0 if n == flag else a for n, a in enumerate(node.args)))
+
+
+def unlike_the_document(case: Case) -> Judged | None:
+    """A reading in another layout than the rest of the document."""
+    for understood in case.equations() if case.layout is not None else ():
+        if not fits(understood, case.layout) and holds(case, understood):
+            readings, slips = assumptions.notes(understood, case.claim)
+            (own,) = [r for r in readings if r.startswith("∂y/∂x has")][:1] or ("this line is in another layout",)
+            unlike = Assumption(f"{own}, unlike in the rest of the document", "layout")
+            return _true(case, understood, tuple(r for r in readings if r != own), (unlike, *slips))
+    return None
+
+
+def as_left_unsaid(case: Case) -> Judged | None:
+    """What people leave unsaid, one assumption at a time, on top of a likely reading."""
+    families = (*assumptions.FAMILIES, *(assumptions.AMONG_NUMBERS if case.among_numbers else ()))
+    for family in families:
+        for understood in case.equations()[:MOST_MEANT]:
+            for taken in assumptions.taken(family, case.question, understood.formula, case.claim):
+                if taken.question.quick(taken.formula) and (found := decided(taken.question, taken.formula)):
+                    readings, slips = assumptions.notes(understood, case.claim)
+                    judged = _true(case, understood, readings, (*taken.assumptions, *slips), found)
+                    return replace(judged, causes=_missing(case, understood.formula, taken.assumptions))
+                if case.late:
+                    return None
+    return None
+
+
+def _missing(case: Case, formula: Equals, made: Sequence[Assumption]) -> tuple[Diagnosis, ...]:
+    """What the line lacks without the assumption, where that is a path."""
+    if all(a.kind != "missing-path" for a in made):
+        return ()
+    found = diagnosis.diagnose(case.question, formula)
+    return tuple(cause for cause in found if cause.kind in ("missing-path", "missing-sum"))[:1]
+
+
+def _true(
+    case: Case,
+    understood: Understood,
+    readings: tuple[str, ...],
+    made: tuple[Assumption, ...],
+    found: Verdict | None = None,
+) -> Judged:
+    found = found or case.ask(understood.formula)
+    verdict = "holds-if" if made else "holds"
+    return Judged(verdict, understood.formula, understood, readings, made, certificate=certificate(found))
+
+
+def holds(case: Case, understood: Understood) -> bool:
+    return case.ask(understood.formula).verdict == "holds" and not counts_again(case, understood)
+
+
+def fits(understood: Understood, layout: str | None) -> bool:
+    """Whether a reading goes with the layout of the document."""
+    return layout is None or layout in layouts(understood)
+
+
+def layouts(understood: Understood) -> frozenset[str]:
+    return dict(understood.choices).get("layout", frozenset(LAYOUTS))
+
+
+def counts_again(case: Case, understood: Understood) -> bool:
+    """Whether a sum over the uses of a weight, `Σ_i ∂y/∂h_i ∂h_i/∂W`, is true of total derivatives only.
+
+    It is the derivative of y with immediate ones; total ones count the earlier uses again.
+    """
+    for node in expr.walk(understood.formula):
+        for whole, once in sums_over_uses(node):
+            if case.question.holds(Equals(whole, once)) and not case.question.holds(Equals(whole, node)):
+                return True
+    return False
+
+
+def sums_over_uses(node: Basic) -> Iterator[tuple[Partial, expr.Node]]:
+    """`(∂y/∂W, Σ_i ∂y/∂h_i ∂⁺h_i/∂W)` of a sum with total derivatives, where W has no index."""
+    if not isinstance(node, expr.Sum):
+        return
+    letters = {i for i, *_ in node.args[1:]}
+    partials = [
+        n for n in expr.walk(node.args[0]) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])
+    ]
+    outer = [p for p in partials if not _letters(p.args[0]) & letters and _letters(p.args[1]) & letters]
+    uses = [p for p in partials if not p.immediate and not p.args[1].index and _letters(p.args[0]) & letters]
+    for first in outer:
+        for use in uses:
+            direct = Partial(use.args[0], use.args[1], 1, use.args[3])
+            whole = Partial(first.args[0], use.args[1])
+            if whole.shape == node.shape:
+                yield whole, expr.replace(node, {use: direct})
+
+
+def _letters(var: Var) -> set[Basic]:
+    return {s for i in var.index for s in i.free_symbols}
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+def wrong(case: Case) -> Judged:
+    """Nothing makes the line true: certified, with its causes, or undecided."""
+    open_ = next((u for u in case.equations() if case.ask(u.formula).verdict == "undecided"), None)
+    if open_ is not None:
+        return _open(case, open_, case.ask(open_.formula).reason)
+    doubled = next((u for u in case.equations() if case.ask(u.formula).verdict == "holds"), None)
+    if doubled is not None:
+        return _doubled(case, doubled)
+    understood = min(case.equations(), key=lambda u: len(assumptions.notes(u, case.claim)[1]))
+    undefined = names_without_meaning(case.question, understood.formula)
+    if undefined:
+        return _open(case, understood, f"nothing says what {' and '.join(undefined)} stands for")
+    found = case.ask(understood.formula)
+    causes = diagnosis.diagnose(case.question, understood.formula)
+    readings, slips = assumptions.notes(understood, case.claim)
+    border = next((cause for cause in causes if cause.kind == "boundary"), None)
+    if border is not None:
+        made = (Assumption(border.sentence, "boundary"), *slips)
+        return Judged("holds-if", understood.formula, understood, readings, made, (border,), certificate(found))
+    causes = causes or (Diagnosis("unknown", "no single change that was tried makes this line true"),)
+    sure = certificate(found)
+    return Judged(
+        "fails", understood.formula, understood, readings, slips, causes, sure, numeric(case.question, understood)
+    )
+
+
+def _open(case: Case, understood: Understood, reason: str) -> Judged:
+    readings, slips = assumptions.notes(understood, case.claim)
+    return Judged("undecided", understood.formula, understood, readings, slips, reason=reason)
+
+
+def _doubled(case: Case, understood: Understood) -> Judged:
+    """A sum over the uses of a weight whose terms count them again."""
+    node, (whole, once) = next(
+        (node, pair) for node in expr.walk(understood.formula) for pair in sums_over_uses(node)
+        if case.question.holds(Equals(whole_of(pair), pair[1]))
+    )  # fmt: skip
+    meant = expr.replace(understood.formula, {node: once})
+    found = case.ask(meant)
+    use = next(n for n in expr.walk(node) if isinstance(n, Partial) and n.args[1] == whole.args[1] and not n.immediate)
+    sentence = (
+        f"the sum stands for {whole}, and counts each use of {whole.args[1]} once with the immediate partial only; the "
+        f"total derivative {use} counts the earlier uses again"
+    )
+    cause = Diagnosis("double-count", sentence, repair=Equals(whole, once))
+    readings, slips = assumptions.notes(understood, case.claim)
+    certified = certificate(found)
+    return Judged(
+        "fails",
+        understood.formula,
+        understood,
+        readings,
+        slips,
+        (cause,),
+        certified,
+        numeric(case.question, replace(understood, formula=meant)),
+    )
+
+
+def whole_of(pair: tuple[Partial, expr.Node]) -> Partial:
+    return pair[0]
+
+
+def names_without_meaning(question: Question, formula: Equals) -> list[str]:
+    """Names that nothing explains and that stand on one side only: the other side can't be what they are meant for."""
+    known = {target.name for target, _ in question.definitions} | set(question.system.variables)
+    left, right = (
+        {v.name for v in expr.variables(side) if v.name not in known and not v.marks} for side in formula.args
+    )
+    speaks = any(v.name in question.system.variables for v in expr.variables(formula))
+    return sorted(left ^ right) if speaks else []
+
+
+def decided(question: Question, formula: Equals) -> Verdict:
+    """The ladder: the exact field; balls, where it says no; the tower of primes, where they don't."""
+    found = question.ask(formula)
+    if found.verdict != "fails":
+        return found
+    if found.failure is not None and found.failure.left.startswith("shape "):
+        return replace(found, method="shape")
+    ball = question.certify(formula, found)
+    if ball.verdict == "fails":
+        return ball
+    if "tower" in ROADS:
+        tower = question.ask(formula, "tower")
+        if tower.verdict == "holds":
+            return tower
+    reason = "the exact field tells the two sides apart, but real numbers don't"
+    return replace(found, verdict="undecided", reason=f"{reason}: {ball.reason}" if ball.reason else reason)
+
+
+def certificate(found: Verdict) -> Certificate:
+    failure = found.failure
+    at, left, right = (failure.where, failure.left, failure.right) if failure is not None else ("", "", "")
+    return Certificate(found.method, found.seeds, found.points, found.prime_bits, found.error_bound, at, left, right)
+
+
+def numeric(question: Question, understood: Understood, oracle: str = "autograd") -> Numeric | None:
+    """How far the two sides lie apart in float64, where the library is installed."""
+    if not ROADS[oracle].available or not isinstance(understood.formula, Equals):
+        return None
+    found = question.ask(understood.formula, oracle)
+    return None if found.max_rel_err is None else Numeric(oracle, found.max_rel_err)
+
+
+Judge = Callable[[Case], Judged]

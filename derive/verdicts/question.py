@@ -1,0 +1,223 @@
+"""What a claim is put to the oracles with: the system, the shorthands, what is held, which steps there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from sympy import Basic, Expr, Symbol
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.evaluate import COMPARE, Unevaluable, integer
+from derive.expr import Equals
+from derive.lattice import Lattice
+from derive.oracles import ROADS, Verdict
+from derive.oracles.check import Trial
+from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
+from derive.reader import limits
+from derive.system import Parts, System
+from derive.verdicts.shorthands import Definition, explain
+
+LONGEST = 4
+"""Every question is asked at 1 to 4 steps."""
+QUICK = 3
+
+
+@dataclass(frozen=True)
+class Question:
+    """The context of a claim.
+
+    `conditions` are relations of indices that pick the points; `ones`: every dimension is 1.
+    """
+
+    system: System
+    definitions: tuple[Definition, ...] = ()
+    hold: tuple[str, ...] = ()
+    loss: str | None = None
+    unroll: int | None = None
+    conditions: tuple[Basic, ...] = ()
+    ones: bool = False
+    seed: int = field(default=0, compare=False)
+
+    # --- asking ---
+
+    def ask(self, formula: Equals, road: str = "field") -> Verdict:
+        """Both sides at every point, by one road; *undecided* where a side has no value."""
+        try:
+            return self.trial(formula).verdict(road)
+        except DeriveError as error:
+            return Verdict("undecided", road, 0, 0, reason=str(error))
+
+    def holds(self, formula: Equals) -> bool:
+        return self.ask(formula).verdict == "holds"
+
+    def quick(self, formula: Equals) -> bool | None:
+        """At a few points only: False is certain (in the field), True is likely, None: it has no value."""
+        try:
+            outcome = next(iter(self._quick_outcomes(formula)), None)
+        except DeriveError:
+            return None
+        return None if outcome is None else outcome
+
+    def _quick_outcomes(self, formula: Equals) -> Iterator[bool]:
+        few = [count for count in self.steps(formula) if _length(count) <= QUICK][-1:] or self.steps(formula)[:1]
+        trial = replace(self.trial(formula), steps=few)
+        truth = next(trial.truths(ROADS["field"]))
+        outcome = trial.ask(truth)
+        if outcome.points:
+            yield outcome.failure is None
+
+    def survey(self, formula: Equals) -> list[tuple[dict[str, int], bool]]:
+        """At every point where both sides exist, whether they agree."""
+        try:
+            return self.trial(formula).survey()
+        except DeriveError:
+            return []
+
+    def certify(self, formula: Equals, found: Verdict) -> Verdict:
+        """By balls, at the point at which an exact road tells the two sides apart."""
+        failure = found.failure
+        if failure is None or not ROADS["ball"].available:
+            return found
+        names = list(map(str, self.system.lattice.lengths))
+        count = tuple(failure.at[name] for name in names)
+        dimensions = {name: value for name, value in failure.at.items() if name not in names}
+        try:
+            trial = self.trial(formula)
+            size = {
+                d: dimensions[str(d)]
+                for d in (*trial.system.dimensions, *dimensions_of(formula))
+                if str(d) in dimensions
+            }
+            return replace(trial, steps=[count], sizes=[size]).verdict("ball")
+        except DeriveError as error:
+            return Verdict("undecided", "ball", 0, 0, reason=str(error))
+
+    def trial(self, formula: Equals) -> Trial:
+        apart = {s: Symbol(f"{s}′") for s in self._clashing(formula)}
+        definitions = [(expr.at(target, apart), expr.at(value, apart)) for target, value in self.definitions]
+        explained = explain(self.system, expr.at(formula, apart), definitions)
+        return Trial(
+            explained.system,
+            explained.formula,
+            steps=self.steps(formula),
+            sizes=self._sizes(explained.system, formula),
+            only=self._only(explained.formula, [expr.at(c, apart) for c in self.conditions]),
+            loss=self.loss,
+            hold=self.hold,
+            definitions=explained.definitions,
+            auxiliary=explained.auxiliary,
+            free=True,
+            seed=self.seed,
+        )
+
+    def _clashing(self, formula: Equals) -> set[Symbol]:
+        """The letters of indices that are the letter of a size, too: in `h_m` of a network with `x: m` it is another m."""
+        letters = index_letters(formula).union(*(index_letters(value) for _, value in self.definitions))
+        sizes_ = {str(d) for d in (*self.system.dimensions, *dimensions_of(formula))}
+        return {s for s in letters if str(s) in sizes_} if sizes_ else set()
+
+    # --- where ---
+
+    def steps(self, formula: Equals) -> Steps:
+        """1 to 4 steps; more than any number that stands in an index or a bound; only so many as `unroll` says."""
+        dimension = self.system.lattice.dimension
+        if self.unroll is not None:
+            return [(self.unroll,) * dimension]
+        if dimension > 1:
+            return LENGTHS.get(dimension, ((1,) * dimension, (2,) * dimension))
+        largest = max((n for root in (formula, *self.conditions) for n in literals(root)), default=0)
+        few = list(range(1, LONGEST + 1))
+        if largest < LONGEST:
+            return few
+        return [*few, largest, largest + 1] if largest <= limits.MOST_STEPS else few
+
+    def _sizes(self, system: System, formula: Equals) -> Sequence[Mapping[Any, int]] | None:
+        letters = [*system.dimensions, *dimensions_of(formula)]
+        if self.ones:
+            return [dict.fromkeys(letters, 1)]
+        largest = max(map(_length, self.steps(formula)))
+        return sizes(system, ROADS["field"], dimensions_of(formula))[:1] if largest > 2 * LONGEST else None
+
+    def _only(self, formula: Equals, given: Sequence[Basic]) -> Any:
+        conditions = [*given, *ranges_of(formula)]
+        return (lambda env: all(_is_true(c, env) for c in conditions)) if conditions else None
+
+
+def _length(count: int | tuple[int, ...]) -> int:
+    return count if isinstance(count, int) else max(count)
+
+
+def _is_true(condition: Any, env: Mapping[str, int]) -> bool:
+    """Whether a condition on indices holds; one that says nothing of the indices here picks no point out."""
+    try:
+        return bool(COMPARE[SIGNS[condition.op]](integer(condition.lhs, env), integer(condition.rhs, env)))
+    except Unevaluable:
+        return True
+
+
+SIGNS = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+
+
+def is_condition(statement: Basic) -> bool:
+    """Whether a statement compares indices."""
+    return isinstance(statement, expr.Relation) and statement.op in SIGNS and not any(
+        isinstance(side, expr.Node) for side in (statement.lhs, statement.rhs)
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def ranges_of(formula: Basic) -> tuple[Basic, ...]:
+    """A sum or a product from `k+1` to `t` is claimed where that is a range, or an empty one: for `k ≤ t`."""
+    bounds = []
+    for node in expr.walk(formula):
+        if isinstance(node, expr.Product):
+            _, lo, hi = node.args[1]
+            free = {str(s) for s in lo.free_symbols | hi.free_symbols}
+            if free <= free_indices(formula) and lo.free_symbols and hi.free_symbols:
+                bounds.append(expr.Relation("<=", lo - 1, hi))
+    return tuple(bounds)
+
+
+@lru_cache(maxsize=4096)
+def index_letters(root: Basic) -> frozenset[Symbol]:
+    """The letters that stand in an index, and those that sums and products run over."""
+    found: set[Symbol] = set()
+    for node in expr.walk(root):
+        if isinstance(node, expr.Var):
+            found.update(s for i in node.index for s in i.free_symbols)
+        elif isinstance(node, (expr.Sum, expr.Product)):
+            found.update(a.args[0] for a in node.args[1:] if not a.is_Integer)
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def literals(root: Basic) -> frozenset[int]:
+    """The numbers that stand in indices, as distances between them, and in bounds."""
+    found: set[int] = set()
+    for node in expr.walk(root):
+        expressions: list[Expr] = []
+        if isinstance(node, expr.Var):
+            expressions += node.index
+        elif isinstance(node, (expr.Sum, expr.Product)):
+            expressions += [bound for a in node.args[1:] if not a.is_Integer for bound in a.args[1:]]
+        elif isinstance(node, expr.Relation):
+            expressions += [side for side in (node.lhs, node.rhs) if not isinstance(side, expr.Node)]
+        found |= {
+            abs(int(n))
+            for e in expressions
+            if isinstance(e, Expr)
+            for n in e.as_coefficients_dict().values()
+            if n.is_Integer
+        }
+    return frozenset(found)
+
+
+@lru_cache(maxsize=8)
+def nothing(letters: tuple[str, ...] = ("t",)) -> System:
+    """A system without equations, for claims that speak of none."""
+    lattice = Lattice.named(letters)
+    return System.of(Parts("", "", "", lattice, {}, {}, ()))

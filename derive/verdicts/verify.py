@@ -1,0 +1,232 @@
+"""A document, claim by claim: what a claim rests on, which layout the document has, whose error a later line repeats."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from sympy import Basic
+
+from derive import expr
+from derive.canonical import same
+from derive.errors import DeriveError, SystemError_
+from derive.expr import Equals, Node, Var
+from derive.reader.claims import Claim, DocumentReading
+from derive.reader.document import Document
+from derive.reader.relations import Understood
+from derive.reader.understand import read, understand
+from derive.reader.values import agree
+from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
+from derive.verdicts.question import Question, is_condition, nothing
+from derive.verdicts.report import FileReport, Finding, Report, worst
+from derive.verdicts.shorthands import Definition
+
+Progress = Callable[[int, int], None]
+
+
+def verify(*sources: str | Path | Document, strict: bool = False, seed: int = 0) -> Report:
+    """Every claim of documents, each a path (`.md .tex .ipynb`) or a `Document`: a `Report`, true if nothing fails.
+
+    `strict`: a claim that holds only under an assumption, or is undecided, counts as failing.  A file that can't be used
+    is a trouble of its report; nothing is raised.
+    """
+    return Report(tuple(verify_file(source, seed=seed) for source in sources), strict)
+
+
+def verify_file(source: str | Path | Document, *, seed: int = 0, progress: Progress | None = None) -> FileReport:
+    """One document; what keeps it from being used is its `trouble`."""
+    start, name = monotonic(), source.name if isinstance(source, Document) else str(source)
+    try:
+        found = understand(source) if isinstance(source, Document) else read(source)
+    except DeriveError as error:
+        return FileReport(
+            name, trouble=str(error), trouble_place=error.place if isinstance(error, SystemError_) else None
+        )
+    findings = Reviewed(found, seed, progress).findings()
+    systems = tuple(dict.fromkeys(system.name for system in found.systems))
+    return FileReport(found.document.name, systems, findings, seconds=monotonic() - start)
+
+
+class Reviewed:
+    """The claims of a document, and what they are judged with."""
+
+    def __init__(self, found: DocumentReading, seed: int = 0, progress: Progress | None = None):
+        self.claims, self.seed, self.progress = found.claims, seed, progress
+        self.judged: dict[int, Judged] = {}
+        self.inherited: dict[int, int] = {}
+        self.cases: dict[int, Case] = {}
+        self.among_numbers = any(c.scope is not None and c.scope.scalar for c in found.claims)
+
+    def findings(self) -> tuple[Finding, ...]:
+        for claim in self.claims:
+            if self.progress is not None:
+                self.progress(claim.n, len(self.claims))
+            self.judged[claim.n] = self.judge(claim)
+        self.settle_layout()
+        return tuple(self.as_expected(self.finding(claim) for claim in self.claims))
+
+    # --- one claim ---
+
+    def judge(self, claim: Claim, layout: str | None = None) -> Judged:
+        if claim.unread is not None:
+            return Judged("unread", reason=claim.unread)
+        if claim.skip or claim.kind in ("defines", "sets", "condition"):
+            return Judged("defines", claim.formula, claim.readings[0] if claim.readings else None)
+        if claim.kind == "equation":
+            return self.equation(claim, layout)
+        from derive.verdicts.statements import judge_statement
+
+        return judge_statement(self, claim)
+
+    def equation(self, claim: Claim, layout: str | None) -> Judged:
+        if states_an_equation(claim):
+            return Judged("defines", claim.formula, claim.readings[0], reason="an equation of the system")
+        case = Case(claim, self.question(claim), claim.readings, layout, self.among_numbers)
+        head = self.head(claim)
+        before = self.judged.get(head.n) if head is not None else None
+        if head is not None and before is not None:
+            return self.continued(case, claim.n - 1, before)
+        self.cases[claim.n] = case
+        return judge(case)
+
+    def continued(self, case: Case, previous: int, head: Judged) -> Judged:
+        """`a = b = c`: the second claim is `a = c` where `a = b` is true, else `b = c`, which repeats the error of b."""
+        claim, before = case.claim, self.judged[previous]
+        if before.verdict == "holds" and isinstance(head.formula, Equals):
+            from_head = tuple(_from_head(head, case.readings))
+            direct = replace(case, readings=[*case.readings, *from_head], asked={})
+            self.cases[claim.n] = direct
+            return judge(direct)
+        self.cases[claim.n] = case
+        own = judge(case)
+        if own.verdict in ("holds", "holds-if") and before.verdict in ("fails", "holds-if"):
+            self.inherited[claim.n] = self.inherited.get(previous, previous)
+            return replace(
+                own,
+                verdict=before.verdict,
+                assumptions=_together(before.assumptions, own.assumptions),
+                causes=before.causes,
+            )
+        return own
+
+    def head(self, claim: Claim) -> Claim | None:
+        """The first claim of the chain that this one goes on."""
+        if not claim.continues:
+            return None
+        earlier = [c for c in self.claims[: claim.n - 1] if not c.continues]
+        return earlier[-1] if earlier else None
+
+    def question(self, claim: Claim) -> Question:
+        system = claim.system
+        letters = claim.scope.letters if claim.scope is not None else ("t",)
+        return Question(
+            system if system is not None else nothing(letters),
+            tuple(self.definitions(claim)),
+            claim.hold,
+            LOSSES.get(claim.loss or ""),
+            claim.unroll,
+            tuple(c for c in claim.where if is_condition(c)),
+            seed=self.seed,
+        )
+
+    def definitions(self, claim: Claim) -> Iterator[Definition]:
+        """The shorthands of the claim's system: the nearest before it first, then those further down."""
+        before = [c for c in self.claims[: claim.n - 1] if c.kind == "defines"]
+        after = [c for c in self.claims[claim.n :] if c.kind == "defines"]
+        for one in (*reversed(before), *after):
+            formula = one.formula
+            if one.system is claim.system and isinstance(formula, Equals) and isinstance(formula.lhs, Var):
+                yield formula.lhs, formula.rhs
+
+    # --- the document ---
+
+    def settle_layout(self) -> None:
+        """The layout in which most claims hold is the document's; claims that hold in another one say so."""
+        counts: Counter[str] = Counter()
+        for judged in self.judged.values():
+            if (
+                judged.understood is not None
+                and judged.verdict in ("holds", "holds-if")
+                and "layout" in dict(judged.understood.choices)
+            ):
+                counts.update(layouts(judged.understood))
+        if not counts:
+            return
+        layout = max(LAYOUTS, key=lambda name: counts[name])
+        for n, case in self.cases.items():
+            understood = self.judged[n].understood
+            pinned = case.claim.scope is not None and "layout" in dict(case.claim.scope.pins)
+            if understood is not None and not pinned and layout not in layouts(understood):
+                self.judged[n] = judge(replace(case, layout=layout))
+
+    def finding(self, claim: Claim) -> Finding:
+        judged = self.judged[claim.n]
+        return Finding(
+            claim.n,
+            claim.unread_place or claim.place if claim.unread else claim.place,
+            claim.latex,
+            claim.kind,
+            judged.verdict,
+            judged.formula,
+            judged.readings,
+            judged.assumptions,
+            judged.causes,
+            self.inherited.get(claim.n),
+            judged.certificate,
+            judged.numeric,
+            judged.reason,
+            claim.caret,
+            claim.skip,
+            claim.expect,
+            display=claim.display,
+        )
+
+    def as_expected(self, findings: Iterator[Finding]) -> Iterator[Finding]:
+        """An `expect` is of a whole display: its worst claim must meet it."""
+        every = list(findings)
+        for finding in every:
+            if finding.expected is None:
+                yield finding
+                continue
+            together = [f for f in every if f.display == finding.display]
+            yield replace(finding, as_expected=meets(together, finding.expected))
+
+
+LOSSES: Mapping[str, str] = {"final": "last", "every": "every"}
+
+
+def meets(findings: Sequence[Finding], expected: tuple[str, str | None]) -> bool:
+    """Whether the worst of these claims has the verdict, and one of those that have it the kind."""
+    verdict, kind = expected
+    if verdict != "defines" and worst(f.verdict for f in findings) != verdict:
+        return False
+    return kind is None or any(kind in f.kinds for f in findings if f.verdict == verdict)
+
+
+def states_an_equation(claim: Claim) -> bool:
+    """Whether the claim only says what its system is made of."""
+    system, formula = claim.system, claim.formula
+    if system is None or not isinstance(formula, Equals) or not isinstance(formula.lhs, Var):
+        return False
+    equation = system.equations.get(formula.lhs.name)
+    if equation is None or formula.lhs.marks or len(formula.lhs.index) != len(equation.target.index):
+        return False
+    moved = expr.at(equation.rhs, dict(zip(equation.target.index, formula.lhs.index, strict=True)))
+    return isinstance(formula.rhs, Node) and same(moved, formula.rhs)
+
+
+def _from_head(head: Judged, readings: Sequence[Understood]) -> Iterator[Understood]:
+    """`a = c`, for each reading of `b = c` that goes with the reading of `a = b`."""
+    assert isinstance(head.formula, Equals)
+    for understood in readings:
+        if isinstance(understood.formula, Equals) and understood.formula.rhs.shape == head.formula.lhs.shape:
+            choices = agree(understood.choices, head.understood.choices if head.understood is not None else ())
+            shared = choices if choices is not None else understood.choices
+            yield Understood(Equals(head.formula.lhs, understood.formula.rhs), shared, understood.cost + 1)
+
+
+def _together(first: Sequence[Basic], second: Sequence[Basic]) -> tuple[Basic, ...]:
+    return tuple(dict.fromkeys([*first, *second]))
