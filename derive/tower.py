@@ -104,6 +104,8 @@ class Pillar(Residue):
         """`d(1/u) = -1/u² du`"""
         if not all(self.r):
             raise Resample("division by zero in the tower")
+        if self.q:
+            return self.ring.number(1 / self.q)
         r = [pow(x, -1, p) for x, p in zip(self.r, PRIMES, strict=False)]
         level = self.ring.inverted(self.v, self.d, self.level)
         value = Pillar(self.ring, r, 1 / self.s if self.s else math.inf, 1, level)
