@@ -304,7 +304,7 @@ def activation_exchanged(place: Place) -> Iterator[Node]:
     node = place.node
     if isinstance(node, expr.Had):
         for state in node.args:
-            if _complement(state) in node.args:
+            if isinstance(state, Var) and _complement(state) in node.args:
                 rest = [f for f in node.args if f not in (state, _complement(state))]
                 yield had(_complement(expr.power(state, 2)), *rest)
     if _is_complement(node) and (state := _squared(node)) is not None:
@@ -338,7 +338,7 @@ def slope_damaged(place: Place) -> Iterator[Node]:
         yield from (_complement(state), expr.power(state, 2))
     if isinstance(node, expr.Had):
         for k, factor in enumerate(node.args):
-            if _complement(factor) in node.args:
+            if isinstance(factor, Var) and _complement(factor) in node.args:
                 yield had(*node.args[:k], *node.args[k + 1 :])
 
 

@@ -7,11 +7,12 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from sympy import Basic, Symbol, Tuple
+from sympy import Basic, Expr, Symbol, Tuple
 
 from derive import expr
 from derive.check import Claim
@@ -95,11 +96,12 @@ def _plain(node: Basic, args: tuple[Basic, ...]) -> Basic:
     return Tuple(*args) if isinstance(node, Tuple) else node.func(*args)
 
 
-def free_symbols(node: Basic) -> frozenset[Symbol]:
-    """All symbols that stand in indices and bounds, bound ones too."""
-    found: set[Symbol] = set()
-    for part in expr.walk(node):
-        for arg in (*part.args, *(getattr(part, "index", None) or ())):
-            if not isinstance(arg, Node):
-                found |= {s for s in arg.free_symbols if isinstance(s, Symbol)}
-    return frozenset(found)
+def moved(node: Any, moves: Mapping[Symbol, Expr]) -> Any:
+    """`node` at another index, otherwise as it is written: `derive.expr.at` would simplify it."""
+    if isinstance(node, Var):
+        return node.at(i.xreplace(moves) for i in node.index)
+    if isinstance(node, Expr) and not isinstance(node, Node):
+        return node.xreplace(moves)
+    if isinstance(node, (Node, Tuple)) and node.args:
+        return _plain(node, tuple(moved(a, moves) for a in node.args))
+    return node
