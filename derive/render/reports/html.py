@@ -88,7 +88,7 @@ def _claim(anchor: str, finding: Finding, file: FileReport) -> Iterator[str]:
 
 def _shown(finding: Finding) -> str:
     if finding.formula is not None:
-        return formula(latex(finding.formula))
+        return "".join(formula(latex(part)) for part in words.parts(finding.formula))
     return f'<pre class="raw" tabindex="0"><code>{_prose(finding.caret or finding.latex)}</code></pre>'
 
 

@@ -56,16 +56,18 @@ def _file(file: FileReport, colour: bool, width: int, verbose: bool) -> Iterator
 def _short(found: Finding, file: FileReport, colour: bool, width: int) -> Iterator[str]:
     """One line, cut where it is too long."""
     head = f"{_sign(found)} {_place(found)}  {_verdict(found)}"
-    shown = shorten(words.clean(_formula(found)), max(width - len(head) - 2, 20), placeholder=" …")
+    read = found.latex if found.formula is None else unicode_text(found.formula)
+    shown = shorten(words.clean(read), max(width - len(head) - 2, 20), placeholder=" …")
     yield f"{paint(_colour(found), head, colour)}  {shown}"
 
 
 def _unfolded(found: Finding, file: FileReport, colour: bool, width: int) -> Iterator[str]:
     head = f"{_sign(found)} {_place(found)}  {_verdict(found)}"
     yield paint(_colour(found), head, colour) + paint("reason", f"  claim {found.n}", colour)
-    yield from _block(_formula(found))
-    if found.caret:
-        yield from _block(found.caret)
+    if found.formula is not None:
+        yield from _formula(found.formula, width, INDENT)
+    else:  # its columns stay as they are
+        yield from (f"{' ' * INDENT}{line}" for line in words.clean(found.caret or found.latex).splitlines())
     for label, content in _rows(found, file):
         yield from _row(label, content, colour, width)
 
@@ -84,31 +86,33 @@ def _rows(found: Finding, file: FileReport) -> Iterator[tuple[str, str | Basic]]
 
 def _row(label: str, content: str | Basic, colour: bool, width: int) -> Iterator[str]:
     room = INDENT + LABEL
-    if label == "LaTeX" and isinstance(content, str):  # to be copied: its lines stay as they are
+    if not isinstance(content, str):
+        lines = list(_formula(content, width, room))
+    elif label == "LaTeX":  # to be copied: its lines stay as they are
         lines = [" " * room + line for line in words.clean(content).splitlines()]
-    elif isinstance(content, str):
-        lines = _wrapped(content, width, room)
     else:
-        lines = [" " * room + line for line in words.clean(unicode_text(content)).splitlines()]
-    first = f"{label:{LABEL}}"
-    yield " " * INDENT + paint("reason", first, colour) + "".join(lines[:1])[room:]
+        lines = _wrapped(content, width, room)
+    yield " " * INDENT + paint("reason", f"{label:{LABEL}}", colour) + "".join(lines[:1])[room:]
     yield from lines[1:]
 
 
 def _wrapped(sentence: str, width: int, room: int) -> list[str]:
-    blank = " " * room
-    return wrap(words.clean(sentence), max(width, room + 20), initial_indent=blank, subsequent_indent=blank)
+    return _hung(words.clean(sentence), width, " " * room, " " * room)
 
 
-def _block(lines: str) -> Iterator[str]:
-    return (f"{' ' * INDENT}{line}".rstrip() for line in words.clean(lines).splitlines())
+def _formula(shown: Basic, width: int, room: int) -> Iterator[str]:
+    """A formula keeps its own lines; one that is too long goes on further to the right."""
+    for part in words.parts(shown):
+        for line in words.clean(unicode_text(part)).splitlines():
+            own = " " * (room + len(line) - len(line.lstrip()))
+            yield from _hung(line.strip(), width, own, own + "    ")
 
 
-def _formula(found: Finding) -> str:
-    """As it was read; as it stands where it was not."""
-    if found.formula is not None:
-        return unicode_text(found.formula)
-    return "" if found.caret else found.latex
+def _hung(line: str, width: int, first: str, rest: str) -> list[str]:
+    room = max(width, len(rest) + 20)
+    return wrap(
+        line, room, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _place(found: Finding) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_CEILING, Context, Decimal
 
-from sympy import Basic
+from sympy import Basic, Tuple
 
 from derive.errors import Place
 from derive.verdicts.report import Certificate, FileReport, Finding, Numeric
@@ -162,6 +162,11 @@ def headline(finding: Finding, file: FileReport) -> str:
     kinds = f" ({', '.join(finding.kinds)})" if finding.kinds else ""
     first = next(iter(reasons(finding, file)), "")
     return f"{verdict(finding)}{kinds}{': ' if first else ''}{first}"
+
+
+def parts(formula: Basic) -> Sequence[Basic]:
+    """A list of paths has a line for each."""
+    return tuple(formula.args) if isinstance(formula, Tuple) else (formula,)
 
 
 def repairs(finding: Finding) -> list[Basic]:
