@@ -427,9 +427,15 @@ def name_written_out(place: Place) -> Iterator[Node]:
     """A state, an adjoint, a tangent as the right side of its equation, at a step of the lattice."""
     node, claim = place.node, place.claim
     if isinstance(node, Var) and _is_step(place, node):
-        equation = claim.system.equations.get(node.name) or (claim.derived and claim.derived.equations.get(node.name))
+        local = claim.derived.equations.get(node.name) if claim.derived else None
+        equation = claim.system.equations.get(node.name) or (local if local and _is_local(local) else None)
         if equation and len(equation.target.index) == len(node.index):
             yield moved(equation.rhs, dict(zip(equation.target.index, node.index, strict=True)))
+
+
+def _is_local(equation: Equation) -> bool:
+    """Whether all that it reads stands at its own point: beyond the ends an adjoint is zero, and a state is nothing."""
+    return all(v.index in ((), equation.target.index) for v in expr.variables(equation.rhs))
 
 
 def _is_step(place: Place, var: Var) -> bool:
