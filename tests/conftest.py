@@ -18,7 +18,7 @@ from derive.expr import Path as Passing
 from derive.notation import Notation
 from derive.system import System
 
-collect_ignore = ["corpus", "data"]  # documents that tests read; whoever names one on the command line gets its claims
+collect_ignore = ["corpus", "data"]  # documents for tests to read: their claims are no tests
 
 IN_CI = os.environ.get("CI") == "true"
 
