@@ -17,7 +17,6 @@ from typing import Any
 import numpy
 from sympy import Rational
 
-from derive.evaluate import Array
 from derive.residues import Residue, Residues
 from derive.scalars import Resample, Span, entrywise, object_array
 
@@ -107,14 +106,7 @@ class Field(Residues):
     def derivative(self, v: int, degree: int) -> Element:
         return Element(self, v, math.nan, degree)
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        """Off the tape a product needs no element for every partial sum."""
-        if any(e.k >= 0 for e in a.flat) or any(e.k >= 0 for e in b.flat):
-            return a @ b
-        columns = b.T.tolist()
-        return object_array([[self._dot(row, column) for column in columns] for row in a.tolist()])
-
-    def _dot(self, row: list[Element], column: list[Element]) -> Element:
+    def dot(self, row: list[Element], column: list[Element]) -> Element:
         v, s, d, level = 0, 0.0, 0, 0
         for x, y in zip(row, column, strict=True):
             v += x.v * y.v

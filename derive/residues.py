@@ -19,7 +19,7 @@ import numpy
 
 from derive.errors import DeriveError
 from derive.evaluate import Array, unknown_shift
-from derive.scalars import Resample, Scalar, ScalarRing, Span, each, entrywise
+from derive.scalars import Resample, Scalar, ScalarRing, Span, each, entrywise, object_array
 
 Slope: TypeAlias = "tuple[int, int, int, int, int, int]"
 """`(i, ∂/∂i, its degree, j, ∂/∂j, its degree)`: what an entry of the tape was made of."""
@@ -83,6 +83,17 @@ class Residues(ScalarRing):
     def derivative(self, v: int, degree: int) -> Any:
         """A residue of the tape as an element."""
         raise NotImplementedError
+
+    def dot(self, row: list[Any], column: list[Any]) -> Any:
+        """`Σ x y` of constants."""
+        raise NotImplementedError
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Off the tape a product needs no element for every partial sum."""
+        if any(e.k >= 0 for e in a.flat) or any(e.k >= 0 for e in b.flat):
+            return a @ b
+        columns = b.T.tolist()
+        return object_array([[self.dot(row, column) for column in columns] for row in a.tolist()])
 
     def pi(self) -> Any:
         return self._pi

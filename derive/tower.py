@@ -22,12 +22,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from operator import mul
 from typing import Any, TypeAlias
 
 import numpy
 from sympy import Rational
 
-from derive.evaluate import Unevaluable
+from derive.evaluate import Array, Unevaluable
 from derive.residues import Residue, Residues
 from derive.scalars import Resample
 
@@ -163,6 +164,17 @@ class Tower(Residues):
     def derivative(self, v: int, degree: int) -> Pillar:
         """On the top floor only: nobody takes exponentials of derivatives."""
         return Pillar(self, [v], math.nan, degree)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """Entry by entry where linear parts are to be kept."""
+        return a @ b if any(e.logs for e in (*a.flat, *b.flat)) else super().matmul(a, b)
+
+    def dot(self, row: list[Pillar], column: list[Pillar]) -> Pillar:
+        left, right = (zip(*(e.r for e in vector), strict=False) for vector in (row, column))
+        r = [sum(map(mul, xs, ys)) % p for xs, ys, p in zip(left, right, PRIMES, strict=False)]
+        s = sum(x.s * y.s for x, y in zip(row, column, strict=True))
+        d = max(x.d + y.d for x, y in zip(row, column, strict=True))
+        return Pillar(self, r, s, d, max(e.level for e in (*row, *column)))
 
     # --- functions -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from sympy import Symbol, symbols
 from derive import expr, functions
 from derive.evaluate import VECTORIAL, Ring, Unevaluable, evaluate, function, reads
 from derive.expr import Identity, Ones, Partial, Product, Sum, Var, apply, diag, had, mul, power
-from derive.field import Element, Field, P, Resample, entrywise, object_array
+from derive.field import Element, Field, P
+from derive.scalars import Resample, entrywise, object_array
 
 n, m = symbols("n m", integer=True, positive=True)
 t, k, T = Symbol("t", integer=True), Symbol("k", integer=True), Symbol("T", integer=True, positive=True)
@@ -125,6 +126,32 @@ def test_tanh_is_a_sigmoid_and_softplus_undoes_its_exponential():
     assert (function(field, "tanh", 0, x) == function(field, "sigmoid", 0, x * two) * two - field.number(1)).all()
     assert (function(field, "exp", 0, function(field, "softplus", 0, x)) == function(field, "exp", 0, x) + 1).all()
     assert (function(field, "sigmoid", 0, -x) == field.number(1) - function(field, "sigmoid", 0, x)).all()
+
+
+def test_unknown_functions_are_told_apart_by_their_whole_names():
+    field = Field(0)
+    x = leaf(field, 1, (3, 1))
+    one, other = (field.unknown(f"an_activation_of_my_own_{k}", 0, x) for k in "ab")
+    assert (one != other).all()
+
+
+def test_the_ring_remembers_which_ways_comparisons_went():
+    field = Field(0)
+    positive, any_sign = leaf(field, 1, (4, 1), 1.0, 2.0), leaf(field, 1, (9, 1))
+    function(field, "relu", 0, positive)
+    assert field.branches == {(">", 0): {True}}
+    function(field, "relu", 0, any_sign)
+    function(field, "hard_tanh", 0, positive)
+    assert field.branches == {(">", 0): {True, False}, ("<=", -1): {False}, (">=", 1): {True}}
+
+
+@pytest.mark.parametrize("exponent", [-7, -1, 0, 1, 2, 3, 10])
+def test_powers(exponent):
+    field = Field(3)
+    v = leaf(field, 2)[0, 0]
+    assert (v**exponent).v == pow(v.v, exponent, P)
+    bars = field.pull(object_array([[v**exponent]]), field.constant([[1]]), {"v": object_array([[v]])})["v"]
+    assert bars[0, 0] == (v ** (exponent - 1)) * exponent
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------

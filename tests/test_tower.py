@@ -222,7 +222,7 @@ def wrong(rhs: expr.Node) -> Iterator[expr.Node]:
     yield scale(2, rhs)
     if isinstance(rhs, expr.Add):
         yield from (expr.add(*rhs.args[:k], *rhs.args[k + 1 :]) for k in range(len(rhs.args)))
-    if rhs.T != rhs:
+    if rhs != rhs.T:
         yield rhs.T
 
 

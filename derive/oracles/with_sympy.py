@@ -15,8 +15,8 @@ import sympy
 from sympy import Expr, Rational, Symbol
 
 from derive.evaluate import Array, Ring
-from derive.field import entrywise, object_array
 from derive.oracles.road import Engine, Key, Linearization, Program
+from derive.scalars import entrywise, object_array
 
 
 class SympyRing(Ring):
