@@ -75,9 +75,10 @@ def _unfolded(found: Finding, file: FileReport, colour: bool, width: int) -> Ite
 def _rows(found: Finding, file: FileReport) -> Iterator[tuple[str, str | Basic]]:
     """What is said of a claim: a label, and a sentence or a formula."""
     yield from (("taking", sentence) for sentence in found.readings)
-    yield from (("why", sentence) for sentence in words.reasons(found, file))
-    for repair in words.repairs(found):
-        yield from (("repair", repair), ("LaTeX", latex(repair)))
+    for sentence, repair in words.explained(found, file):
+        yield "why", sentence
+        if repair is not None:
+            yield from (("repair", repair), ("LaTeX", latex(repair)))
     if found.certificate is not None:
         yield "shown by", words.certificate(found.certificate)
     if found.numeric is not None:

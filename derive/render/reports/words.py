@@ -138,19 +138,20 @@ def where(place: Place, file: str) -> str:
 
 def reasons(finding: Finding, file: FileReport) -> list[str]:
     """Why it has its verdict, a sentence each, the most telling first."""
-    return [clean(sentence) for sentence in _reasons(finding, file)]
+    return [sentence for sentence, _ in explained(finding, file)]
 
 
-def _reasons(finding: Finding, file: FileReport) -> Iterator[str]:
+def explained(finding: Finding, file: FileReport) -> Iterator[tuple[str, Basic | None]]:
+    """The same, each sentence with the line as it would mend it."""
     if finding.expected is not None and not finding.as_expected:
         asked = " ".join(filter(None, finding.expected))
-        yield f"The document expects: {asked}; found: {' '.join((finding.verdict, *finding.kinds))}."
+        yield f"The document expects: {asked}; found: {' '.join((finding.verdict, *finding.kinds))}.", None
     if finding.inherits is not None:
-        yield f"Repeats the error of claim {finding.inherits}{_line_of(finding.inherits, file)}."
-    yield from (cause.sentence for cause in finding.causes)
-    yield from (f"Only if: {assumption.sentence}" for assumption in finding.assumptions)
+        yield f"Repeats the error of claim {finding.inherits}{_line_of(finding.inherits, file)}.", None
+    yield from ((clean(cause.sentence), cause.repair) for cause in finding.causes)
+    yield from ((f"Only if: {clean(assumption.sentence)}", None) for assumption in finding.assumptions)
     if finding.reason:
-        yield finding.reason
+        yield clean(finding.reason), None
 
 
 def _line_of(n: int, file: FileReport) -> str:
