@@ -36,6 +36,7 @@ from derive.oracles.check import Trial
 from derive.oracles.names import MARKS, introduces
 from derive.printing import latex
 from derive.reader.own import read_back, scope_of
+from derive.reader.scope import Scope
 from derive.reader.tree import Unread
 from derive.system import System
 from derive.verdicts.diagnosis import diagnose
@@ -43,8 +44,8 @@ from derive.verdicts.judge import decided
 from derive.verdicts.question import Question
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from mutants import Mutant, mutants  # noqa: E402
-from rewrites import Rewrite, rewrite  # noqa: E402
+from mutants import Mutant, mutants
+from rewrites import Rewrite, rewrite
 
 REFEREE = "autograd"
 POINTS = (((4, 6, 3, 5, 2, 7), (1, 2, 2)), ((6, 3, 5, 4, 7, 2), (3, 3, 3)), ((2, 5, 4, 3, 6, 7), (5, 4, 2)))
@@ -98,7 +99,7 @@ def told_apart(claim: Claim, equation: Equals) -> bool | None:
     return False if "holds" in verdicts else None
 
 
-def _refereed(claim: Claim, equation: Equals, sizes: Sequence[int], steps: Sequence[int], seed: int) -> str:
+def _refereed(claim: Claim, equation: Equals, sizes: Sequence[int], steps: tuple[int, ...], seed: int) -> str:
     system = claim.system
     trial = Trial(
         system, equation, derived=claim.derived, ranges=ranges(claim), hold=claim.hold, seed=seed + 1,
@@ -157,7 +158,7 @@ def reread(claim: Claim, equation: Equals, random: Random) -> tuple[str, list[Eq
 
 
 @cache
-def _notation(system: System, name: str) -> tuple[Notation, object]:
+def _notation(system: System, name: str) -> tuple[Notation, Scope]:
     notation = system.derive("table", notation=NOTATIONS[name]).notation
     return notation, scope_of(system, notation)
 
@@ -180,7 +181,18 @@ class Tally:
 
 
 NOTED = frozenset(
-    {"FALSE REJECT", "FALSE ACCEPT", "wrong law", "strict", "vacuous", "WRONG REPAIR", "no cause", "other", "unread"}
+    {
+        "FALSE REJECT",
+        "FALSE ACCEPT",
+        "wrong law",
+        "strict",
+        "vacuous",
+        "WRONG REPAIR",
+        "no cause",
+        "other",
+        "unread",
+        "misread",
+    }
 )
 WRONG = ("FALSE REJECT", "FALSE ACCEPT", "wrong law", "WRONG REPAIR")
 
@@ -191,12 +203,10 @@ def run(system: System, options: argparse.Namespace, shares: tuple[int, int, int
     claims = system_claims(system)
     for number in range(shares[0]):
         made = rewrite(random.choice(claims), random)
-        equation, outcome = made.equation, ""
         if options.text and number % options.text == 0:
             text(tally, made, random)
-        found = judged(made.claim, equation)
-        outcome = rewrite_outcome(made, found)
-        tally.note("rewrites", outcome, made, found)
+        found = judged(made.claim, made.equation)
+        tally.note("rewrites", rewrite_outcome(made, found), made, found)
     if any(shares[1:]):
         sampled(tally, claims, shares, random)
     tally.seconds = time.process_time() - start
@@ -207,8 +217,8 @@ def text(tally: Tally, made: Rewrite, random: Random) -> None:
     written, readings = reread(made.claim, made.equation, random)
     verdicts = [judged(made.claim, formula).verdict for formula in readings]
     outcome = verdicts[0] if verdicts else "unread"
-    if outcome == "fails" and "holds" in verdicts:
-        outcome = "other reading"
+    if outcome == "fails":
+        outcome = "other reading" if "holds" in verdicts else "misread"
     tally.note("text", outcome, made, written)
 
 
@@ -240,7 +250,7 @@ def shared(total: int, weights: Sequence[int]) -> Iterator[int]:
 
 COLUMNS = {
     "rewrites": ("holds", "undecided", "FALSE REJECT", "wrong law"),
-    "text": ("holds", "other reading", "undecided", "unread", "fails"),
+    "text": ("holds", "other reading", "undecided", "unread", "misread"),
     "mutants": ("fails", "equal", "shape", "undecided", "strict", "vacuous", "FALSE ACCEPT"),
     "causes": ("right", "equivalent", "other", "no cause", "WRONG REPAIR"),
 }

@@ -38,6 +38,7 @@ from derive.expr import (
     is_column,
     is_scalar,
 )
+from derive.system import Equation
 
 MOST = 4
 """So many laws are applied in a row."""
