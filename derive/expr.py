@@ -430,11 +430,13 @@ class Partial(Node):
     """`∂y/∂x` of a column (or scalar) by a column, numerator layout: shape (rows of y, rows of x).
 
     `y` is a variable or any expression.  `immediate`: everything else that the equation of `y` reads is held fixed
-    (`∂⁺`); by a parameter that it does not read, what earlier steps have computed.  `held` are names held constant.
+    (`∂⁺`); by a parameter that it does not read, what earlier steps have computed.  `held` are
+    names held constant, or variables at an index, which are constant there alone.
     """
 
     def __new__(cls, y: Node, x: Var, immediate: Any = 0, held: Iterable[Any] = ()) -> Partial:
-        return Node.__new__(cls, y, x, sympify(int(immediate)), Tuple(*map(_str, held)))  # type: ignore[return-value]
+        constant = (name if isinstance(name, Var) else _str(name) for name in held)
+        return Node.__new__(cls, y, x, sympify(int(immediate)), Tuple(*constant))  # type: ignore[return-value]
 
     @classmethod
     def shape_of(cls, y: Node, x: Var, immediate: Expr, held: Tuple) -> Shape:
@@ -450,7 +452,13 @@ class Partial(Node):
 
     @property
     def held(self) -> tuple[str, ...]:
-        return tuple(map(str, self.args[3].args))
+        """The names that are held constant wherever they stand."""
+        return tuple(str(name) for name in self.args[3].args if not isinstance(name, Var))
+
+    @property
+    def held_at(self) -> tuple[Var, ...]:
+        """What is held constant at one point."""
+        return tuple(name for name in self.args[3].args if isinstance(name, Var))
 
 
 class Pulled(Node):

@@ -609,10 +609,9 @@ def _derivative(p: Printer, node: Partial) -> Fragment:
     kind = "immediate" if node.immediate else "partial"
     y, x = (p.at_least(z, SCRIPTED) for z in (y, x))
     written = fill(p.glyph[kind], y, x, level=QUOTIENT, tall=True, carries=False, width=max(y.width, x.width) + 1)
-    if not node.held:
-        return written
-    held = p.glyph["comma"].join(p.scripts(*p.core(name)) for name in node.held)
-    return fill(p.glyph["held"], written, held, level=QUOTIENT, carries=False)
+    names: list[str | Fragment] = [p.scripts(*p.core(name)) for name in node.held]
+    held = [piece for name in (*names, *map(p.of, node.held_at)) for piece in (p.glyph["comma"], name)][1:]
+    return fill(p.glyph["held"], written, Fragment(tuple(held)), level=QUOTIENT, carries=False) if held else written
 
 
 def _pulled(p: Printer, node: Pulled) -> Fragment:

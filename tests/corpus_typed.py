@@ -169,12 +169,14 @@ class Evaluator:
         return expr.Zero(*_sizes(sizes))
 
     def total(self, y: ast.expr, x: ast.expr, held: tuple[str, ...] = ()) -> Node:
-        return self.partial(y, x, 0, tuple(held))
+        """`held` are names, or names at an index."""
+        constant = [self.var(ast.parse(h, mode="eval").body) if "[" in h else h for h in held]
+        return self.partial(y, x, 0, tuple(constant))
 
     def immediate(self, y: ast.expr, x: ast.expr) -> Node:
         return self.partial(y, x, 1, ())
 
-    def partial(self, y: ast.expr, x: ast.expr, immediate: int, held: tuple[str, ...]) -> Node:
+    def partial(self, y: ast.expr, x: ast.expr, immediate: int, held: tuple[Any, ...]) -> Node:
         """By an entry, the entry of the Jacobian; of a scalar by an entry of a matrix, that of the gradient."""
         above, below = self.node(y), self.node(x)
         if not isinstance(below, expr.Entry):

@@ -218,7 +218,7 @@ SLIPS = [
     ("12-bptt-lecture", 11, "approx(grad(L[t], W), ", "implies(grad(L[t], W) == grad(L[t], W), W == "),
     ("17-rtrl", 3, "D[t] @ P[t-1]", "P[t-1] @ D[t]"),
     ("17-rtrl", 4, "Dp(h[t], b)", "D(h[t], b)"),
-    ("17-rtrl", 5, ', held=["h"]', ""),
+    ("17-rtrl", 5, ', held=["h[t-1]"]', ""),
     ("17-rtrl", 10, "Dp(", "D("),
     ("10-index-notation", 5, "(k, 1, q)", "(k, 1, n)"),
     ("10-index-notation", 9, "kron(i, j) * ", ""),

@@ -77,7 +77,10 @@ SHORT = (
     "diag(i[t] * prime('tanh', theta_g[t])) @ W_hg + diag(g[t] * prime('sigmoid', theta_i[t])) @ W_hi"
     " + diag(C[t-1] * prime('sigmoid', theta_f[t])) @ W_hf"
 )
-STACKED = "block([[D(C[{0}], C[{1}]), D(C[{0}], h[{1}])], [D(h[{0}], C[{1}]), D(h[{0}], h[{1}])]])"
+STACKED = (
+    "block([[D(C[{0}], C[{1}], held=['h[{1}]']), D(C[{0}], h[{1}], held=['C[{1}]'])],"
+    " [D(h[{0}], C[{1}], held=['h[{1}]']), D(h[{0}], h[{1}], held=['C[{1}]'])]])"
+)
 THRESHOLD = ("h[t] == f(W_2 * h[t-1] + W_1 * x[t] + b_1)", "y[t] == W_3 * h[t] + b_2")
 GATES = " + ".join(f"J({gate}[3], h[2]).T @ J(C[3], {gate}[3]).T" for gate in "fig")
 ACROSS = "D(h[2], C[2]).T @ J(o[3], h[2]).T @ J(h[3], o[3]).T"

@@ -139,7 +139,8 @@ def _readers(truth: Unrolled, x: Key, held: Iterable[str]) -> list[Key]:
     equations, constant = truth.system.equations, frozenset(held)
     return [
         key for key in truth.schedule
-        if key[1] == x[1] and key[0] not in constant and any(v.name == x[0] for v in expr.variables(equations[key[0]].rhs))
+        if key[1] == x[1] and not constant & {key, key[0]}
+        and any(v.name == x[0] for v in expr.variables(equations[key[0]].rhs))
     ]  # fmt: skip
 
 

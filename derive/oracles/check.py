@@ -13,12 +13,13 @@ from sympy import Expr
 
 from derive import expr
 from derive.evaluate import Array, integer
-from derive.field import PRIME_BITS, Element, Resample
 from derive.oracles import points
 from derive.oracles.names import MARKS, Definitions, Given, Names, introduces
 from derive.oracles.points import Steps, free_indices
 from derive.oracles.road import Road, lengths
 from derive.oracles.truth import Outside, Unrolled
+from derive.residues import Residue
+from derive.scalars import Resample
 
 if TYPE_CHECKING:
     from derive.system import System
@@ -79,7 +80,7 @@ class Verdict:
 
 SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "holds": lambda v: (
-        f"holds at {v.points} points: exactly, over F_p with p = 2^61 - 1 and {v.seeds} seeds, "
+        f"holds at {v.points} points: exactly, over {EXACT[v.method]} and {v.seeds} seeds, "
         f"wrong with a probability of at most {v.error_bound:.1e}"
         + (f"; in float64, largest relative error {v.max_rel_err:.1e}" if v.max_rel_err is not None else "")
         if v.error_bound is not None
@@ -88,6 +89,11 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "fails": lambda v: f"fails, by {v.method}: {v.failure}",
     "defines": lambda v: f"defines: {v.reason}",
     "undecided": lambda v: f"undecided: {v.reason}",
+}
+
+EXACT = {
+    "field": "F_p with p = 2^61 - 1",
+    "tower": "a tower of prime fields in which exp(a + b) = exp(a) exp(b)",
 }
 
 BOUND = 2.0**-60
@@ -186,7 +192,7 @@ class Trial:
                     count, worst = count + outcome.points, max(worst, outcome.difference)
                     if outcome.failure:
                         return Verdict(
-                            "fails", road.name, seeds + 1, count, PRIME_BITS if road.exact else None,
+                            "fails", road.name, seeds + 1, count, _prime_bits(road),
                             max_rel_err=None if road.exact else worst, failure=outcome.failure,
                         )  # fmt: skip
                     error = max(error, truth.engine.error_bound(outcome.degree) or 0.0) if outcome.points else error
@@ -200,7 +206,9 @@ class Trial:
             return Verdict("holds", road.name, seeds, count, max_rel_err=worst)
         bound = math.prod(errors)
         reason = "" if bound < BOUND else "the error bound is too weak"
-        return Verdict("undecided" if reason else "holds", road.name, seeds, count, PRIME_BITS, bound, reason=reason)
+        return Verdict(
+            "undecided" if reason else "holds", road.name, seeds, count, _prime_bits(road), bound, reason=reason
+        )
 
     def truths(self, road: Road, seed: int = 0) -> Iterator[Unrolled]:
         """The system, unrolled, at every set of sizes and every number of steps."""
@@ -219,7 +227,7 @@ class Trial:
             worst = max(worst, difference)
             if entry is not None:
                 return _Outcome(count, degree, worst, Failure(env, entry, str(left[entry]), str(right[entry])))
-            degree = max(degree, max((e.d for e in (*left.flat, *right.flat) if isinstance(e, Element)), default=0))
+            degree = max(degree, max((e.d for e in (*left.flat, *right.flat) if isinstance(e, Residue)), default=0))
         return _Outcome(count, degree, worst)
 
     def survey(self, road: Road | str = "field") -> list[tuple[dict[str, int], bool]]:
@@ -286,6 +294,11 @@ class Trial:
         axis = truth.indices.index(name) if name in truth.indices else 0
         before, after = self.extent[axis] if self.extent and name in truth.indices else (0, 0)
         return range(1 - before, truth.lengths[axis] + after + 1)
+
+
+@lru_cache
+def _prime_bits(road: Road) -> int | None:
+    return road.engine(0).ring.smallest.bit_length() if road.exact else None  # type: ignore[attr-defined]
 
 
 def _road(road: Road | str) -> Road:

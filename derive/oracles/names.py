@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import Array, Point, Unevaluable, evaluate, integer, point
-from derive.field import Resample
 from derive.oracles import chain
 from derive.oracles.truth import ATTEMPTS, Key, Outside, Unrolled, preactivation
+from derive.scalars import Resample
 
 if TYPE_CHECKING:
     from derive.system import System
@@ -169,7 +169,8 @@ class Names:
         return DERIVATIVES[type(node)](self, node, env, *pulled)
 
     def _partial(self, node: expr.Partial, env: Mapping[str, int]) -> Array:
-        return self._jacobian(node, env, self.given.held | frozenset(node.held))
+        at_points = {(v.name, point(v.index, env)) for v in node.held_at}
+        return self._jacobian(node, env, self.given.held.union(node.held, at_points))
 
     def _pulled(self, node: expr.Pulled, env: Mapping[str, int], cotangent: Array) -> Array:
         """`(∂y/∂x)* d`; of an immediate partial by one backward sweep."""
@@ -182,7 +183,7 @@ class Names:
     def _gradient_of(self, node: expr.GradientOf, env: Mapping[str, int]) -> Array:
         return self._jacobian(node, env, self.given.held).reshape(self._zeros(node.shape).shape)
 
-    def _jacobian(self, node: Any, env: Mapping[str, int], held: frozenset[str]) -> Array:
+    def _jacobian(self, node: Any, env: Mapping[str, int], held: frozenset[Any]) -> Array:
         """Entries of `y` by entries of `x`, total or immediate."""
         y, x = self._key(node.args[0], env), self._key(node.args[1], env)
         if x is None:

@@ -23,8 +23,8 @@ import numpy
 from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import VECTORIAL, Array, Point, environment, evaluate, function, integer, reads
-from derive.field import Resample
 from derive.oracles.road import Engine, Linearization, Road, Settle
+from derive.scalars import Resample
 
 if TYPE_CHECKING:
     from derive.evaluate import Ring
@@ -171,7 +171,7 @@ class Unrolled:
         return self.engine.ring.full(0, *self._shape(shape))
 
     def _program(self, held: frozenset[str]) -> Callable[[Ring, Mapping[Any, Array], Settle], dict[Any, Array]]:
-        constants = {key: self.value(*key) for key in self.schedule if key[0] in held}
+        constants = {key: self.value(*key) for key in self.schedule if key[0] in held or key in held}
 
         def program(ring: Ring, leaves: Mapping[Any, Array], settle: Settle) -> dict[Any, Array]:
             values: dict[Any, Array] = {}
@@ -207,7 +207,7 @@ class Unrolled:
 
     def value(self, name: str, at: Point = ()) -> Array:
         """A state, an input, a parameter or a boundary value.  Raises `Outside` where there is none."""
-        key = (name, at)
+        key = self._output(name, at)
         if key in self._runs[frozenset()].values:
             return self._runs[frozenset()].values[key]
         if key not in self.leaves:
@@ -216,11 +216,13 @@ class Unrolled:
 
     # --- derivatives ----------------------------------------------------------------------------------------------
 
-    def run(self, held: Iterable[str] = ()) -> Linearization:
-        names = frozenset(held) & frozenset(self.system.equations)
-        if names not in self._runs:
-            self._runs[names] = self.engine.linearize(self._program(names), self.leaves)
-        return self._runs[names]
+    def run(self, held: Iterable[Any] = ()) -> Linearization:
+        """The run in which names, or keys, are constants."""
+        known = self.system.equations
+        constant = frozenset(h for h in held if (h if isinstance(h, str) else h[0]) in known)
+        if constant not in self._runs:
+            self._runs[constant] = self.engine.linearize(self._program(constant), self.leaves)
+        return self._runs[constant]
 
     def _pull(self, key: Key, entry: tuple[int, int], held: frozenset[str] = frozenset()) -> dict[Any, Array]:
         """The derivatives of one entry of a state, or of the total loss, by every leaf."""

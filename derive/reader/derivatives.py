@@ -6,7 +6,7 @@ numerator layout), two vectors a Jacobian, a vector above a matrix a linear map 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -211,7 +211,9 @@ def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Rea
     if isinstance(y, expr.Block):
         rows = [[list(derivative(resolver, part[0], cell[0], plus)) for cell in x.args] for part in y.args]
         if all(all(line) for line in rows):
-            yield Reading(expr.Block(*([line[0].value for line in row] for row in rows)), JACOBIAN)
+            parts = [cell[0] for cell in x.args]
+            made = [[_beside(resolver, line[0].value, parts) for line in row] for row in rows]
+            yield Reading(expr.Block(*made), JACOBIAN)
         return
     if not all(all(line) for line in cells):
         return
@@ -222,6 +224,16 @@ def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Rea
         yield Reading(expr.Block(*([r.value for r in row] for row in first)), COLUMN if is_column(x) else ())
     elif is_column(x):
         yield Reading(expr.Block([row[0].value for row in first]), JACOBIAN)
+
+
+def _beside(resolver: Resolver, value: Value, parts: Sequence[Node]) -> Value:
+    """The derivative by one of several parts, which vary for themselves: the other states are held at their step."""
+    system = resolver.scope.system
+    if not isinstance(value, expr.Partial) or value.immediate or system is None:
+        return value
+    y, x, _, held = value.args
+    others = [p for p in parts if isinstance(p, Var) and p.index and p not in (x, y) and p.name in system.equations]
+    return expr.Partial(y, x, 0, (*held, *others))
 
 
 def adjoints(value: Value) -> Iterator[Node]:

@@ -77,16 +77,17 @@ def of_ones(resolver: Resolver, scripts: Sequence[Tree]) -> list[Reading]:
 
 
 def held(resolver: Resolver, base: Tree, sub: Tree, rest: Sequence[Tree]) -> list[Reading]:
-    r"""`\left. ∂c_t/∂c_{t-1} \right|_{h_{t-1}}`: the names below are held constant."""
+    r"""`\left. ∂c_t/∂c_{t-1} \right|_{h_{t-1}}`: what stands below is held constant; a bare name, at every step."""
     inside = sub.children[0]
-    names = []
+    names: list[Var | str] = []
     for tree in inside.children if inside.kind == "list" else (inside,):
         if tree.kind == "relation":
             return []
-        found = [r.value for r in resolver.readings(tree) if isinstance(r.value, Var)]
+        found = [r for r in resolver.readings(tree) if isinstance(r.value, Var)]
         if not found:
             return []
-        names.append(found[0].name)
+        at_a_step = found[0].value.index and "index" not in found[0].chosen()
+        names.append(found[0].value if at_a_step else found[0].value.name)
     made = []
     for reading in resolver.readings(base.children[0]):
         value = reading.value
