@@ -137,8 +137,15 @@ def _file(name: str) -> str:
 
 # --- notebooks --------------------------------------------------------------------------------------------------------
 
-INK = {"fails": "#b42318", "unread": "#7a3fb0", "undecided": "#8a5a00", "holds-if": "#8a5a00"}
-GOOD, CELL = "#1a7f37", "text-align: left; vertical-align: top"
+INK = {
+    "fails": "#d1372b",
+    "unread": "#9457c9",
+    **dict.fromkeys(("undecided", "holds-if"), "#a86e00"),
+    **dict.fromkeys(("holds", "as expected"), "#2a8a47"),
+    **dict.fromkeys(("defines", "skipped"), "#7a828c"),
+}
+"""Colours that can be read on a light and on a dark notebook."""
+CELL = "text-align: left; vertical-align: top"
 
 
 def fragment(report: Report) -> str:
@@ -166,7 +173,7 @@ def _table_row(finding: Finding, file: FileReport) -> str:
 
 
 def _word(category: str) -> str:
-    return f'<strong style="color: {INK.get(category, GOOD)}">{words.CATEGORIES[category][0]} {category}</strong>'
+    return f'<strong style="white-space: nowrap; color: {INK[category]}">{words.CATEGORIES[category][0]} {category}</strong>'
 
 
 def _undollared(said: str) -> str:

@@ -148,8 +148,8 @@ def explained(finding: Finding, file: FileReport) -> Iterator[tuple[str, Basic |
         yield f"The document expects: {asked}; found: {' '.join((finding.verdict, *finding.kinds))}.", None
     if finding.inherits is not None:
         yield f"Repeats the error of claim {finding.inherits}{_line_of(finding.inherits, file)}.", None
-    yield from ((clean(cause.sentence), cause.repair) for cause in finding.causes)
     yield from ((f"Only if: {clean(assumption.sentence)}", None) for assumption in finding.assumptions)
+    yield from ((clean(cause.sentence), cause.repair) for cause in finding.causes)
     if finding.reason:
         yield clean(finding.reason), None
 
