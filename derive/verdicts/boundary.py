@@ -40,24 +40,27 @@ class Condition:
 OPPOSITE = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 
 
-def condition(lattice: Lattice, found: Sequence[tuple[Mapping[str, int], bool]]) -> Condition | None:
-    """The condition that is true exactly at the points at which the line is; None where there is none."""
+def condition(
+    lattice: Lattice, free: Sequence[str], found: Sequence[tuple[Mapping[str, int], bool]]
+) -> Condition | None:
+    """The condition that is true exactly at the points at which the line is; None where there is none.
+
+    `free` are the index symbols that the line is about.
+    """
     points = {tuple(env.items()): agree for env, agree in found}
     agreeing = sum(points.values())
     if agreeing < ENOUGH or len(points) - agreeing < ENOUGH:
         return None
-    known = set().union(*(env for env, _ in found))
-    for candidate in _candidates(lattice, known):
+    for candidate in _candidates(lattice, free):
         if all(candidate(env) == agree for env, agree in found):
             return candidate
     return None
 
 
-def _candidates(lattice: Lattice, known: set[str]) -> Iterator[Condition]:
+def _candidates(lattice: Lattice, free: Sequence[str]) -> Iterator[Condition]:
     """Conditions that leave out an end, the smallest end first."""
-    lengths = {str(length) for length in lattice.lengths}
-    own = [i for i in lattice.indices if str(i) in known]
-    others = [Symbol(n, integer=True) for n in sorted(known - lengths - set(map(str, own))) if n in INDICES]
+    own = [i for i in lattice.indices if str(i) in free]
+    others = [Symbol(n, integer=True) for n in free if n not in set(map(str, own))]
     for i, length in product([*own, *others], lattice.lengths):
         for k in (0, 1):
             yield Condition("<", i, length - k)
@@ -71,7 +74,3 @@ def _candidates(lattice: Lattice, known: set[str]) -> Iterator[Condition]:
     for length in lattice.lengths:
         yield Condition(">", length, Integer(1))
         yield Condition(">", length, Integer(2))
-
-
-INDICES = frozenset("ijklmst")
-"""The letters of second indices."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property, partial
 from itertools import islice
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from sympy import Basic, Rational
 
@@ -22,14 +23,16 @@ from derive import expr
 from derive.errors import DeriveError
 from derive.expr import Equals, Node
 from derive.notation import Notation
+from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
 from derive.verdicts import boundary, edits, insertions, residual
+from derive.verdicts.derived import departures, right_sides, suspects
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
 from derive.verdicts.residual import Contribution
-from derive.verdicts.samples import Place, Samples
+from derive.verdicts.samples import Samples, places
 from derive.verdicts.sites import Site, sites
 
 MOST_CAUSES = 2
@@ -44,23 +47,24 @@ class Question(Protocol):
     def system(self) -> System: ...
     @property
     def hold(self) -> Sequence[str]: ...
-    def places(self, formula: Equals) -> Sequence[Place]: ...
+    def trial(self, formula: Equals) -> Trial: ...
     def holds(self, formula: Equals) -> bool: ...
     def survey(self, formula: Equals) -> Sequence[tuple[dict[str, int], bool]]: ...
 
 
-ROWS: tuple[tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...], ...] = (
+Rows: TypeAlias = "tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...]"
+DERIVATIVES: Rows = (("double-count", edits.derivatives),)
+ROWS: tuple[Rows, ...] = (
     (
+        ("extra-term", edits.extra_terms),
         ("sign", edits.signs),
         ("transpose", edits.transposes),
         ("index", edits.indices),
         ("order", edits.orders),
         ("hadamard", edits.hadamards),
         ("bounds", edits.bounds),
-        ("double-count", edits.derivatives),
         ("activation", insertions.activations),
         ("symbol", insertions.symbols),
-        ("extra-term", edits.extra_terms),
         ("factor", edits.factors),
         ("factor", edits.extra_factors),
         ("missing-sum", insertions.missing_sums),
@@ -84,7 +88,9 @@ def diagnose(
 class _Search:
     def __init__(self, question: Question, formula: Equals, notation: Notation, deadline: float):
         self.question, self.formula, self.notation, self.deadline = question, formula, notation, deadline
-        self.samples = Samples(question.places(formula)).telling(formula)
+        lattice = question.system.lattice
+        ends = {str(i): str(length) for i, length in zip(lattice.indices, lattice.lengths, strict=True)}
+        self.samples = Samples(places(question.trial(formula)), ends).telling(formula)
         self.levels = list(residual.levels(question.system, question.hold, formula.lhs))
         self.trials = 0
         self.repairs: set[Basic] = set()
@@ -93,13 +99,20 @@ class _Search:
         return tuple(islice(self._causes(), MOST_CAUSES))
 
     def _causes(self) -> Iterator[Diagnosis]:
-        found = 0
-        for stage in (self._boundary, self._residual, *(self._edits(group) for group in ROWS)):
-            for cause in stage():
-                found += 1
-                yield cause
-            if found:
+        """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
+        hints = [*self._boundary(), *self._slips(DERIVATIVES, self.everywhere)]
+        yield from hints
+        paths, here = (self._residual, self._nearby)[:: -1 if self._has_idle_derivative() else 1]
+        for stage, enough in ((paths, False), (here, bool(hints)), *((partial(self._slips, r, self.everywhere), False) for r in ROWS)):
+            found = list(stage())
+            yield from found
+            if found or enough:
                 return
+
+    def _has_idle_derivative(self) -> bool:
+        """Whether a derivative stands in the right side that is zero everywhere, which nobody writes on purpose."""
+        kinds = (expr.Partial, expr.Pulled, expr.GradientOf)
+        return any(self.samples.vanishes(n) for n in expr.walk(self.formula.rhs) if isinstance(n, kinds))
 
     def say(self, node: Basic) -> str:
         return text(node, self.notation)
@@ -117,7 +130,10 @@ class _Search:
     # --- an end of the lattice
 
     def _boundary(self) -> Iterator[Diagnosis]:
-        found = boundary.condition(self.question.system.lattice, self.question.survey(self.formula))
+        if not self.samples.mixed(self.formula.lhs, self.formula.rhs):
+            return
+        trial, survey = self.question.trial(self.formula), self.question.survey(self.formula)
+        found = boundary.condition(self.question.system.lattice, trial.free_names, survey)
         if found is not None:
             only, end = self.say(found.relation), self.say(found.end)
             sentence = f"true for {only} only: for {end} the two sides differ"
@@ -153,26 +169,46 @@ class _Search:
 
     # --- slips of the pen
 
-    @property
+    @cached_property
+    def truths(self) -> tuple[Node, ...]:
+        """Right sides that the engine derives for this left side."""
+        return right_sides(self.question.system, tuple(self.question.hold), self.formula.lhs)
+
+    @cached_property
     def pool(self) -> Pool:
-        found = self.__dict__.get("_pool")
-        if found is None:
-            derived = [c.term for level in self.levels for c in level]
-            found = self.__dict__["_pool"] = Pool(self.question.system, self.formula, derived)
-        return found
+        derived = [c.term for level in self.levels for c in level]
+        return Pool(self.question.system, self.formula, (*derived, *self.truths))
 
-    def _edits(self, group: Sequence[tuple[str, Callable[[Site, Pool], Iterator[Change]]]]) -> Callable:
-        def stage() -> Iterator[Diagnosis]:
-            places = list(sites(self.formula))
-            for kind, row in group:
-                for site in places:
-                    for change in _changes(row, site, self.pool):
-                        mended = self._tried(site, change)
-                        if mended is not None:
-                            sentence = change.words.format(*map(self.say, change.nodes))
-                            yield Diagnosis(change.kind or kind, sentence, repair=mended)
+    @cached_property
+    def everywhere(self) -> tuple[Site, ...]:
+        return tuple(sites(self.formula))
 
-        return stage
+    def _nearby(self) -> Iterator[Diagnosis]:
+        """Slips at the place where the line departs from what the engine derives."""
+        found = list(departures(self.formula, self.truths))
+        for site, right in found:
+            for rows in ROWS:
+                causes = list(self._slips(rows, suspects(site)))
+                yield from causes
+                if causes:
+                    return
+            if not isinstance(site.parent, Equals):
+                change = Change(right, "{0} stands where {1} belongs", (site.node, right))
+                mended = self._tried(site, change)
+                if mended is not None:
+                    yield self._cause("symbol", change, mended)
+                    return
+
+    def _slips(self, rows: Rows, places: Sequence[Site]) -> Iterator[Diagnosis]:
+        for kind, row in rows:
+            for site in places:
+                for change in _changes(row, site, self.pool):
+                    mended = self._tried(site, change)
+                    if mended is not None:
+                        yield self._cause(change.kind or kind, change, mended)
+
+    def _cause(self, kind: str, change: Change, mended: Equals) -> Diagnosis:
+        return Diagnosis(kind, change.words.format(*map(self.say, change.nodes)), repair=mended)
 
     def _tried(self, site: Site, change: Change) -> Equals | None:
         """The mended line, if the change mends it."""
@@ -184,6 +220,8 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
+            if repair.lhs is repair.rhs:
+                return None
         except (DeriveError, TypeError, AttributeError):
             return None
         return repair if self._mends(repair) else None

@@ -6,8 +6,9 @@ in the formula, what could stand there instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sympy import Basic, Integer, Rational, Tuple
@@ -79,24 +80,29 @@ def bounds(site: Site, pool: Pool) -> Iterator[Change]:
     node = site.node
     if not isinstance(node, (expr.Sum, expr.Product)):
         return
-    what = "the sum" if isinstance(node, expr.Sum) else "the product"
-    for at, argument in enumerate(node.args):
-        if isinstance(argument, Tuple) and len(argument) == 3:
-            index, lo, hi = argument
-            others = [i for i, _, _ in site.indices()]
-            for end, verb, near in ((1, "starts", (1, 0, *others)), (2, "ends", (*pool.lengths, *others))):
-                for value in _near(argument[end], near):
-                    range_ = Tuple(*(value if k == end else a for k, a in enumerate(argument)))
-                    new = node.func(*(range_ if k == at else a for k, a in enumerate(node.args)))
-                    words = f"{what} {verb} at {index} = {argument[end]}: it must {verb[:-1]} at {index} = {value}"
-                    yield Change(new, words.replace("{", "{{").replace("}", "}}"), ())
+    what = "sum" if isinstance(node, expr.Sum) else "product"
+    outer = [i for i, _, _ in site.indices()]
+    ranges = [(at, a) for at, a in enumerate(node.args) if isinstance(a, Tuple)]
+    for at, range_ in ranges:
+        for end, verb, near in ((1, "start", _starts(outer)), (2, "end", _ends(outer, pool))):
+            for value in dict.fromkeys((range_[end] - 1, range_[end] + 1, *near)):
+                width = (value - range_[1] if end == 2 else range_[2] - value) + 1
+                if value != range_[end] and width != 0:
+                    moved = Tuple(*(value if k == end else a for k, a in enumerate(range_)))
+                    new = node.func(*(moved if k == at else a for k, a in enumerate(node.args)))
+                    said = tuple(expr.Relation("=", range_[0], v) for v in (range_[end], value))
+                    yield Change(new, f"the {what} {verb}s at {{0}}: it must {verb} at {{1}}", said)
 
 
-def _near(bound: Any, usual: Iterable[Any]) -> list[Any]:
-    """Other bounds, the nearest first."""
-    steps = [bound + k for k in (-1, 1, -2, 2)]
-    far = [Integer(u) if isinstance(u, int) else u for u in usual]
-    return [v for v in dict.fromkeys([*steps, *far, *(u + k for u in far for k in (-1, 1))]) if v != bound]
+def _starts(outer: Sequence[Any]) -> Iterator[Any]:
+    yield from (Integer(1), Integer(0))
+    for i in outer:
+        yield from (i, i + 1)
+
+
+def _ends(outer: Sequence[Any], pool: Pool) -> Iterator[Any]:
+    for i in (*pool.lengths, *pool.system.lattice.indices, *outer):
+        yield from (i, i - 1)
 
 
 def orders(site: Site, pool: Pool) -> Iterator[Change]:
@@ -104,8 +110,8 @@ def orders(site: Site, pool: Pool) -> Iterator[Change]:
     node = site.node
     if isinstance(node, expr.Product) and node.shape != expr.SCALAR:
         new = expr.Product(node.args[0], node.args[1], not node.descending)
-        first = "latest" if not node.descending else "earliest"
-        yield Change(new, f"the factors of the product stand in the wrong order: the {first} comes first, {{0}}", (new,))
+        first = "latest" if new.descending else "earliest"
+        yield _instead(site, new, f"the factors of {{0}} stand in the wrong order, the {first} comes first: write {{1}}")
     if isinstance(node, expr.Mul):
         for factors in _reordered(node.args):
             if fits(factors, node.shape):
@@ -131,23 +137,57 @@ def fits(factors: Iterable[Node], shape: Any) -> bool:
 
 
 def _order_with_diagonals(site: Site) -> Iterator[Change]:
-    """`a ⊙ (W x)` for `W (a ⊙ x)`, and the other way round: a diagonal on the wrong side of a matrix."""
+    """A diagonal on the wrong side of a matrix: `a ⊙ (W x)` for `W (a ⊙ x)`, `diag(a ⊙ b) W` for `diag(a) W diag(b)`."""
     node = site.node
     words = "the factors of {0} stand in the wrong order: write {1}"
     if isinstance(node, expr.Had):
+        for product in (f for f in node.args if isinstance(f, expr.Mul) and f.args[-1].shape == node.shape):
+            *matrices, x = product.args
+            for moved, kept in _parted(f for f in node.args if f is not product):
+                inside = expr.Mul(*matrices, expr.had(*moved, x))
+                yield _instead(site, expr.Had(*kept, inside) if kept else inside, words)
+    if isinstance(node, expr.Mul):
         for k, factor in enumerate(node.args):
-            others = (*node.args[:k], *node.args[k + 1 :])
-            if isinstance(factor, expr.Mul) and factor.shape[1] == 1:
-                *matrices, x = factor.args
-                if x.shape == node.shape:
-                    yield _instead(site, expr.Mul(*matrices, expr.Had(*others, x)), words)
-    if isinstance(node, expr.Mul) and node.shape[1] == 1 and isinstance(node.args[-1], expr.Had):
-        *matrices, last = node.args
-        for k, factor in enumerate(last.args):
-            others = (*last.args[:k], *last.args[k + 1 :])
-            for outside, inside in ((factor, others), (expr.had(*others), (factor,))):
-                if outside.shape == node.shape:
-                    yield _instead(site, expr.Had(outside, expr.Mul(*matrices, expr.had(*inside))), words)
+            for moved, kept in _parted(_entries(factor)):
+                rest = _diagonal_like(factor, kept)
+                for gap in {k - 1, k + 2} | {0, len(node.args)} - {k, k + 1}:
+                    new = _moved(node.args, k, rest, max(gap, 0), moved)
+                    if new is not None and new.shape == node.shape:
+                        yield _instead(site, new, words)
+
+
+def _entries(factor: Node) -> tuple[Node, ...]:
+    """The factors of what scales rows: of `diag(a ⊙ b)`, and of a column `a ⊙ b`."""
+    body = factor.args[0] if isinstance(factor, expr.Diag) else factor
+    scales = isinstance(factor, expr.Diag) or expr.is_column(factor)
+    return () if not scales else body.args if isinstance(body, expr.Had) else (body,)
+
+
+def _diagonal_like(factor: Node, kept: Sequence[Node]) -> Node | None:
+    if not kept:
+        return None if isinstance(factor, expr.Diag) else expr.Ones(*factor.shape)
+    return expr.diag(expr.had(*kept)) if isinstance(factor, expr.Diag) else expr.had(*kept)
+
+
+def _moved(args: Sequence[Node], k: int, rest: Node | None, gap: int, moved: Sequence[Node]) -> Node | None:
+    """The product with `rest` in the k-th place and the diagonal of `moved` before what stood at `gap`."""
+    factors: list[Node] = []
+    for n in range(len(args) + 1):
+        if n == gap:
+            factors.append(expr.diag(expr.had(*moved)))
+        if n < len(args):
+            factors += [args[n]] if n != k else [rest] if rest is not None else []
+    chained = all(a.shape[1] == b.shape[0] for a, b in zip(factors, factors[1:], strict=False))
+    return expr.Mul(*factors) if chained else None
+
+
+def _parted(factors: Iterable[Node]) -> Iterator[tuple[tuple[Node, ...], tuple[Node, ...]]]:
+    """One or two of the factors, or all, and the others."""
+    everything = tuple(factors)
+    sizes = dict.fromkeys((1, 2, len(everything))) if everything else {}
+    for size in sizes:
+        for chosen in combinations(everything, size):
+            yield chosen, tuple(f for f in everything if f not in chosen)
 
 
 def hadamards(site: Site, pool: Pool) -> Iterator[Change]:

@@ -65,6 +65,12 @@ def _slopes(site: Site) -> Iterator[Change]:
     if isinstance(node, (expr.Diag, expr.Transpose)) or node.shape[1] != 1:
         return
     factors = node.args if isinstance(node, expr.Had) else (node,)
+    for k, factor in enumerate(factors):
+        if isinstance(factor, expr.Power) and factor.args[1] == 2:
+            base = factor.args[0]
+            rest = (*factors[:k], *factors[k + 1 :])
+            slope = expr.had(base, expr.add(expr.Ones(*base.shape), expr.scale(-1, base)))
+            yield Change(expr.had(*rest, slope), "{0} stands where {1} belongs", (factor, slope))
     for value in (v for v in expr.variables(node) if v.shape == node.shape):
         forms = slopes(value)
         for form in forms:
@@ -114,25 +120,34 @@ def _complements(site: Site) -> Iterator[Change]:
 
 
 def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
-    """A sum over an index that is free in a term."""
+    """A sum over an index that is free, and does not stand on the left."""
     node = site.node
-    if not (site.is_term and site.above[0][1] == 1):
+    if site.above[0][1] == 0 or isinstance(node, (expr.Transpose, expr.Diag, expr.Var)):
         return
-    used = {s for v in expr.variables(node) for i in v.index for s in i.free_symbols}
     bound = {i for i, _, _ in site.indices()}
-    for s in sorted(used - bound, key=str):
-        for lo, hi in _ranges(s, pool):
+    loose = sorted(_indices(node) - bound - _indices(pool.formula.lhs), key=str)
+    for s in loose:
+        for lo, hi in _ranges(s, bound, pool):
             new = expr.Sum(node, (s, lo, hi))
-            yield Change(new, "the sum over " + str(s) + " is missing: write {0}", (new,))
+            yield Change(new, "a sum is missing: write {0}", (new,))
+    if len(loose) > 1 and set(loose) == set(pool.system.lattice.indices):
+        new = expr.Sum(node, *pool.system.lattice.ranges)
+        yield Change(new, "a sum is missing: write {0}", (new,))
 
 
-def _ranges(s: Symbol, pool: Pool) -> Iterator[tuple[object, object]]:
-    own = [i for i in pool.system.lattice.indices if i != s]
+def _indices(node: Node) -> set[Symbol]:
+    found = {s for v in expr.variables(node) for i in v.index for s in i.free_symbols}
+    return {s for s in found if isinstance(s, Symbol)}
+
+
+def _ranges(s: Symbol, bound: set[Symbol], pool: Pool) -> Iterator[tuple[object, object]]:
     for length in pool.lengths:
         yield Integer(1), length
-    for t in own:
-        yield Integer(1), t
-        yield t, pool.lengths[0]
+        for t in sorted({*bound, *pool.system.lattice.indices} - {s}, key=str):
+            yield Integer(1), t
+            yield t, length
+            yield t + 1, length
+            yield Integer(1), t - 1
 
 
 def missing_factors(site: Site, pool: Pool) -> Iterator[Change]:
@@ -195,9 +210,15 @@ def missing_terms(site: Site, pool: Pool) -> Iterator[Change]:
             yield Change(new, "the term {0} is missing", (term,))
 
 
+LARGEST = 8
+"""What has more parts than this is no slip of the pen."""
+
+
 def exchanged(site: Site, pool: Pool) -> Iterator[Change]:
     """Any piece in place of any other of its shape."""
     node = site.node
+    if isinstance(site.parent, (expr.Equals, expr.Sum)) or len(expr.walk(node)) > LARGEST:
+        return
     kind = "activation" if site.under(expr.Apply) or is_slope(node) else ""
     for piece in pool.of_shape(node.shape):
         if piece is not node:

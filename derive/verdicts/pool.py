@@ -13,6 +13,7 @@ from derive import expr
 from derive.expr import Equals, Node, Var
 from derive.system import System
 
+IDLE = (expr.Zero, expr.Sum)
 MOST_PIECES = 60
 """Of one shape, the smallest."""
 
@@ -27,9 +28,9 @@ class Pool:
     @cached_property
     def _by_shape(self) -> dict[Any, list[Node]]:
         found: dict[Any, dict[Node, None]] = {}
-        for root in (*self.derived, self.formula.rhs, self.formula.lhs):
+        for root in (*self.derived, self.formula.rhs, *self.formula.lhs.args):
             for node in expr.walk(root):
-                if isinstance(node, Node) and not isinstance(node, (expr.Zero, expr.Sum)):
+                if isinstance(node, Node) and node is not self.formula.lhs and not isinstance(node, IDLE):
                     found.setdefault(node.shape, {})[node] = None
                     if isinstance(node, expr.Had):
                         self._parts(node, found[node.shape])

@@ -12,14 +12,18 @@ from fractions import Fraction
 from typing import Any
 
 from derive import expr, paths
-from derive.errors import DeriveError
+from derive.adjoint import adjoint
+from derive.errors import DeriveError, QueryError
 from derive.expr import Equals, Node, Var
 from derive.field import P
+from derive.lattice import Offset
 from derive.partials import Entry, Table, differentiate, table
 from derive.system import LOSS, System
 from derive.verdicts.samples import Samples
 
 MOST_PATHS = 40
+FEW = 3
+"""A line that is off by more contributions than these, and does not just leave them out, is wrong in another way."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,18 @@ def _matrix(chain: Any, v: Var, body: Node) -> Node:
 
 
 def _of_entry(system: System, y: Var, x: Var) -> Iterator[tuple[Contribution, ...]]:
-    offset = tuple(int(b - a) for a, b in zip(y.index, x.index, strict=True)) if x.index else None
-    entry = table(system).entries.get((y.name, x.name, offset))
+    entry = table(system).entries.get((y.name, x.name, _offset(y, x)))
     if entry is not None:
         node = expr.at(entry.map.jacobian(), dict(zip(system.lattice.indices, y.index, strict=True)))
         yield tuple(Contribution(t, (x, y)) for t in terms(node))
+
+
+def _offset(y: Var, x: Var) -> Offset | None:
+    """How far x stands from y; None for a parameter.  Raises `QueryError` where that is no number."""
+    offset = [b - a for a, b in zip(y.index, x.index, strict=False)]
+    if not all(o.is_Integer for o in offset):
+        raise QueryError(f"the indices of {y.name} and {x.name} have no constant distance")
+    return tuple(map(int, offset)) if x.index else None
 
 
 def terms(node: Node) -> tuple[Node, ...]:
@@ -102,10 +113,7 @@ def terms(node: Node) -> tuple[Node, ...]:
 def _by_paths(system: System, hold: tuple[str, ...], y: Var, x: Var) -> tuple[Contribution, ...]:
     lattice, local = system.lattice, table(system).without(hold)
     move = dict(zip(lattice.indices, y.index, strict=True))
-    offset = tuple(b - a for a, b in zip(y.index, x.index, strict=True))
-    if not all(o.is_Integer for o in offset):
-        return ()
-    target, source = paths.Point(y.name, (0,) * lattice.dimension), paths.Point(x.name, tuple(map(int, offset)))
+    target, source = paths.Point(y.name, (0,) * lattice.dimension), paths.Point(x.name, _offset(y, x))
     placing = paths.placing(lattice)
     return tuple(
         Contribution(expr.at(w.jacobian(placing), move), tuple(expr.at(v, move) for v in w.nodes(placing)))
@@ -119,7 +127,7 @@ def _of_name(system: System, hold: tuple[str, ...], side: Var) -> Iterator[tuple
     mark = side.marks[-1] if side.marks else ""
     if mark == "bar":
         yield from _of_gradient(system, hold, side)
-    derived = system.tangent() if mark == "dot" else system.adjoint(hold) if mark else system
+    derived = system.tangent() if mark == "dot" else adjoint(system, hold) if mark else system
     equation = derived.equations.get(side.name)
     if equation is not None:
         rhs = expr.at(equation.rhs, dict(zip(system.lattice.indices, side.index, strict=False)))
@@ -138,8 +146,6 @@ def summands(node: Node) -> tuple[Node, ...]:
 
 
 def _of_gradient(system: System, hold: tuple[str, ...], side: Var) -> Iterator[tuple[Contribution, ...]]:
-    from derive.adjoint import adjoint
-
     local = table(system).without(hold)
     base = "_".join((side.base, *side.marks[:-1]))
     plain = adjoint(system, hold, name_deltas=False)
@@ -185,8 +191,7 @@ def _of_pulled(system: System, hold: tuple[str, ...], side: expr.Pulled) -> Iter
     y, x, d = side.args[:3]
     if not side.immediate or not isinstance(y, Var):
         return
-    offset = tuple(int(b - a) for a, b in zip(y.index, x.index, strict=True)) if x.index else None
-    entry: Entry | None = table(system).entries.get((y.name, x.name, offset))
+    entry: Entry | None = table(system).entries.get((y.name, x.name, _offset(y, x)))
     if entry is not None:
         move = dict(zip(system.lattice.indices, y.index, strict=True))
         node = entry.map.each(lambda n: expr.at(n, move)).pull(d)
@@ -230,7 +235,7 @@ class Missing:
 
 
 def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) -> Missing | None:
-    """`lhs - rhs` as a combination of at most three of the contributions; None where it is none."""
+    """`lhs - rhs` as a combination of few of the contributions; None where it is none."""
     columns = [_vector(c.term, samples) for c in level]
     residual = _vector(expr.Add(formula.lhs, expr.Scale(-1, formula.rhs)), samples)
     usable = [k for k, column in enumerate(columns) if column is not None]
@@ -240,7 +245,8 @@ def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) ->
     if solution is None:
         return None
     found = [(level[k], small(c)) for k, c in zip(usable, solution, strict=True) if c]
-    if not 0 < len(found) <= 3 or any(c is None for _, c in found):
+    few = len(found) <= FEW or (len(found) < len(level) and {c for _, c in found} == {1})
+    if not found or not few or any(c is None for _, c in found):
         return None
     return Missing(tuple(found))  # type: ignore[arg-type]
 

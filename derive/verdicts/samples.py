@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from derive import expr
@@ -16,6 +17,8 @@ from derive.errors import DeriveError
 from derive.evaluate import RULES, Array, Point, Ring
 from derive.expr import Equals, Node
 from derive.field import Element, P, entrywise, object_array
+from derive.oracles import ROADS
+from derive.oracles.check import Trial
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,22 @@ class Place:
     ring: Any
     read: Callable[[expr.Var, Point], Array]
     partial: Callable[..., Array]
+
+
+def places(trial: Trial) -> list[Place]:
+    """The points of the longer of the lattices that a line is asked at, for one set of sizes."""
+    truths = list(islice(trial.truths(ROADS["field"]), LATTICES))
+    found = []
+    for truth in truths[:0:-1] or truths:
+        names = trial.names(truth)
+        points = (env for env in trial.points(truth) if trial.only is None or trial.only(env))
+        found += [Place(env, truth.engine.ring, names.read, names.partial) for env in islice(points, MOST_POINTS)]
+    return found
+
+
+LATTICES = 4
+"""So many lengths there are; the shortest tells the least."""
+MOST_POINTS = 16
 
 
 class Residues(Ring):
@@ -107,7 +126,9 @@ NOWHERE: tuple[type[Exception], ...] = (DeriveError, KeyError, IndexError, Value
 class Samples:
     """The values of expressions at several places."""
 
-    def __init__(self, places: Sequence[Place]):
+    def __init__(self, places: Sequence[Place], indices: Mapping[str, str]):
+        """`indices`: the index symbols of the lattice, each with its length."""
+        self._indices = indices
         self._places = [(_Residues(place), place.env) for place in places]
 
     def __len__(self) -> int:
@@ -120,6 +141,15 @@ class Samples:
             return values.value(node, env)
         except NOWHERE:
             return None
+
+    def vanishes(self, node: Node) -> bool:
+        """Whether it has a value somewhere, and is zero wherever it has one."""
+        values = [v for k in range(len(self)) if (v := self.value(node, k)) is not None]
+        return bool(values) and not any(v.any() for v in values)
+
+    def mixed(self, left: Node, right: Node) -> bool:
+        """Whether the two are equal somewhere and differ elsewhere."""
+        return {True, False} <= {self.same(left, right, k) for k in range(len(self))}
 
     def agree(self, left: Node, right: Node) -> bool:
         """Whether the two are equal wherever both exist, and exist somewhere."""
@@ -136,8 +166,24 @@ class Samples:
         return None if a is None or b is None else a.shape == b.shape and bool((a == b).all())
 
     def telling(self, formula: Equals) -> Samples:
-        """The same places, those first at which the two sides of a wrong formula differ, the earliest of them ahead."""
-        order = sorted(range(len(self)), key=lambda k: self.same(formula.lhs, formula.rhs, k) is not False)
-        chosen = Samples(())
-        chosen._places = [self._places[k] for k in order]
+        """The same places, those at which the two sides of a wrong formula differ ahead, the most telling of them first."""
+
+        def rank(k: int) -> tuple[Any, ...]:
+            return self.same(formula.lhs, formula.rhs, k) is not False, *_degenerate(self._places[k][1], self._indices)
+
+        chosen = Samples((), self._indices)
+        chosen._places = [self._places[k] for k in sorted(range(len(self)), key=rank)]
         return chosen
+
+
+def _degenerate(env: Mapping[str, int], indices: Mapping[str, str]) -> tuple[int, int, int]:
+    """How many indices stand at an end, where much is zero; how far they are apart; how long the lattice is."""
+    lengths = set(indices.values())
+    longest = max(env[length] for length in lengths)
+    found = [env[i] for i in env if i in indices or (len(i) == 1 and i in SECOND)]
+    ends = sum(k in (1, longest) for k in found)
+    return ends, max(found, default=0) - min(found, default=0), longest
+
+
+SECOND = "ijklms"
+"""The letters of second indices, as in `∂h_t/∂h_k`."""

@@ -1,0 +1,92 @@
+"""What the engine derives for the left side of a line, and where the line departs from it.
+
+A line that follows one of the usual forms but for one slip is the same tree but for one place: that is where a slip is
+looked for first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from sympy import Basic, Tuple
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.expr import Equals, Node, Var
+from derive.system import LOSS, System
+from derive.verdicts.sites import Site
+
+WITHIN = 3
+"""So far below a suspicious place its parts are suspected too."""
+
+
+@lru_cache(maxsize=512)
+def right_sides(system: System, hold: tuple[str, ...], side: Node) -> tuple[Node, ...]:
+    """The right sides that derivations of `side` come to, in their forms."""
+    query = _query(side)
+    if query is None:
+        return ()
+    try:
+        steps = system.derive(query, hold=tuple(h for h in hold if h in system.equations)).steps
+    except DeriveError:
+        return ()
+    lines = [expr.strip_labels(line) for step in steps for line in step.lines if isinstance(line, Equals)]
+    turned = expr.transpose(side)
+    straight = [line.rhs for line in lines if line.lhs is side]
+    return (*dict.fromkeys(straight + [expr.transpose(line.rhs) for line in lines if line.lhs is turned]),)
+
+
+def _query(side: Node) -> str | None:
+    if isinstance(side, expr.Transpose):
+        return _query(side.args[0])
+    if isinstance(side, Var):
+        return f"d{LOSS}/d{_name(side.base, side)}" if side.marks == ("bar",) else None
+    if isinstance(side, (expr.Partial, expr.GradientOf)) and isinstance(side.args[0], Var):
+        y, x = side.args[:2]
+        return f"d{'+' if side.immediate else ''}{_name(y.name, y)}/d{_name(x.name, x)}"
+    return None
+
+
+def _name(name: str, var: Var) -> str:
+    return f"{name}[{','.join(map(str, var.index))}]" if var.index else name
+
+
+def departures(formula: Equals, truths: Sequence[Node]) -> Iterator[tuple[Site, Node]]:
+    """For every true right side the innermost place at which the line differs from it, with what stands there instead."""
+    for truth in truths:
+        wrong, right, above = formula.rhs, truth, ((formula, 1),)
+        while (step := _single_difference(wrong, right)) is not None:
+            at, other = step
+            above = (*above, (wrong, at))
+            wrong, right = wrong.args[at], other
+        if isinstance(wrong, Node) and isinstance(right, Node) and wrong is not right:
+            yield Site(wrong, above), right
+
+
+def _single_difference(wrong: Basic, right: Basic) -> tuple[int, Basic] | None:
+    """The one argument in which two nodes of a kind differ, and its counterpart; terms and factors in any order."""
+    if type(wrong) is not type(right) or isinstance(wrong, (Var, expr.At)) or len(wrong.args) != len(right.args):
+        return None
+    if isinstance(wrong, (expr.Add, expr.Had)):
+        odd = [k for k, a in enumerate(wrong.args) if a not in right.args]
+        others = [a for a in right.args if a not in wrong.args]
+    else:
+        odd = [k for k, (a, b) in enumerate(zip(wrong.args, right.args, strict=True)) if a != b]
+        others = [right.args[k] for k in odd]
+    if len(odd) != 1 or len(others) != 1 or not isinstance(wrong.args[odd[0]], (Node, Tuple)):
+        return None
+    bounds = isinstance(wrong, (expr.Sum, expr.Product)) and odd[0] > 0
+    return None if bounds else (odd[0], others[0])
+
+
+def suspects(departure: Site) -> list[Site]:
+    """The place of a departure, what it stands in, and its parts."""
+    outer, inner = departure.above[-1], [departure]
+    around = [Site(outer[0], departure.above[:-1])] if isinstance(outer[0], Node) else []
+    for site in inner:
+        if len(site.above) - len(departure.above) < WITHIN and not isinstance(site.node, (Var, expr.At)):
+            inner += [
+                Site(a, (*site.above, (site.node, k))) for k, a in enumerate(site.node.args) if isinstance(a, Node)
+            ]
+    return around + inner
