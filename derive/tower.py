@@ -198,7 +198,10 @@ class Tower(Residues):
         if not any(rest.r):
             return factor
         if len(rest.r) == 1:
-            raise TooDeep(f"exponentials are nested more than {len(FACTORS)} deep here, which is as far as is looked")
+            raise TooDeep(
+                f"exponentials are nested too deep here: the tower has {len(PRIMES)} floors, each takes one, and a "
+                "derivative stands on the top floor only"
+            )
         r = [pow(g, x, p) for g, x, p in zip(self.generators, rest.r[1:], PRIMES, strict=False)]
         self.hashes += 1
         self.widest = max(self.widest, rest.d)
@@ -267,6 +270,6 @@ class Tower(Residues):
         are uniform and independent in the subgroups of order `p_k` is a theorem where the arguments are independent
         linear forms in variables, and a hypothesis where they are not (it is that of Gonnet's `testeq`, STOC 1984).
         The exponents are taken to be integer combinations of independent ones, their coefficients adding up to `WEIGHT`
-        at most.
+        at most.  A root that is asked for on `ROOM` floors costs a factor 2 for each.
         """
-        return min(1.0, len(PRIMES) * super().error(degree))
+        return min(1.0, len(PRIMES) * 2 ** ((ROOM - 1) * len(self.roots)) * super().error(degree))
