@@ -193,7 +193,7 @@ def product_for_hadamard(place: Place) -> Iterator[Node]:
     if isinstance(place.node, expr.Had):
         first, *rest = place.node.args
         other = had(*rest)
-        yield from (mul(a, b) for a, b in ((first, other), (transpose(first), other), (first, transpose(other))))
+        yield from (mul(a, b) for a, b in ((transpose(first), other), (first, transpose(other)), (first, other)))
 
 
 # --- indices and bounds -----------------------------------------------------------------------------------------------

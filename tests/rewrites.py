@@ -46,8 +46,11 @@ MOST = 4
 
 @dataclass(frozen=True)
 class Law:
+    """`weight`: one that applies anywhere comes before one that seldom does only so often."""
+
     name: str
     made: Callable[[Place], Iterator[Node]]
+    weight: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,10 @@ class Rewrite:
         return f"{self.claim.system.name}, {made}:\n  {self.equation}\nfor\n  {self.claim.equation}"
 
 
-def rewrite(claim: Claim, random: Random) -> Rewrite:
-    """One to four laws in a row."""
+def rewrite(claim: Claim, random: Random, steps: int | None = None) -> Rewrite:
+    """One to four laws in a row, or so many as `steps` says."""
     equation, names = claim.equation, []
-    for _ in range(random.randint(1, MOST)):
+    for _ in range(steps or random.randint(1, MOST)):
         equation, name = _step(claim, equation, random)
         names.append(name)
     return Rewrite(claim, equation, tuple(names))
@@ -74,7 +77,7 @@ def rewrite(claim: Claim, random: Random) -> Rewrite:
 
 def _step(claim: Claim, equation: Equals, random: Random) -> tuple[Equals, str]:
     """The first law of a random order that applies anywhere; `x = x + y - y` always does."""
-    for law in random.sample(LAWS, len(LAWS)):
+    for law in sorted(LAWS, key=lambda law: random.random() ** (1 / law.weight), reverse=True):
         if isinstance(law, EquationLaw):
             return random.choice(list(law.made(equation))), law.name
         found = list(places(claim, equation))
@@ -136,18 +139,23 @@ def factored(place: Place) -> Iterator[Node]:
 def _shared(a: Node, b: Node) -> Iterator[Node]:
     if isinstance(a, Mul) and isinstance(b, Mul) and min(len(a.args), len(b.args)) > 1:
         if a.args[0] == b.args[0]:
-            yield Mul(a.args[0], Add(Mul(*a.args[1:]), Mul(*b.args[1:])))
+            yield Mul(a.args[0], Add(_many(Mul, *a.args[1:]), _many(Mul, *b.args[1:])))
         if a.args[-1] == b.args[-1]:
-            yield Mul(Add(Mul(*a.args[:-1]), Mul(*b.args[:-1])), a.args[-1])
+            yield Mul(Add(_many(Mul, *a.args[:-1]), _many(Mul, *b.args[:-1])), a.args[-1])
     if isinstance(a, Had) and isinstance(b, Had):
         for factor in a.args:
             if factor in b.args:
                 yield Had(factor, Add(_without(a, factor), _without(b, factor)))
 
 
+def _many(operation: type[Node], *args: Node) -> Node:
+    """A product of one factor is that factor."""
+    return args[0] if len(args) == 1 else operation(*args)
+
+
 def _without(product: Node, factor: Node) -> Node:
     k = product.args.index(factor)
-    return Had(*product.args[:k], *product.args[k + 1 :], Ones(*product.shape))
+    return _many(Had, *product.args[:k], *product.args[k + 1 :], Ones(*product.shape))
 
 
 def cancelled(place: Place) -> Iterator[Node]:
@@ -219,7 +227,7 @@ def diag_apart(place: Place) -> Iterator[Node]:
     if isinstance(place.node, Diag) and isinstance(place.node.args[0], Had):
         factors = place.node.args[0].args
         for k in range(1, len(factors)):
-            yield Mul(Diag(Had(*factors[:k])), Diag(Had(*factors[k:])))
+            yield Mul(Diag(_many(Had, *factors[:k])), Diag(_many(Had, *factors[k:])))
 
 
 def diag_together(place: Place) -> Iterator[Node]:
@@ -227,22 +235,22 @@ def diag_together(place: Place) -> Iterator[Node]:
     if isinstance(node, Mul):
         for k, (a, b) in enumerate(zip(node.args, node.args[1:], strict=False)):
             if isinstance(a, Diag) and isinstance(b, Diag):
-                yield Mul(*node.args[:k], Diag(Had(a.args[0], b.args[0])), *node.args[k + 2 :])
-                yield Mul(*node.args[:k], b, a, *node.args[k + 2 :])
+                yield _many(Mul, *node.args[:k], Diag(Had(a.args[0], b.args[0])), *node.args[k + 2 :])
+                yield _many(Mul, *node.args[:k], b, a, *node.args[k + 2 :])
 
 
 def diag_of_column(place: Place) -> Iterator[Node]:
     """`a * x = diag(a) x`."""
     if isinstance(place.node, Had) and is_column(place.node) and not is_scalar(place.node):
         for k in range(1, len(place.node.args)):
-            yield Mul(Diag(Had(*place.node.args[:k])), Had(*place.node.args[k:]))
+            yield Mul(Diag(_many(Had, *place.node.args[:k])), _many(Had, *place.node.args[k:]))
 
 
 def column_of_diag(place: Place) -> Iterator[Node]:
     """`diag(a) x = a * x`, and `diag(a) W = (a 1') * W` of a matrix."""
     node = place.node
     if isinstance(node, Mul) and isinstance(node.args[0], Diag) and len(node.args) > 1:
-        (a,), x = node.args[0].args, Mul(*node.args[1:])
+        (a,), x = node.args[0].args, _many(Mul, *node.args[1:])
         yield Had(a, x) if is_column(x) else Had(Mul(a, Ones(ONE, x.shape[1])), x)
 
 
@@ -268,7 +276,7 @@ def transpose_inwards(place: Place) -> Iterator[Node]:
     if isinstance(place.node, Transpose):
         body = place.node.args[0]
         if isinstance(body, Mul):
-            yield Mul(*map(Transpose, reversed(body.args)))
+            yield _many(Mul, *map(Transpose, reversed(body.args)))
         if isinstance(body, (Add, Had)):
             yield body.func(*map(Transpose, body.args))
         if isinstance(body, Sum):
@@ -401,7 +409,7 @@ def out_of_the_sum(place: Place) -> Iterator[Node]:
         ends = (0, len(body.args) - 1) if isinstance(body, Mul) else range(len(body.args))
         for k in ends:
             if not _indices(node) & body.args[k].free_symbols:
-                rest = Sum(body.func(*body.args[:k], *body.args[k + 1 :]), *node.args[1:])
+                rest = Sum(_many(body.func, *body.args[:k], *body.args[k + 1 :]), *node.args[1:])
                 yield body.func(body.args[k], rest) if k == 0 else body.func(rest, body.args[k])
 
 
@@ -520,6 +528,7 @@ def derivative_as_gradient(place: Place) -> Iterator[Node]:
 class EquationLaw:
     name: str
     made: Callable[[Equals], Iterator[Equals]]
+    weight: float = 0.7
 
 
 def sides_exchanged(equation: Equals) -> Iterator[Equals]:
@@ -547,42 +556,42 @@ def sides_scaled(equation: Equals) -> Iterator[Equals]:
 
 
 LAWS: tuple[Law | EquationLaw, ...] = (
-    Law("commuted", commuted),
+    Law("commuted", commuted, 0.7),
     Law("grouped", grouped),
     Law("ungrouped", ungrouped),
     Law("distributed", distributed),
     Law("factored", factored),
-    Law("x = x + y - y", cancelled),
-    Law("x = 1 - (1 - x)", complemented),
-    Law("scaled and back", scaled_and_back),
+    Law("x = x + y - y", cancelled, 0.7),
+    Law("x = 1 - (1 - x)", complemented, 0.7),
+    Law("scaled and back", scaled_and_back, 0.7),
     Law("scalar inwards", scalar_inwards),
     Law("scalar outwards", scalar_outwards),
     Law("power as product", power_as_product),
-    Law("product as power", product_as_power),
+    Law("product as power", product_as_power, 20.0),
     Law("diag apart", diag_apart),
-    Law("diag together", diag_together),
+    Law("diag together", diag_together, 20.0),
     Law("diag(a) x for a ⊙ x", diag_of_column),
     Law("a ⊙ x for diag(a) x", column_of_diag),
     Law("diag as identity", diag_as_identity),
-    Law("identity put in", identity_put_in),
+    Law("identity put in", identity_put_in, 0.7),
     Law("transpose inwards", transpose_inwards),
-    Law("transpose outwards", transpose_outwards),
-    Law("scalar transposed", scalar_transposed),
-    Law("inner product", inner_product),
+    Law("transpose outwards", transpose_outwards, 0.7),
+    Law("scalar transposed", scalar_transposed, 20.0),
+    Law("inner product", inner_product, 20.0),
     Law("index renamed", index_renamed),
     Law("range shifted", range_shifted),
     Law("sum reversed", sum_reversed),
     Law("end taken out", end_taken_out),
-    Law("sum of sums", sum_of_sums),
-    Law("sums joined", sums_joined),
+    Law("sum of sums", sum_of_sums, 20.0),
+    Law("sums joined", sums_joined, 20.0),
     Law("into the sum", into_the_sum),
-    Law("out of the sum", out_of_the_sum),
+    Law("out of the sum", out_of_the_sum, 20.0),
     Law("sums exchanged", sums_exchanged),
     Law("name written out", name_written_out),
     Law("shorthand used", shorthand_used),
     Law("σ' in another form", sigmoid_slope),
     Law("tanh' in another form", tanh_slope),
-    Law("slope worked out", slope_named),
+    Law("slope worked out", slope_named, 20.0),
     Law("derivative as gradient", derivative_as_gradient),
     EquationLaw("sides exchanged", sides_exchanged),
     EquationLaw("sides transposed", sides_transposed),
