@@ -3,6 +3,7 @@
     gru = derive.load("gru")                    # a catalogue name, or "my_cell.py:my_cell"
     print(gru.derive("dh[t]/dh[t-1]").text())   # step by step, each with its rule and its reason
     derive.load("paper.tex")                    # the system that a document defines; derive.read gives its claims
+    derive.verify("homework.md")                # every claim of it: right, right if …, or wrong and why
 
 Names load on first use (PEP 562), so that `import derive` costs nothing: SymPy is imported with the first system.
 """
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from derive.derivation import Derivation
     from derive.reader.understand import read
     from derive.system import System
+    from derive.verdicts.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["Derivation", "System", "__version__", "load", "read"]
+__all__ = ["Derivation", "System", "__version__", "load", "read", "verify"]
 
 _HOME = {
     "load": "derive.catalogue",
     "read": "derive.reader.understand",
+    "verify": "derive.verdicts.verify",
     "System": "derive.system",
     "Derivation": "derive.derivation",
 }

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from derive import documents
 from derive.errors import DeriveError, did_you_mean
 
 if TYPE_CHECKING:
@@ -60,13 +61,10 @@ def load(spec: str | Path | System) -> System:
     return named(str(spec), "; `derive list` shows all, and a system of your own is named as FILE.py:NAME")
 
 
-DOCUMENTS = (".md", ".markdown", ".tex", ".ipynb")
-
-
 def is_document(spec: str) -> bool:
     """Whether a system is named by a document: `paper.tex`, `notes.md:2` (its second system), `-` (standard input)."""
     path, _ = document_and_number(spec)
-    return path == "-" or Path(path).suffix.lower() in DOCUMENTS
+    return path == "-" or documents.kind(path) is not None
 
 
 def document_and_number(spec: str) -> tuple[str, int | None]:

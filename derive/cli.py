@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import derive
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 SYSTEM = "a catalogue name (see `derive list`), FILE.py:NAME, or a document (FILE.tex, FILE.md, FILE.ipynb, -)"
+DOCUMENT = "a document (.md .tex .ipynb, - for stdin), or a folder: its documents with a `derive:` comment"
+REPORTS = ("text", "json", "junit", "sarif", "github", "html")
 QUERIES = """\
 queries:
   forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
@@ -124,6 +127,17 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
     "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
+    "files": (("files",), {"metavar": "FILE", "nargs": "+", "help": DOCUMENT}),
+    "report": (
+        ("--format",),
+        {"choices": REPORTS, "default": "text", "help": "of the report (default: text, or what the suffix of -o says)"},
+    ),
+    "strict": (("--strict",), {"action": "store_true", "help": "what holds only if …, or is undecided, fails too"}),
+    "verbose": (("-v", "--verbose"), {"action": "store_true", "help": "what holds is unfolded as well"}),
+    "speaks": (
+        ("--system",),
+        {"dest": "speaks", "metavar": "NAME", "help": "of the catalogue, of which the documents speak"},
+    ),
     "seed": (("--seed",), {"type": int, "default": 0, "help": "of the random values that a check uses (default: 0)"}),
     "jobs": (("-j", "--jobs"), {"metavar": "N", "type": _at_least_one, "default": 1, "help": "processes (default: 1)"}),
     "roads": (("--roads",), {"metavar": "NAMES", "type": _names, "default": (), "help": "only these oracles"}),
@@ -229,18 +243,65 @@ def _check(options: argparse.Namespace) -> int:
     return DONE if rows and all(_cells(row)["ok"] for row in rows) else FAILED
 
 
+def _verify(options: argparse.Namespace) -> int:
+    from derive import documents, render
+    from derive.render import reports
+    from derive.verdicts.report import Report
+    from derive.verdicts.verify import verify_each
+
+    files = list(documents.within(options.files))
+    found = verify_each(
+        files, jobs=options.jobs, seed=options.seed, given=tuple(_given(options)), progress=_counted(files)
+    )
+    report = Report(tuple(_with_progress(files, found)), options.strict)
+    if not files:
+        raise DeriveError(
+            f"no document with a `derive:` comment is in {', '.join(options.files)}; name the files themselves"
+        )
+    if options.output:
+        render.write(options.output, reports.FORMATS[_report_format(options)](report))
+    elif options.format == "text":
+        _print(reports.text.render(report, colour=_colour(), width=_width(), verbose=options.verbose))
+    else:
+        _print(reports.FORMATS[options.format](report))
+    return report.exit_code
+
+
+def _given(options: argparse.Namespace) -> Iterator[str]:
+    """The options as directives that stand before every document."""
+    yield from [f"system {options.speaks}"] if options.speaks else []
+    yield from [f"hold {', '.join(options.hold)}"] if options.hold else []
+    yield from [f"layout {options.layout}"] if options.layout else []
+    yield from [f"unroll {options.unroll}"] if options.unroll else []
+
+
+def _report_format(options: argparse.Namespace) -> str:
+    suffixes = {".html": "html", ".json": "json", ".xml": "junit", ".sarif": "sarif"}
+    asked = options.format != "text"
+    return options.format if asked else suffixes.get(os.path.splitext(options.output)[1].lower(), "text")
+
+
+def _counted(files: Sequence[str]) -> Callable[[int, int], None] | None:
+    """A terminal on stderr sees which claim of a single document is under way."""
+    if len(files) != 1 or not sys.stderr.isatty():
+        return None
+
+    def show(number: int, count: int) -> None:
+        print(f"\r\033[Kclaim {number}/{count}" if number < count else "\r\033[K", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _width() -> int:
+    """Of the terminal, within what is easy to read."""
+    return min(max(get_terminal_size((100, 24)).columns, 60), 120)
+
+
 def _checked(names: Sequence[str], options: argparse.Namespace) -> Iterator[list[Any]]:
     """The rows of each system, in order, from as many processes as were asked for."""
-    work = [(name, options.seed, options.roads) for name in names]
-    if options.jobs == 1 or len(names) < 2:
-        yield from map(_check_one, work)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+    from derive.processes import mapped
 
-    # Forking after JAX or PyTorch has started its threads can hang.
-    with ProcessPoolExecutor(min(options.jobs, len(names)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_check_one, work)
+    return mapped(_check_one, [(name, options.seed, options.roads) for name in names], options.jobs)
 
 
 def _check_one(work: tuple[str, int, tuple[str, ...]]) -> list[Any]:
@@ -259,6 +320,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         ("system", "queries", "output", "hold", "where", "unroll", "layout", "notation", "check", "seed", "format"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
+    "verify": (
+        _verify,
+        "every claim of documents: holds, holds if …, fails and why; exit 1 if one fails, 2 if one is unread",
+        ("files", "output", "report", "strict", "verbose", "speaks", "hold", "layout", "unroll", "seed", "jobs"),
+    ),
     "check": (_check, "every derivation against every oracle", ("systems", "roads", "seed", "jobs", "format")),
 }
 

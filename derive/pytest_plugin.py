@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from derive import documents
 from derive.errors import DeriveError
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
     from derive.reader.document import Display
     from derive.verdicts.report import FileReport, Finding
 
-SUFFIXES = (".md", ".markdown", ".tex", ".ipynb")
 STRICT = "derive_strict"
 FAILING, DOUBTFUL = ("fails", "unread"), ("holds-if", "undecided")
 """The verdicts with which a claim fails, and those with which it passes with a warning, or fails if that is strict."""
-_DIRECTIVE = re.compile(rb"(<!--|%)\s*derive:")
 _HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.+?)\s*$|\\(?:chapter|(?:sub)*section)\*?\s*\{([^{}]*)\}", re.MULTILINE)
 
 
@@ -37,21 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Document | None:
-    if file_path.suffix.lower() not in SUFFIXES:
+    if documents.kind(file_path) is None:
         return None
     named = parent.session.isinitpath(file_path)
-    if not named and not _DIRECTIVE.search(_bytes(file_path)):
+    if not named and not documents.is_steered(file_path):
         return None
     document: Document = Document.from_parent(parent, path=file_path)
     document.named = named
     return document
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # nobody asked for this file
-        return b""
 
 
 class Document(pytest.File):
@@ -61,12 +53,12 @@ class Document(pytest.File):
 
     def collect(self) -> Iterable[Claimed]:
         """Raises `CollectError` with the sentence of the error where the document can't be used."""
-        from derive.reader import document as documents
         from derive.reader.directives import Directive
+        from derive.reader.document import read
         from derive.reader.understand import understand
 
         try:
-            document = documents.read(self.path)
+            document = read(self.path)
             if not self.named and not any(isinstance(item, Directive) for item in document.items):
                 return  # what looked like a directive stands in a block of code
             found = understand(document)

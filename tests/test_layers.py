@@ -12,6 +12,8 @@ import derive
 PACKAGE = Path(derive.__file__).parent
 ORDER = [
     "errors",
+    "documents",
+    "processes",
     "functions",
     "expr",
     "notation",

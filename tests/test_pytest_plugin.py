@@ -13,7 +13,8 @@ import pytest
 from made_reports import BALLS, made
 
 from derive.pytest_plugin import Document, heading
-from derive.reader import document as documents
+from derive import documents
+from derive.reader.document import parse
 from derive.reader.understand import read
 from derive.verdicts.report import Assumption, Diagnosis, FileReport
 
@@ -145,8 +146,8 @@ def test_a_document_that_cannot_be_used_is_a_sentence(pytester, judge):
 def test_headings_of_both_kinds_of_document():
     tex = "\\section*{One}\n\\[ a = b \\]\n\\subsection{Two}\n\\[ a = b \\]"
     md = "$$ a = b $$\n# One\n$$ a = b $$\n## Two ##\n$$ a = b $$"
-    assert [heading(d) for d in documents.parse(tex, "a.tex", "tex").displays] == ["One", "Two"]
-    assert [heading(d) for d in documents.parse(md, "a.md", "md").displays] == ["", "One", "Two ##"]
+    assert [heading(d) for d in parse(tex, "a.tex", "tex").displays] == ["One", "Two"]
+    assert [heading(d) for d in parse(md, "a.md", "md").displays] == ["", "One", "Two ##"]
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_the_hook_runs_a_command_that_there_is_on_the_files_that_are_documents()
         main([entry, "--help"])
     assert end.value.code == 0
     files = re.search(r"^  files: (\S+)$", hooks, re.MULTILINE)[1]
-    assert {s for s in (*documents.KINDS, ".txt", ".py") if re.search(files, f"a{s}")} == set(documents.KINDS)
+    assert {s for s in (*documents.SUFFIXES, ".txt", ".py") if re.search(files, f"a{s}")} == set(documents.SUFFIXES)
 
 
 def test_the_hook_installs_what_certifies_a_failure():

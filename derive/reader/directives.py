@@ -15,7 +15,8 @@ from typing import Any
 from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.reader.limits import LARGEST_UNROLL
 
-VERDICTS = ("defines", "holds", "holds-if", "fails", "undecided", "unread")
+VERDICTS = ("fails", "unread", "undecided", "holds-if", "holds", "defines")
+"""What may be said of a claim, the worst first."""
 KINDS = (
     *("missing-path", "extra-term", "sign", "index", "bounds", "transpose", "order", "hadamard", "activation"),
     *("double-count", "missing-sum", "layout", "ill-typed", "factor", "symbol", "boundary", "unknown"),

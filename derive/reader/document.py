@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from derive import documents
 from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.reader import limits
 from derive.reader.macros import Macro
@@ -21,10 +22,8 @@ from derive.reader.markdown import Markdown
 from derive.reader.scan import ENVIRONMENTS, Latex, Scanner
 from derive.reader.source import Display, Gathered, Item, Query, Source
 
-__all__ = ["ENVIRONMENTS", "KINDS", "Display", "Document", "Item", "Macro", "Query", "parse", "read"]
+__all__ = ["ENVIRONMENTS", "Display", "Document", "Item", "Macro", "Query", "parse", "read"]
 
-KINDS: Mapping[str, str] = {".md": "md", ".markdown": "md", ".tex": "tex", ".ipynb": "ipynb"}
-"""The suffix of a file: the kind of document that it is."""
 SCANNERS: Mapping[str, type[Scanner]] = {"md": Markdown, "ipynb": Markdown, "tex": Latex}
 
 
@@ -46,9 +45,9 @@ def read(path: str | Path) -> Document:
     if str(path) == "-":
         text = _decoded(sys.stdin.buffer.read(4 * limits.LARGEST_DOCUMENT + 1), "<stdin>")
         return parse(text, "<stdin>", "tex" if _looks_like_latex(text) else "md")
-    kind = KINDS.get(Path(path).suffix.lower())
+    kind = documents.kind(path)
     if kind is None:
-        raise DeriveError(f"{path}: a document is a file that ends in {_or(KINDS)}")
+        raise DeriveError(f"{path}: a document is a file that ends in {_or(documents.SUFFIXES)}")
     return parse(_decoded(_bytes(Path(path)), str(path)), str(path), kind)
 
 
@@ -79,7 +78,7 @@ def _bytes(path: Path) -> bytes:
 
 def _beside(path: Path) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(path.parent) if Path(name).suffix.lower() in KINDS)
+        return sorted(name for name in os.listdir(path.parent) if documents.kind(name) is not None)
     except (OSError, ValueError):
         return []
 

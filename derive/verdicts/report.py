@@ -1,8 +1,8 @@
 """What is said of a claim, of a file, of several files: plain data, which every format of `derive.render.reports` prints.
 
-    Finding      one claim: its verdict, the reading that was used, the assumptions, the causes, the certificate
-    FileReport   the findings of one document, or why it can't be used
-    Report       several documents
+Finding      one claim: its verdict, the reading that was used, the assumptions, the causes, the certificate
+FileReport   the findings of one document, or why it can't be used
+Report       several documents
 """
 
 from __future__ import annotations
@@ -14,15 +14,20 @@ from typing import Any
 from sympy import Basic
 
 from derive.errors import Place
+from derive.reader.directives import KINDS, VERDICTS
 
-VERDICTS = ("fails", "unread", "undecided", "holds-if", "holds", "defines")
-"""The worst first."""
-
-KINDS = (
-    "missing-path", "extra-term", "sign", "index", "bounds", "transpose", "order", "hadamard", "activation", "double-count",
-    "missing-sum", "layout", "ill-typed", "factor", "symbol", "boundary", "unknown",
-)  # fmt: skip
-"""The causes of a wrong line."""
+__all__ = [
+    "KINDS",
+    "VERDICTS",
+    "Assumption",
+    "Certificate",
+    "Diagnosis",
+    "FileReport",
+    "Finding",
+    "Numeric",
+    "Report",
+    "worst",
+]
 
 
 @dataclass(frozen=True)

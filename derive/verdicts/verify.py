@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from sympy import Basic
 
-from derive import expr
+from derive import documents, expr
 from derive.canonical import same
-from derive.errors import DeriveError, SystemError_
+from derive.errors import DeriveError, Place, SystemError_
 from derive.expr import Equals, Node, Var
+from derive.processes import mapped
 from derive.reader.claims import Claim, DocumentReading
-from derive.reader.document import Document
+from derive.reader.directives import parse_directive
+from derive.reader.document import Document, read
 from derive.reader.relations import Understood
-from derive.reader.understand import read, understand
+from derive.reader.understand import understand
 from derive.reader.values import agree
 from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
 from derive.verdicts.question import Question, is_condition, nothing
@@ -27,20 +30,43 @@ from derive.verdicts.shorthands import Definition
 Progress = Callable[[int, int], None]
 
 
-def verify(*sources: str | Path | Document, strict: bool = False, seed: int = 0) -> Report:
-    """Every claim of documents, each a path (`.md .tex .ipynb`) or a `Document`: a `Report`, true if nothing fails.
+def verify(
+    *sources: str | Path | Document, strict: bool = False, seed: int = 0, jobs: int = 1, given: Sequence[str] = ()
+) -> Report:
+    """Every claim of documents, each a path (`.md .tex .ipynb`, or a folder of them) or a `Document`: a `Report`, true if
+    nothing fails.
 
-    `strict`: a claim that holds only under an assumption, or is undecided, counts as failing.  A file that can't be used
-    is a trouble of its report; nothing is raised.
+    `strict`: a claim that holds only under an assumption, or is undecided, counts as failing.  `given` are directives
+    that stand before every document, `"system gru"`, `"hold z"`.  A file that can't be used is a trouble of its report;
+    nothing is raised.
     """
-    return Report(tuple(verify_file(source, seed=seed) for source in sources), strict)
+    files = [f for s in sources for f in ([s] if isinstance(s, Document) else documents.within([s]))]
+    return Report(tuple(verify_each(files, jobs=jobs, seed=seed, given=given)), strict)
 
 
-def verify_file(source: str | Path | Document, *, seed: int = 0, progress: Progress | None = None) -> FileReport:
+def verify_each(
+    sources: Sequence[str | Path | Document],
+    *,
+    jobs: int = 1,
+    seed: int = 0,
+    given: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Iterator[FileReport]:
+    """The report of each document, in their order, from as many processes as `jobs` says."""
+    if jobs == 1 or len(sources) < 2:
+        return (verify_file(source, seed=seed, given=given, progress=progress) for source in sources)
+    return mapped(partial(verify_file, seed=seed, given=given), sources, jobs)
+
+
+def verify_file(
+    source: str | Path | Document, *, seed: int = 0, given: Sequence[str] = (), progress: Progress | None = None
+) -> FileReport:
     """One document; what keeps it from being used is its `trouble`."""
     start, name = monotonic(), source.name if isinstance(source, Document) else str(source)
     try:
-        found = understand(source) if isinstance(source, Document) else read(source)
+        document = source if isinstance(source, Document) else read(source)
+        first = tuple(parse_directive(text, Place("the command line", 1, 1)) for text in given)
+        found = understand(replace(document, items=(*first, *document.items)))
     except DeriveError as error:
         return FileReport(
             name, trouble=str(error), trouble_place=error.place if isinstance(error, SystemError_) else None
