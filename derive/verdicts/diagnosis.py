@@ -185,14 +185,14 @@ class _Search:
 
     def _nearby(self) -> Iterator[Diagnosis]:
         """Slips at the place where the line departs from what the engine derives."""
-        found = list(departures(self.formula, self.truths))
+        found = sorted(departures(self.formula, self.truths), key=lambda departure: departure[0].size)
         for site, right in found:
             for rows in ROWS:
                 causes = list(self._slips(rows, suspects(site)))
                 yield from causes
                 if causes:
                     return
-            if not isinstance(site.parent, Equals):
+            if site.size <= insertions.LARGEST:
                 change = Change(right, "{0} stands where {1} belongs", (site.node, right))
                 mended = self._tried(site, change)
                 if mended is not None:

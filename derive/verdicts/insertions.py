@@ -122,7 +122,8 @@ def _complements(site: Site) -> Iterator[Change]:
 def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
     """A sum over an index that is free, and does not stand on the left."""
     node = site.node
-    if site.above[0][1] == 0 or isinstance(node, (expr.Transpose, expr.Diag, expr.Var)):
+    inner = isinstance(node, (expr.Transpose, expr.Diag, Var)) and not site.is_term
+    if site.above[0][1] == 0 or inner:
         return
     bound = {i for i, _, _ in site.indices()}
     loose = sorted(_indices(node) - bound - _indices(pool.formula.lhs), key=str)
@@ -217,7 +218,7 @@ LARGEST = 8
 def exchanged(site: Site, pool: Pool) -> Iterator[Change]:
     """Any piece in place of any other of its shape."""
     node = site.node
-    if isinstance(site.parent, (expr.Equals, expr.Sum)) or len(expr.walk(node)) > LARGEST:
+    if isinstance(site.parent, (expr.Equals, expr.Sum)) or site.size > LARGEST:
         return
     kind = "activation" if site.under(expr.Apply) or is_slope(node) else ""
     for piece in pool.of_shape(node.shape):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from sympy import Basic, Symbol, Tuple
@@ -25,6 +26,11 @@ class Site:
     @property
     def parent(self) -> Basic:
         return self.above[-1][0]
+
+    @property
+    def size(self) -> int:
+        """Of how many parts it is made."""
+        return len(expr.walk(self.node))
 
     @property
     def is_term(self) -> bool:
@@ -59,15 +65,17 @@ class Site:
 
 
 def sites(formula: Equals) -> Iterator[Site]:
-    """Every occurrence of every node, the right side before the left, from the outside in.  At most `MOST_SITES`."""
-    pending: list[tuple[Basic, tuple[tuple[Basic, int], ...]]] = [(formula, ())]
-    count = 0
-    while pending and count < MOST_SITES:
+    """Every occurrence of every node, the right side before the left, from the outside in.  At most `MOST_SITES` of each."""
+    for at in (1, 0):
+        yield from islice(_inside(formula.args[at], ((formula, at),)), MOST_SITES)
+
+
+def _inside(root: Basic, above: tuple[tuple[Basic, int], ...]) -> Iterator[Site]:
+    pending = [(root, above)]
+    while pending:
         node, above = pending.pop()
         if isinstance(node, Node):
-            count += 1
             yield Site(node, above)
-        if isinstance(node, (expr.Var, expr.At)):
-            continue
-        inside = [(a, (*above, (node, k))) for k, a in enumerate(node.args) if isinstance(a, (Node, Tuple))]
-        pending.extend(inside if node is formula else reversed(inside))
+        if not isinstance(node, (expr.Var, expr.At)):
+            inside = [(a, (*above, (node, k))) for k, a in enumerate(node.args) if isinstance(a, (Node, Tuple))]
+            pending.extend(reversed(inside))
