@@ -60,7 +60,7 @@ def condition(
 def _candidates(lattice: Lattice, free: Sequence[str]) -> Iterator[Condition]:
     """Conditions that leave out an end, the smallest end first."""
     own = [i for i in lattice.indices if str(i) in free]
-    others = [Symbol(n, integer=True) for n in free if n not in set(map(str, own))]
+    others = [Symbol(n, integer=True) for n in free if n not in set(map(str, (*own, *lattice.lengths)))]
     for i, length in product([*own, *others], lattice.lengths):
         for k in (0, 1):
             yield Condition("<", i, length - k)

@@ -7,6 +7,7 @@ looked for first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from sympy import Basic, Tuple
@@ -19,6 +20,12 @@ from derive.verdicts.sites import Site
 
 WITHIN = 3
 """So far below a suspicious place its parts are suspected too."""
+
+
+@lru_cache(maxsize=64)
+def charged(system: System, loss: str | None) -> System:
+    """The system with the loss at every step, or at the last only, as is said."""
+    return system if loss in (None, system.loss) else System.of(replace(system.parts, loss=loss))
 
 
 @lru_cache(maxsize=512)
@@ -41,21 +48,25 @@ def _query(side: Node) -> str | None:
     if isinstance(side, expr.Transpose):
         return _query(side.args[0])
     if isinstance(side, Var):
-        return f"d{LOSS}/d{_name(side.base, side)}" if side.marks == ("bar",) else None
+        return f"d{LOSS}/d{typed(side, side.base)}" if side.marks == ("bar",) else None
     if isinstance(side, (expr.Partial, expr.GradientOf)) and isinstance(side.args[0], Var):
         y, x = side.args[:2]
-        return f"d{'+' if side.immediate else ''}{_name(y.name, y)}/d{_name(x.name, x)}"
+        return f"d{'+' if side.immediate else ''}{typed(y)}/d{typed(x)}"
     return None
 
 
-def _name(name: str, var: Var) -> str:
-    return f"{name}[{','.join(map(str, var.index))}]" if var.index else name
+def typed(var: Var, name: str = "") -> str:
+    """`h[t-1]`: the variable, or another name at its index, as queries write it."""
+    name = name or var.name
+    return f"{name}[{','.join(str(i).replace(' ', '') for i in var.index)}]" if var.index else name
 
 
 def departures(formula: Equals, truths: Sequence[Node]) -> Iterator[tuple[Site, Node]]:
     """For every true right side the innermost place at which the line differs from it, with what stands there instead."""
     for truth in truths:
-        wrong, right, above = formula.rhs, truth, ((formula, 1),)
+        wrong: Basic = formula.rhs
+        right: Basic = truth
+        above: tuple[tuple[Basic, int], ...] = ((formula, 1),)
         while (step := _single_difference(wrong, right)) is not None:
             at, other = step
             above = (*above, (wrong, at))

@@ -11,13 +11,12 @@ by a clock, so that the same line always gets the same cause.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from time import perf_counter
 from typing import Protocol, TypeAlias
 
-from sympy import Basic, Rational
+from sympy import Basic
 
 from derive import expr
 from derive.errors import DeriveError
@@ -26,12 +25,11 @@ from derive.notation import Notation
 from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
-from derive.verdicts import boundary, edits, insertions, residual
-from derive.verdicts.derived import departures, right_sides, suspects
+from derive.verdicts import boundary, counted, edits, insertions, residual
+from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
-from derive.verdicts.residual import Contribution
 from derive.verdicts.samples import Samples, places
 from derive.verdicts.sites import Site, sites
 
@@ -47,6 +45,8 @@ class Question(Protocol):
     def system(self) -> System: ...
     @property
     def hold(self) -> Sequence[str]: ...
+    @property
+    def loss(self) -> str | None: ...
     def trial(self, formula: Equals) -> Trial: ...
     def holds(self, formula: Equals) -> bool: ...
     def survey(self, formula: Equals) -> Sequence[tuple[dict[str, int], bool]]: ...
@@ -88,10 +88,11 @@ def diagnose(
 class _Search:
     def __init__(self, question: Question, formula: Equals, notation: Notation, deadline: float):
         self.question, self.formula, self.notation, self.deadline = question, formula, notation, deadline
-        lattice = question.system.lattice
+        self.system = charged(question.system, question.loss)
+        lattice = self.system.lattice
         ends = {str(i): str(length) for i, length in zip(lattice.indices, lattice.lengths, strict=True)}
         self.samples = Samples(places(question.trial(formula)), ends).telling(formula)
-        self.levels = list(residual.levels(question.system, question.hold, formula.lhs))
+        self.levels = list(residual.levels(self.system, question.hold, formula.lhs))
         self.trials = 0
         self.repairs: set[Basic] = set()
 
@@ -102,17 +103,25 @@ class _Search:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
         hints = [*self._boundary(), *self._slips(DERIVATIVES, self.everywhere)]
         yield from hints
-        paths, here = (self._residual, self._nearby)[:: -1 if self._has_idle_derivative() else 1]
-        for stage, enough in ((paths, False), (here, bool(hints)), *((partial(self._slips, r, self.everywhere), False) for r in ROWS)):
-            found = list(stage())
-            yield from found
-            if found or enough:
+        near = [self._residual, self._nearby]
+        for stage in near[:: -1 if self._has_idle_derivative() else 1]:
+            causes = list(stage())
+            yield from causes
+            if causes:
+                return
+        for rows in ROWS if not hints else ():
+            causes = list(self._slips(rows, self.everywhere))
+            yield from causes
+            if causes:
                 return
 
     def _has_idle_derivative(self) -> bool:
-        """Whether a derivative stands in the right side that is zero everywhere, which nobody writes on purpose."""
+        """Whether a derivative stands in the line that is zero everywhere, which nobody writes on purpose."""
+        return self._idle(self.formula)
+
+    def _idle(self, root: Basic) -> bool:
         kinds = (expr.Partial, expr.Pulled, expr.GradientOf)
-        return any(self.samples.vanishes(n) for n in expr.walk(self.formula.rhs) if isinstance(n, kinds))
+        return any(self.samples.vanishes(n) for n in expr.walk(root) if isinstance(n, kinds))
 
     def say(self, node: Basic) -> str:
         return text(node, self.notation)
@@ -133,7 +142,7 @@ class _Search:
         if not self.samples.mixed(self.formula.lhs, self.formula.rhs):
             return
         trial, survey = self.question.trial(self.formula), self.question.survey(self.formula)
-        found = boundary.condition(self.question.system.lattice, trial.free_names, survey)
+        found = boundary.condition(self.system.lattice, trial.free_names, survey)
         if found is not None:
             only, end = self.say(found.relation), self.say(found.end)
             sentence = f"true for {only} only: for {end} the two sides differ"
@@ -145,15 +154,16 @@ class _Search:
         unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(self.formula.rhs))
         levels = self.levels if unworked else self.levels[::-1]
         found = [m for level in levels if (m := residual.explain(level, self.formula, self.samples)) is not None]
-        for missing in sorted(found, key=lambda m: len(m.parts)):
-            kind = _kind(missing.parts)
-            term = expr.add(*(expr.scale(Rational(c), part.term) for part, c in missing.parts))
-            repair = Equals(self.formula.lhs, _sum(self.formula.rhs, term))
-            if kind is not None and self._mends(repair):
-                paths = tuple(tuple(map(str, part.path)) for part, _ in missing.parts if part.path)
-                sentence = SENTENCES[kind](self, [part for part, _ in missing.parts], term)
-                lacks = term if kind == "missing-path" else None
-                yield Diagnosis(kind, sentence, paths, lacks, self._without(kind) or repair)
+        for missing in sorted(found, key=len):
+            repair = Equals(self.formula.lhs, _sum(self.formula.rhs, counted.total(missing)))
+            if self._mends(repair):
+                for kind, parts in counted.by_kind(missing).items():
+                    paths = tuple(tuple(map(typed, part.path)) for part, _ in parts if part.path)
+                    lacks = counted.total(parts) if kind == "missing-path" else None
+                    mended = self._without(kind) or repair
+                    yield Diagnosis(
+                        kind, counted.sentence(kind, parts, self.formula.lhs, self.say), paths, lacks, mended
+                    )
                 return
 
     def _without(self, kind: str) -> Equals | None:
@@ -172,12 +182,12 @@ class _Search:
     @cached_property
     def truths(self) -> tuple[Node, ...]:
         """Right sides that the engine derives for this left side."""
-        return right_sides(self.question.system, tuple(self.question.hold), self.formula.lhs)
+        return right_sides(self.system, tuple(self.question.hold), self.formula.lhs)
 
     @cached_property
     def pool(self) -> Pool:
         derived = [c.term for level in self.levels for c in level]
-        return Pool(self.question.system, self.formula, (*derived, *self.truths))
+        return Pool(self.system, self.formula, (*derived, *self.truths))
 
     @cached_property
     def everywhere(self) -> tuple[Site, ...]:
@@ -220,7 +230,7 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if repair.lhs is repair.rhs:
+            if repair.lhs is repair.rhs or isinstance(repair.rhs, expr.Zero) or self._idle(change.new):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None
@@ -237,48 +247,5 @@ def _changes(row: Callable[[Site, Pool], Iterator[Change]], site: Site, pool: Po
             return
 
 
-def _kind(parts: Sequence[tuple[Contribution, Fraction]]) -> str | None:
-    """What the coefficients of the missing contributions mean; None where they mean different things."""
-    kinds = {KINDS_OF.get(c, "factor") for _, c in parts}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-KINDS_OF = {
-    Fraction(1): "missing-path", Fraction(-1): "double-count", Fraction(-2): "double-count", Fraction(2): "sign",
-}  # fmt: skip
-
-
 def _sum(side: Node, term: Node) -> Node:
     return term if isinstance(side, expr.Zero) else expr.add(side, term)
-
-
-def _paths(search: _Search, parts: Sequence[Contribution]) -> str:
-    routes = [search.say(expr.Path(*part.path)) for part in parts if part.path]
-    return f"{'paths' if len(routes) > 1 else 'path'} {' and '.join(routes)}" if routes else ""
-
-
-def _missing(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
-    lhs, route = search.say(search.formula.lhs), _paths(search, parts)
-    return f"{lhs} misses {'the ' + route if route else 'a term'}: add {search.say(term)}"
-
-
-def _double(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
-    route = _paths(search, parts)
-    what = f"the {route} is counted twice" if route else "a term is counted twice"
-    return f"{what}: take away {search.say(expr.scale(-1, term))}"
-
-
-def _sign(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
-    return f"the sign of {search.say(expr.add(*(p.term for p in parts)))} is wrong: it is added, not subtracted"
-
-
-def _factor(search: _Search, parts: Sequence[Contribution], term: Node) -> str:
-    return f"the number in front of {search.say(expr.add(*(p.term for p in parts)))} is wrong"
-
-
-SENTENCES: dict[str, Callable[[_Search, Sequence[Contribution], Node], str]] = {
-    "missing-path": _missing,
-    "double-count": _double,
-    "sign": _sign,
-    "factor": _factor,
-}

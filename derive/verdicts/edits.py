@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sympy import Basic, Integer, Rational, Tuple
@@ -111,7 +111,9 @@ def orders(site: Site, pool: Pool) -> Iterator[Change]:
     if isinstance(node, expr.Product) and node.shape != expr.SCALAR:
         new = expr.Product(node.args[0], node.args[1], not node.descending)
         first = "latest" if new.descending else "earliest"
-        yield _instead(site, new, f"the factors of {{0}} stand in the wrong order, the {first} comes first: write {{1}}")
+        yield _instead(
+            site, new, f"the factors of {{0}} stand in the wrong order, the {first} comes first: write {{1}}"
+        )
     if isinstance(node, expr.Mul):
         for factors in _reordered(node.args):
             if fits(factors, node.shape):
@@ -132,7 +134,7 @@ def _reordered(factors: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
 def fits(factors: Iterable[Node], shape: Any) -> bool:
     """Whether the factors form a product of this shape."""
     kept = list(factors)
-    chained = all(a.shape[1] == b.shape[0] for a, b in zip(kept, kept[1:], strict=False))
+    chained = all(a.shape[1] == b.shape[0] for a, b in pairwise(kept))
     return chained and (kept[0].shape[0], kept[-1].shape[1]) == tuple(shape)
 
 
@@ -177,7 +179,7 @@ def _moved(args: Sequence[Node], k: int, rest: Node | None, gap: int, moved: Seq
             factors.append(expr.diag(expr.had(*moved)))
         if n < len(args):
             factors += [args[n]] if n != k else [rest] if rest is not None else []
-    chained = all(a.shape[1] == b.shape[0] for a, b in zip(factors, factors[1:], strict=False))
+    chained = all(a.shape[1] == b.shape[0] for a, b in pairwise(factors))
     return expr.Mul(*factors) if chained else None
 
 

@@ -112,7 +112,11 @@ def _occurs_twice(root: Node, var: Var) -> bool:
 
 def _complements(site: Site) -> Iterator[Change]:
     node = site.node
-    if isinstance(node, (expr.Ones, expr.Identity)) or node.shape[0] == node.shape[1] != 1 or node.shape[0] == 1 != node.shape[1]:
+    if (
+        isinstance(node, (expr.Ones, expr.Identity))
+        or node.shape[0] == node.shape[1] != 1
+        or node.shape[0] == 1 != node.shape[1]
+    ):
         return
     new = expr.add(expr.Ones(*node.shape), expr.scale(-1, node))
     if isinstance(node, Var) or not isinstance(new, expr.Add) or len(new.args) < 3:
@@ -202,9 +206,10 @@ def _into_product(site: Site, pool: Pool) -> Iterator[Change]:
 def missing_terms(site: Site, pool: Pool) -> Iterator[Change]:
     """One more term, from what the engine derives."""
     node = site.node
-    if isinstance(site.parent, expr.Add) or isinstance(node, expr.Ones) and not site.is_term:
+    if isinstance(site.parent, expr.Add) or (isinstance(node, expr.Ones) and not site.is_term):
         return
-    for piece in pool.of_shape(node.shape):
+    present = {expr.split_number(term)[1] for term in (node.args if isinstance(node, expr.Add) else (node,))}
+    for piece in (p for p in pool.of_shape(node.shape) if expr.split_number(p)[1] not in present):
         for sign in (1, -1):
             term = expr.scale(sign, piece)
             new = expr.Add(node, term) if not isinstance(node, expr.Add) else expr.Add(*node.args, term)

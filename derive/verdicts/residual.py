@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from derive import expr, paths
 from derive.adjoint import adjoint
@@ -17,7 +18,7 @@ from derive.errors import DeriveError, QueryError
 from derive.expr import Equals, Node, Var
 from derive.field import P
 from derive.lattice import Offset
-from derive.partials import Entry, Table, differentiate, table
+from derive.partials import Entry, differentiate, table
 from derive.system import LOSS, System
 from derive.verdicts.samples import Samples
 
@@ -34,7 +35,8 @@ class Contribution:
     path: tuple[Var, ...] = ()
 
 
-Level = "tuple[Contribution, ...]"
+Parts: TypeAlias = "tuple[tuple[Contribution, Fraction], ...]"
+"""What a line lacks: each contribution with its coefficient; -1 is counted once too often, 2 has the wrong sign."""
 
 
 def levels(system: System, hold: Sequence[str], side: Node) -> Iterator[tuple[Contribution, ...]]:
@@ -68,9 +70,7 @@ def _of_partial(system: System, hold: tuple[str, ...], side: expr.Partial) -> It
         yield _by_paths(system, (*hold, *side.held), y, x)
 
 
-def _by_reads(
-    body: Node, x: Var, hold: tuple[str, ...], y: Var | None, immediate: bool
-) -> tuple[Contribution, ...]:
+def _by_reads(body: Node, x: Var, hold: tuple[str, ...], y: Var | None, immediate: bool) -> tuple[Contribution, ...]:
     """`∂y/∂x = Σ_v ∂⁺y/∂v · ∂v/∂x` over what y reads."""
     found = []
     for v, chains in differentiate(body, {}):
@@ -172,7 +172,7 @@ def _along(system: System, side: Var, entries: tuple[Entry, ...], adjoint: Syste
         here = [h - o for h, o in zip(here, entry.offset or (0,) * lattice.dimension, strict=True)]
         moved = lattice.shifted(tuple(here))
         path.append(expr.at(entry.target, moved))
-        maps.append(entry.map.each(lambda node, moved=moved: expr.at(node, moved)))
+        maps.append(entry.map.each(partial(expr.at, index=moved)))
     last = entries[-1].target
     upstream: Node = last.marked("bar") if f"{last.name}_bar" in adjoint.variables else expr.Ones(*expr.SCALAR)
     term = expr.at(upstream, lattice.shifted(tuple(here)))
@@ -211,7 +211,9 @@ def _of_gradient_of(system: System, hold: tuple[str, ...], side: expr.GradientOf
         if gradient is not None and v is x:
             found.append(Contribution(gradient, (x, y)))
         elif gradient is not None and v.index and not side.immediate:
-            inner = expr.Pulled(v, x, gradient, 0) if not expr.is_column(x) else expr.mul(expr.Partial(v, x).T, gradient)
+            inner = (
+                expr.Pulled(v, x, gradient, 0) if not expr.is_column(x) else expr.mul(expr.Partial(v, x).T, gradient)
+            )
             found.append(Contribution(inner, (x, v, y)))
     yield tuple(found)
 
@@ -227,14 +229,7 @@ SIDES: dict[type, Callable[..., Iterator[tuple[Contribution, ...]]]] = {
 # --- the signed subset ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Missing:
-    """What the line lacks: each contribution with its coefficient; -1 is counted once too often, 2 has the wrong sign."""
-
-    parts: tuple[tuple[Contribution, Fraction], ...]
-
-
-def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) -> Missing | None:
+def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) -> Parts | None:
     """`lhs - rhs` as a combination of few of the contributions; None where it is none."""
     columns = [_vector(c.term, samples) for c in level]
     residual = _vector(expr.Add(formula.lhs, expr.Scale(-1, formula.rhs)), samples)
@@ -248,7 +243,7 @@ def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) ->
     few = len(found) <= FEW or (len(found) < len(level) and {c for _, c in found} == {1})
     if not found or not few or any(c is None for _, c in found):
         return None
-    return Missing(tuple(found))  # type: ignore[arg-type]
+    return tuple(found)  # type: ignore[return-value,arg-type]
 
 
 def _vector(node: Node, samples: Samples) -> list[int | None] | None:

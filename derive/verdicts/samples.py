@@ -119,7 +119,14 @@ class _Residues(_Values):
         return RULES[type(node)](self, node, env, done) % P  # type: ignore[arg-type]
 
 
-NOWHERE: tuple[type[Exception], ...] = (DeriveError, KeyError, IndexError, ValueError, ZeroDivisionError, RecursionError)
+NOWHERE: tuple[type[Exception], ...] = (
+    DeriveError,
+    KeyError,
+    IndexError,
+    ValueError,
+    ZeroDivisionError,
+    RecursionError,
+)
 """What an expression without a value at a point raises."""
 
 
@@ -129,6 +136,7 @@ class Samples:
     def __init__(self, places: Sequence[Place], indices: Mapping[str, str]):
         """`indices`: the index symbols of the lattice, each with its length."""
         self._indices = indices
+        self._needed: frozenset[int] = frozenset()
         self._places = [(_Residues(place), place.env) for place in places]
 
     def __len__(self) -> int:
@@ -148,15 +156,16 @@ class Samples:
         return bool(values) and not any(v.any() for v in values)
 
     def mixed(self, left: Node, right: Node) -> bool:
-        """Whether the two are equal somewhere and differ elsewhere."""
-        return {True, False} <= {self.same(left, right, k) for k in range(len(self))}
+        """Whether the two are equal somewhere where they are not zero, and differ elsewhere."""
+        found = {self.same(left, right, k) for k in range(len(self))}
+        return False in found and any(self.same(left, right, k) and self.value(left, k).any() for k in range(len(self)))  # type: ignore[union-attr]
 
     def agree(self, left: Node, right: Node) -> bool:
-        """Whether the two are equal wherever both exist, and exist somewhere."""
+        """Whether the two are equal wherever both exist, which is where the line that they mend has both sides at least."""
         seen = False
         for k in range(len(self)):
             same = self.same(left, right, k)
-            if same is False:
+            if same is False or (same is None and k in self._needed):
                 return False
             seen = seen or same is not None
         return seen
@@ -172,7 +181,9 @@ class Samples:
             return self.same(formula.lhs, formula.rhs, k) is not False, *_degenerate(self._places[k][1], self._indices)
 
         chosen = Samples((), self._indices)
-        chosen._places = [self._places[k] for k in sorted(range(len(self)), key=rank)]
+        order = sorted(range(len(self)), key=rank)
+        chosen._places = [self._places[k] for k in order]
+        chosen._needed = frozenset(n for n, k in enumerate(order) if self.same(formula.lhs, formula.rhs, k) is not None)
         return chosen
 
 

@@ -56,7 +56,9 @@ class Site:
 
     def settle(self, new: Basic) -> Equals:
         """The same, simplified on the way up: a product in a product is one product."""
-        return self._put(new, lambda parent, args: parent.build(*args) if isinstance(parent, Node) else parent.func(*args))
+        return self._put(
+            new, lambda parent, args: parent.build(*args) if isinstance(parent, Node) else parent.func(*args)
+        )
 
     def _put(self, new: Basic, build: Any) -> Equals:
         for parent, at in reversed(self.above):
