@@ -856,10 +856,18 @@ def _side(p: Printer, side: Basic) -> Fragment:
         return join(p.glyph["comma"], [_side(p, s) for s in side], RELATION)
     if isinstance(side, Expr):
         return fill(index_string((side,), p.style))
+    if isinstance(side, sympy.Interval):
+        brackets = "(["[not side.left_open] + "@, @" + ")]"[not side.right_open]
+        return fill(brackets, p.number(side.start), p.number(side.end))
     return fill(sympy.sstr(side) if p.style.slash else sympy.latex(side))
 
 
 def _relation(p: Printer, node: Relation) -> Fragment:
+    if node.op == "in" and isinstance(node.rhs, Tuple):
+        size = p.glyph["size"].join(index_string((n,), p.style) for n in node.rhs if n != 1)
+        return fill(
+            p.glyph["in_reals"] if size else p.glyph["in_numbers"], _side(p, node.lhs), *([size] if size else [])
+        )
     lhs, rhs = (_side(p, side) for side in node.args[1:])
     sides = (p.bracket(f) if isinstance(s, Tuple) else f for f, s in zip((lhs, rhs), node.args[1:], strict=True))
     return join(f" {p.style.relations[node.op]} ", sides, RELATION)

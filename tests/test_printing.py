@@ -250,7 +250,7 @@ TABLE = [
         None,
         "‖U_z‖ < w_t ⇒ it {decays}",
     ),
-    (Relation("in", i, Interval.open(-1, 1)), r"i \in \left(-1, 1\right)", None, None),
+    (Relation("in", i, Interval.open(-1, 1)), r"i \in (-1, 1)", None, "i ∈ (-1, 1)"),
     (Pulled(h, W, z, 0), r"\left( \frac{\partial h_t}{\partial W_z} \right)^{*} z_t", None, "(∂h_t/∂W_z)* z_t"),
     (Partial(W @ h, h), r"\frac{\partial (W_z h_t)}{\partial h_t}", None, "∂(W_z h_t)/∂h_t"),
 ]

@@ -109,7 +109,7 @@ READ = {
         r"\dfrac{\partial L}{\partial h_t} = 0": "∇_{h_t} L = 0",
         r"\frac{\mathrm d h_t}{\mathrm d h_{t-1}} = U_z": "∂h_t/∂h_{t-1} = U_z",
         r"\frac{\partial^+ h_t}{\partial h_{t-1}} = \mathrm{diag}(z_t)": "∂⁺h_t/∂h_{t-1} = diag(z_t)",
-        r"\left.\frac{\partial h_t}{\partial h_{t-1}}\right|_{z_t} = U_z": "∂h_t/∂h_{t-1}|_{z} = U_z",
+        r"\left.\frac{\partial h_t}{\partial h_{t-1}}\right|_{z_t} = U_z": "∂h_t/∂h_{t-1}|_{z_t} = U_z",
         r"\nabla_{h^{(t)}} L = \nabla_{h_t} L": "∇_{h_t} L = ∇_{h_t} L",
         r"\delta h_t = \bar h_t": "∇_{h_t} L = ∇_{h_t} L",
         r"dh_t = dh_{t+1} \odot z_t": "∇_{h_t} L = (∇_{h_{t+1}} L) ⊙ z_t",
@@ -140,7 +140,7 @@ READ = {
     "lstm": {
         r"c_t = f_t \odot c_{t-1} + i_t \odot g_t": "c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t",
         r"\left.\frac{\partial c_t}{\partial c_{t-1}}\right|_{h_{t-1}} = \operatorname{diag}(f_t)": (
-            "∂c_t/∂c_{t-1}|_{h} = diag(f_t)"
+            "∂c_t/∂c_{t-1}|_{h_{t-1}} = diag(f_t)"
         ),
         r"\delta c_t = \delta h_t \circ o_t \circ (1 - \tanh^2(c_t))": (
             "∇_{c_t} L = (∇_{h_t} L) ⊙ o_t ⊙ (1 - tanh²(c_t))"
@@ -181,7 +181,7 @@ AMBIGUOUS = {
     },
     r"\frac{\partial h_t}{\partial h_{t-1}} = \sigma'(z_t) U_z": {DIAGONAL, TRANSPOSED},
     r"h_t = z_t \cdot r_t": {ENTRYWISE},
-    r"U_z = z_t r_t": {ENTRYWISE, DIAGONAL},
+    r"U_z = z_t r_t": {ENTRYWISE, "a vector where only a matrix can stand means the diagonal matrix of it"},
     r"\dfrac{\partial L}{\partial h_t} = 0": {ROWS},
     r"\frac{\partial L}{\partial h_t} = \frac{\partial L}{\partial h_{t+1}} \frac{\partial h_{t+1}}{\partial h_t}": {
         ROWS

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sympy import Expr
 
 from derive import expr
-from derive.evaluate import Array, integer
+from derive.evaluate import Array, Unevaluable, integer
 from derive.oracles import points
 from derive.oracles.names import MARKS, Definitions, Given, Names, introduces
 from derive.oracles.points import Steps, free_indices
@@ -78,6 +78,11 @@ class Verdict:
         }
 
 
+EXACT = {
+    "field": "F_p with p = 2^61 - 1",
+    "tower": "a tower of prime fields in which exp(a + b) = exp(a) exp(b)",
+}
+
 SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "holds": lambda v: (
         f"holds at {v.points} points: exactly, over {EXACT[v.method]} and {v.seeds} seeds, "
@@ -89,11 +94,6 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "fails": lambda v: f"fails, by {v.method}: {v.failure}",
     "defines": lambda v: f"defines: {v.reason}",
     "undecided": lambda v: f"undecided: {v.reason}",
-}
-
-EXACT = {
-    "field": "F_p with p = 2^61 - 1",
-    "tower": "a tower of prime fields in which exp(a + b) = exp(a) exp(b)",
 }
 
 BOUND = 2.0**-60
@@ -196,7 +196,7 @@ class Trial:
                             max_rel_err=None if road.exact else worst, failure=outcome.failure,
                         )  # fmt: skip
                     error = max(error, truth.engine.error_bound(outcome.degree) or 0.0) if outcome.points else error
-            except Resample as unlucky:
+            except (Resample, Unevaluable) as unlucky:
                 return Verdict("undecided", road.name, seeds, count, reason=str(unlucky))
             errors += [error] if road.exact else []
             seeds += 1

@@ -137,7 +137,10 @@ class Atoms(Signs):
         end = self.take()
         self.bars = bars
         self.depth -= 1
-        mark = NAMED_BRACKETS.get(opening, opening) + (";" if ";" in separators or "\\" in separators else "")
+        half_open = end.value if opening in ("(", "[") and end.value in (")", "]") and end.value != close else ""
+        mark = (
+            NAMED_BRACKETS.get(opening, opening) + half_open + (";" if ";" in separators or "\\" in separators else "")
+        )
         return self.node("group", mark, found, (token.span[0], end.span[1]), token, end)
 
     def pair(self, token: Token) -> Tree:

@@ -8,7 +8,7 @@ from itertools import product
 from math import prod
 from typing import Any, TypeAlias
 
-from sympy import Basic
+from sympy import Basic, Expr, Interval, Tuple
 
 from derive import expr
 from derive.expr import Equals, Node, Shape, Var
@@ -53,6 +53,8 @@ def relate(
     """Every reading of `left sign right`, or why there is none."""
     if sign == "prop":
         return [], ("a proportionality says nothing of the factor, and is not read", tree.span)
+    if sign == "in":
+        return belongs(resolver, left, right, tree)
     lefts = resolver.readings(left)
     rights = resolver.readings(right) if lefts else []
     if not lefts or not rights:
@@ -73,6 +75,55 @@ def relate(
     if not made:
         return [], _sides(resolver, left, right, tree)
     return sorted(made.values(), key=lambda u: u.cost), None
+
+
+def belongs(resolver: Resolver, left: Tree, right: Tree, tree: Tree) -> tuple[list[Understood], Trouble | None]:
+    r"""`\tanh u \in [-1, 1]`, `h_t \in (0, 1)^n`: every entry lies in an interval; `h_t \in \mathbb{R}^n`: a shape."""
+    shaped = shape_of_reals(right) if all(name not in resolver.scope.names for name in ("R", "R_n")) else None
+    interval = None if shaped is not None else interval_of(resolver, right)
+    found: list[Understood] = []
+    for reading in resolver.readings(left):
+        value, cost = reading.value, reading.cost
+        if isinstance(value, Function):
+            value, cost = expr.apply(value.name, Var("u", (), (), *expr.SCALAR), order=value.order), cost + 1
+        if isinstance(value, Node) and interval is not None:
+            found.append(Understood(expr.Relation("in", value, interval), reading.choices, cost))
+        elif isinstance(value, Node) and shaped is not None:
+            found.append(Understood(expr.Relation("in", value, Tuple(*shaped)), reading.choices, cost))
+    if found:
+        return found, None
+    if interval is None and shaped is None:
+        return [], ("this is no interval such as [0, 1], and no space such as \\mathbb{R}^n", right.span)
+    return [], trouble(resolver, left)
+
+
+def interval_of(resolver: Resolver, tree: Tree) -> Interval | None:
+    """`[a, b]`, `(0, 1)`, `[0, 1)^n`: the numbers between two numbers."""
+    group = tree.children[0] if tree.kind == "script" else tree
+    mark = str(group.value)
+    if group.kind != "group" or mark[:1] not in ("(", "[") or len(group.children) != 2:
+        return None
+    ends = [next((r.value for r in resolver.readings(child)), None) for child in group.children]
+    low, high = (end.value if isinstance(end, Number) else None for end in ends)
+    if low is None or high is None or not (low.is_real and high.is_real):
+        return None
+    return Interval(low, high, mark[0] == "(", (mark[1:2] or {"(": ")", "[": "]"}[mark[0]]) == ")")
+
+
+def shape_of_reals(tree: Tree) -> tuple[Expr, Expr] | None:
+    r"""`\mathbb{R}`, `\mathbb{R}^n`, `\mathbb{R}^{n \times m}`."""
+    base, *scripts = tree.children if tree.kind == "script" else (tree,)
+    if not base.names("R") or len(scripts) > 1 or any(s.kind != "sup" for s in scripts):
+        return None
+    if not scripts:
+        return expr.SCALAR
+    (inside,) = scripts[0].children
+    sizes = inside.children if inside.kind == "chain" and set(inside.value) <= {"times"} else (inside,)
+    found = [index_expression(size) for size in sizes]
+    if len(found) not in (1, 2) or any(size is None for size in found):
+        return None
+    letters = [size.xreplace({s: dimension(s.name) for s in size.free_symbols}) for size in found if size is not None]
+    return letters[0], letters[1] if len(letters) == 2 else expr.ONE
 
 
 def _sides(resolver: Resolver, left: Tree, right: Tree, tree: Tree) -> Trouble:

@@ -27,6 +27,7 @@ ASSUMPTIONS: Mapping[tuple[str, str], str] = {
         "vector",
         "diagonal",
     ): "a vector that stands for a matrix means the diagonal matrix of it: σ'(a)·W is diag(σ'(a)) W",
+    ("summand", "diagonal"): "a vector where only a matrix can stand means the diagonal matrix of it",
     ("product", "hadamard"): "the product of two vectors that stand side by side is entry by entry",
     ("product", "dot"): "the product of two vectors that stand side by side is their inner product",
     ("identity", "ones"): "I beside a vector means a vector of ones",
