@@ -62,7 +62,10 @@ def typed(var: Var, name: str = "") -> str:
 
 
 def departures(formula: Equals, truths: Sequence[Node]) -> Iterator[tuple[Site, Node]]:
-    """For every true right side the innermost place at which the line differs from it, with what stands there instead."""
+    """For every true right side the innermost place at which the line differs from it, with what stands there instead.
+
+    A line that differs as a whole is of another form, and departs nowhere.
+    """
     for truth in truths:
         wrong: Basic = formula.rhs
         right: Basic = truth
@@ -71,7 +74,7 @@ def departures(formula: Equals, truths: Sequence[Node]) -> Iterator[tuple[Site, 
             at, other = step
             above = (*above, (wrong, at))
             wrong, right = wrong.args[at], other
-        if isinstance(wrong, Node) and isinstance(right, Node) and wrong is not right:
+        if len(above) > 1 and isinstance(wrong, Node) and isinstance(right, Node):
             yield Site(wrong, above), right
 
 

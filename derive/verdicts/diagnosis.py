@@ -25,7 +25,7 @@ from derive.notation import Notation
 from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
-from derive.verdicts import boundary, counted, edits, insertions, residual
+from derive.verdicts import boundary, counted, edits, insertions, reordered, residual
 from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
@@ -60,8 +60,8 @@ ROWS: tuple[Rows, ...] = (
         ("sign", edits.signs),
         ("transpose", edits.transposes),
         ("index", edits.indices),
-        ("order", edits.orders),
-        ("hadamard", edits.hadamards),
+        ("order", reordered.orders),
+        ("hadamard", reordered.hadamards),
         ("bounds", edits.bounds),
         ("activation", insertions.activations),
         ("symbol", insertions.symbols),
@@ -103,8 +103,7 @@ class _Search:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
         hints = [*self._boundary(), *self._slips(DERIVATIVES, self.everywhere)]
         yield from hints
-        near = [self._residual, self._nearby]
-        for stage in near[:: -1 if self._has_idle_derivative() else 1]:
+        for stage in (self._idle_derivatives, self._residual, self._nearby):
             causes = list(stage())
             yield from causes
             if causes:
@@ -114,14 +113,6 @@ class _Search:
             yield from causes
             if causes:
                 return
-
-    def _has_idle_derivative(self) -> bool:
-        """Whether a derivative stands in the line that is zero everywhere, which nobody writes on purpose."""
-        return self._idle(self.formula)
-
-    def _idle(self, root: Basic) -> bool:
-        kinds = (expr.Partial, expr.Pulled, expr.GradientOf)
-        return any(self.samples.vanishes(n) for n in expr.walk(root) if isinstance(n, kinds))
 
     def say(self, node: Basic) -> str:
         return text(node, self.notation)
@@ -209,6 +200,14 @@ class _Search:
                     yield self._cause("symbol", change, mended)
                     return
 
+    def _idle_derivatives(self) -> Iterator[Diagnosis]:
+        """Slips in a derivative that is zero everywhere, which nobody writes on purpose."""
+        places = [s for s in self.everywhere if self._is_idle(s.node) or self._is_idle(s.parent)]
+        return self._slips(ROWS[0], places)
+
+    def _is_idle(self, node: Basic) -> bool:
+        return isinstance(node, (expr.Partial, expr.Pulled, expr.GradientOf)) and self.samples.vanishes(node)
+
     def _slips(self, rows: Rows, places: Sequence[Site]) -> Iterator[Diagnosis]:
         for kind, row in rows:
             for site in places:
@@ -220,6 +219,10 @@ class _Search:
     def _cause(self, kind: str, change: Change, mended: Equals) -> Diagnosis:
         return Diagnosis(kind, change.words.format(*map(self.say, change.nodes)), repair=mended)
 
+    def _adds_nothing(self, new: Basic) -> bool:
+        """Whether a zero was put in, with which all that is wrong goes away."""
+        return any(map(self._is_idle, expr.walk(new)))
+
     def _tried(self, site: Site, change: Change) -> Equals | None:
         """The mended line, if the change mends it."""
         if self.trials >= MOST_TRIALS or perf_counter() > self.deadline:
@@ -230,7 +233,7 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if repair.lhs is repair.rhs or isinstance(repair.rhs, expr.Zero) or self._idle(change.new):
+            if repair.lhs is repair.rhs or isinstance(repair.rhs, expr.Zero) or self._adds_nothing(change.new):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None

@@ -76,7 +76,7 @@ def _slopes(site: Site) -> Iterator[Change]:
         for form in forms:
             parts = form.args if isinstance(form, expr.Had) else (form,)
             if all(p in factors for p in parts):
-                rest = [f for f in factors if f not in parts]
+                rest = tuple(f for f in factors if f not in parts)
                 for other in forms:
                     if other is not form:
                         new = expr.had(*rest, other)

@@ -42,7 +42,7 @@ class Site:
 
     def indices(self) -> list[tuple[Symbol, Any, Any]]:
         """The ranges of the sums and products that it stands in."""
-        ranges = []
+        ranges: list[tuple[Symbol, Any, Any]] = []
         for parent, _ in self.above:
             if isinstance(parent, expr.Sum):
                 ranges.extend(r.args for r in parent.args[1:])
