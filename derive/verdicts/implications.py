@@ -1,15 +1,156 @@
-"""Claims of the kind that `derive.verdicts.statements` says."""
+"""`premise ⇒ conclusion`: the conclusion is judged where the premise is true.
+
+z_t = 1         a special value: the state is that constant.  Right in the limit, where an activation has no slope
+W = I, x_t = 0  a parameter or an input has that value
+h_t = -h_{t-1} + x_t   an equation of the system: true already
+a ≤ b           with b equal to c, `a ≤ c` follows
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sympy import Basic, Tuple
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.expr import Equals, Node, Var
 from derive.reader.claims import Claim
-from derive.verdicts.judge import Judged
+from derive.reader.relations import Understood
+from derive.system import System
+from derive.verdicts import bounds, relations, words
+from derive.verdicts.judge import Case, Judged
+from derive.verdicts.judge import judge as judge_equation
+from derive.verdicts.question import Question, is_condition
+from derive.verdicts.ranges import range_of_function
+from derive.verdicts.report import Certificate, worst
 
 if TYPE_CHECKING:
     from derive.verdicts.verify import Reviewed
 
 
 def judge(review: Reviewed, claim: Claim) -> Judged:
-    return Judged("undecided", claim.formula, reason="nothing settles this yet")
+    """The conclusion under the premise; what the premise can't be taken for is *undecided*."""
+    special = words.judge_implication(review, claim)
+    if special is not None:
+        return special
+    formula = claim.formula
+    assert isinstance(formula, expr.Implies)
+    question: Question | str = review.question(claim)
+    for premise in parts(formula.lhs):
+        question = supposed(question, premise) if isinstance(question, Question) else question
+    if isinstance(question, str):
+        return Judged("undecided", formula, reason=question)
+    found = [_conclusion(review, claim, question, formula.lhs, part) for part in parts(formula.rhs)]
+    verdict = worst(judged.verdict for judged in found)
+    chosen = next(judged for judged in found if judged.verdict == verdict or verdict == "holds")
+    return replace(chosen, formula=formula)
+
+
+def parts(side: Basic) -> tuple[Basic, ...]:
+    return tuple(side.args) if isinstance(side, Tuple) else (side,)
+
+
+def _conclusion(review: Reviewed, claim: Claim, question: Question, premise: Basic, part: Basic) -> Judged:
+    if isinstance(part, Equals) and all(isinstance(side, Node) for side in part.args):
+        return judge_equation(Case(claim, question, [Understood(part)], None, review.among_numbers))
+    if isinstance(part, expr.Relation):
+        return _follows(premise, part) or relations.settle(review, claim, question, part)
+    return Judged("undecided", part, reason="the conclusion is in words")
+
+
+def _follows(premise: Basic, part: expr.Relation) -> Judged | None:
+    """`a ≤ b ⇒ a ≤ c` where c is not smaller than b, as polynomials in norms."""
+    env = {"T": bounds.FURTHEST}
+    for given in parts(premise):
+        same = (
+            isinstance(given, expr.Relation)
+            and given.op == part.op
+            and part.op in ("<=", "<")
+            and given.lhs == part.lhs
+        )
+        if not same or not all(isinstance(side, Node) for side in (given.rhs, part.rhs)):
+            continue
+        letters = {str(s) for r in (given.rhs, part.rhs) for s in r.free_symbols}
+        places = [{**dict.fromkeys(letters, d), **env} for d in range(bounds.FURTHEST + 1)]
+        try:
+            pairs = [(bounds.value(given.rhs, at), bounds.value(part.rhs, at)) for at in places]
+        except DeriveError:
+            continue
+        if all(b is not None and bounds.is_at_least(c, b) for b, c in pairs):
+            note = "the right side of the conclusion is not smaller than that of the premise"
+            return Judged("holds", part, certificate=Certificate("proof", note=note))
+    return None
+
+
+# --- premises ---------------------------------------------------------------------------------------------------------
+
+
+def supposed(question: Question, premise: Basic) -> Question | str:
+    """The question where the premise is true; a sentence where that can't be had."""
+    if is_condition(premise):
+        return replace(question, conditions=(*question.conditions, premise))
+    if isinstance(premise, expr.Relation):
+        return question  # an inequality is used by what follows from it
+    if not isinstance(premise, Equals):
+        return "the premise is in words"
+    value = _value(premise)
+    if value is not None:
+        return _with_value(question, *value)
+    verdict = question.ask(premise).verdict
+    if verdict == "holds":
+        return question
+    return (
+        f"whether the premise {premise} can be true is not known"
+        if verdict == "undecided"
+        else f"the premise {premise} is false here"
+    )
+
+
+def _value(premise: Equals) -> tuple[Var, Node] | None:
+    """A name and the constant that it is set to."""
+    for name, value in (premise.args, premise.args[::-1]):
+        if isinstance(name, Var) and not name.marks and isinstance(value, Node) and not expr.variables(value):
+            return name, value
+    return None
+
+
+def _with_value(question: Question, name: Var, value: Node) -> Question | str:
+    system, equation = question.system, question.system.equations.get(name.name)
+    variable = system.variables.get(name.name)
+    if variable is None:
+        return f"{name} is no variable of the system"
+    if name.index and any(i.is_number for i in name.index):
+        return f"only a value at every step can be supposed, found {name}"
+    if equation is not None:
+        reason = _unreachable(equation.rhs, value)
+        if reason:
+            return f"{name} = {value} {reason}"
+        new = {**system.equations, name.name: replace(equation, rhs=value)}
+    else:
+        new = {n: replace(e, rhs=_put(e.rhs, name.name, value)) for n, e in system.equations.items()}
+    try:
+        changed = System.of(replace(system.parts, equations=new))
+    except DeriveError as error:
+        return f"{name} = {value} can't be supposed: {error}"
+    definitions = tuple((target, _put(meaning, name.name, value)) for target, meaning in question.definitions)
+    return replace(question, system=changed, definitions=definitions)
+
+
+def _put(root: Node, name: str, value: Node) -> Node:
+    def leaf(node: Basic) -> Basic:
+        return value if isinstance(node, Var) and node.name == name and not node.marks else node
+
+    return expr.rewrite(root, leaf)  # type: ignore[no-any-return]
+
+
+def _unreachable(rhs: Node, value: Node) -> str:
+    """A constant state has no slope: that is so where its activation is at an end of its range, and nowhere else."""
+    number = expr.as_number(value)
+    if not isinstance(rhs, expr.Apply) or number is None:
+        return "is a value at one point, and says nothing of derivatives"
+    found = range_of_function(rhs.function, rhs.order)
+    if found is None or number not in (found.low, found.high):
+        return "is a value at one point, and says nothing of derivatives"
+    return ""

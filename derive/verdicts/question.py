@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from sympy import Basic, Expr, Symbol
+from sympy import Basic, Expr, Integer, Mod, Symbol
 
 from derive import expr
 from derive.errors import DeriveError
@@ -19,6 +20,7 @@ from derive.oracles.check import Trial
 from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
 from derive.reader import limits
 from derive.system import Parts, System
+from derive.verdicts.ranges import without_extrema
 from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4
@@ -99,7 +101,8 @@ class Question:
     def trial(self, formula: Equals) -> Trial:
         apart = {s: Symbol(f"{s}′") for s in self._clashing(formula)}
         definitions = [(expr.at(target, apart), expr.at(value, apart)) for target, value in self.definitions]
-        explained = explain(self.system, expr.at(formula, apart), definitions)
+        plain = without_extrema(expr.at(formula, apart))
+        explained = explain(self.system, plain, definitions)
         return Trial(
             explained.system,
             explained.formula,
@@ -167,6 +170,21 @@ def is_condition(statement: Basic) -> bool:
     return isinstance(statement, expr.Relation) and statement.op in SIGNS and not any(
         isinstance(side, expr.Node) for side in (statement.lhs, statement.rhs)
     )  # fmt: skip
+
+
+_PARITY = re.compile(
+    r"\b(?:(?P<even>even)|odd)\s+(?P<after>[A-Za-z])\b|\b(?P<before>[A-Za-z])\s+(?:is\s+)?(?:(?P<even_>even)|odd)\b"
+)
+
+
+def conditions_of(where: Iterable[Basic]) -> Iterator[Basic]:
+    """What a display says of when it holds, as far as that is about indices: relations, `T even`."""
+    for said in where:
+        if is_condition(said):
+            yield said
+        elif isinstance(said, expr.Words) and (found := _PARITY.search(said.text)) is not None:
+            letter = Symbol(found["after"] or found["before"], integer=True)
+            yield expr.Relation("=", Mod(letter, 2), Integer(0 if found["even"] or found["even_"] else 1))
 
 
 @lru_cache(maxsize=1024)

@@ -23,7 +23,7 @@ from derive.reader.relations import Understood
 from derive.reader.understand import understand
 from derive.reader.values import agree
 from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
-from derive.verdicts.question import Question, is_condition, nothing
+from derive.verdicts.question import Question, conditions_of, nothing
 from derive.verdicts.report import FileReport, Finding, Report, worst
 from derive.verdicts.shorthands import Definition
 
@@ -154,7 +154,7 @@ class Reviewed:
             claim.hold,
             LOSSES.get(claim.loss or ""),
             claim.unroll,
-            tuple(c for c in claim.where if is_condition(c)),
+            tuple(conditions_of(claim.where)),
             seed=self.seed,
         )
 

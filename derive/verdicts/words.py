@@ -13,3 +13,11 @@ if TYPE_CHECKING:
 
 def judge(review: Reviewed, claim: Claim) -> Judged:
     return Judged("undecided", claim.formula, reason="nothing settles this yet")
+
+
+def judge_implication(review: Reviewed, claim: Claim) -> Judged | None:
+    return None
+
+
+def telescopes(review: Reviewed, claim: Claim, product: object) -> Judged | None:
+    return None

@@ -1,0 +1,249 @@
+r"""Upper bounds of norms, proved: for every norm of matrices with `‖AB‖ ≤ ‖A‖ ‖B‖`, `‖Ax‖ ≤ ‖A‖ ‖x‖` and `‖diag(v)‖ ≤ max |v_i|`.
+
+The ingredients are the one-step Jacobian, which the exact field confirms, the range of each activation's derivative, and
+that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from `‖∂h_{t+1}/∂h_t‖ ≤ ¼‖W‖` by induction over the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sympy
+from sympy import Basic, Expr, Symbol
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.evaluate import integer, point
+from derive.expr import Equals, Node, Partial, Var
+from derive.oracles.truth import preactivation
+from derive.verdicts.question import Question
+from derive.verdicts.ranges import Range, as_function, over_interval, range_of_function
+
+FURTHEST = 4
+"""The bound is compared over 0 to 4 steps; that it is one factor for each step is what makes it one for all."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Why a bound holds, in words."""
+
+    sentence: str
+
+
+def prove(question: Question, relation: expr.Relation) -> Proof | None:
+    """A proof of `‖…‖ ≤ …`, where its ingredients are there; None says nothing."""
+    if relation.op not in ("<=", "<", ">=", ">") or question.system.lattice.dimension != 1:
+        return None
+    small, large = (relation.lhs, relation.rhs) if relation.op in ("<=", "<") else (relation.rhs, relation.lhs)
+    if relation.op in ("<", ">") or not isinstance(small, expr.Norm):
+        return None
+    inner = small.args[0].args[0] if isinstance(small.args[0], expr.Transpose) else small.args[0]
+    try:
+        return _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+    except DeriveError:
+        return None
+
+
+def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
+    """`‖∂L/∂h_t‖`, where the loss reaches h_t through h_{t+1} only."""
+    if not isinstance(inner, Var) or inner.marks != ("bar",):
+        return None
+    (t,), (length,) = question.system.lattice.indices, question.system.lattice.lengths
+    state = question.system.variables[inner.base].var.at((t,))
+    after = state.at((t + 1,))
+    step = expr.mul(expr.transpose(Partial(after, state)), after.marked("bar"))
+    if inner.index != (t,) or not question.holds(Equals(state.marked("bar"), step)):
+        return None
+    rate = one_step(question, state)
+    base = norm_symbol(state.at((length,)).marked("bar"), {})
+    if rate is None or not all(
+        is_at_least(value(large, {str(length): FURTHEST, str(t): FURTHEST - d}), rate**d * base)
+        for d in range(FURTHEST + 1)
+    ):
+        return None
+    return Proof(
+        f"{expr.Norm(Partial(after, state))} ≤ {_shown(rate)} at each step, and the loss reaches {state} through {after} only"
+    )
+
+
+def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:
+    """`‖∂h_t/∂h_k‖`, one factor for each step."""
+    if not isinstance(inner, Partial) or inner.immediate or not all(isinstance(v, Var) for v in inner.args[:2]):
+        return None
+    y, x = inner.args[:2]
+    if y.name != x.name or len(y.index) != 1:
+        return None
+    letters = {str(s): FURTHEST for s in (*y.index[0].free_symbols, *x.index[0].free_symbols)}
+    rate = one_step(question, y.at(question.system.lattice.indices))
+    if rate is None:
+        return None
+    apart = y.index[0] - x.index[0]
+    if apart.is_Integer:
+        wanted = [({**letters}, int(apart))]
+    else:
+        moving = [s for s in x.index[0].free_symbols if s not in y.index[0].free_symbols]
+        if len(moving) != 1 or not _multiplies(question, y):
+            return None
+        wanted = [({**letters, str(moving[0]): FURTHEST - d}, d) for d in range(FURTHEST + 1)]
+        wanted = [(env, integer(apart, env)) for env, _ in wanted]
+    if any(steps < 0 for _, steps in wanted) or (
+        len(wanted) == 1 and wanted[0][1] > 1 and not _multiplies(question, y)
+    ):
+        return None
+    if not all(is_at_least(value(large, env), rate**steps) for env, steps in wanted):
+        return None
+    return Proof(f"each step of {y.base} multiplies by a Jacobian of norm at most {_shown(rate)}")
+
+
+def _multiplies(question: Question, y: Var) -> bool:
+    """Whether the Jacobian over two steps is the product of those over one."""
+    (t,) = question.system.lattice.indices
+    now, before, first = y.at((t,)), y.at((t - 1,)), y.at((t - 2,))
+    return question.holds(Equals(Partial(now, first), expr.mul(Partial(now, before), Partial(before, first))))
+
+
+def one_step(question: Question, state: Var) -> Expr | None:
+    """A bound for the norm of `∂h_t/∂h_{t-1}`, in the norms of the parameters."""
+    (t,) = question.system.lattice.indices
+    before = state.at((t - 1,))
+    derivation = question.system.derive(
+        f"d{state.name}[t]/d{state.name}[t-1]".replace("[t", f"[{t}"), hold=question.hold
+    )
+    found = derivation.expr
+    if not isinstance(found, Node) or not question.holds(Equals(Partial(state, before), expr.strip_labels(found))):
+        return None
+    return bound(question, expr.strip_labels(found))
+
+
+def bound(question: Question, node: Node) -> Expr | None:
+    """A bound for the norm of a matrix made of parameters, diagonals, sums and products."""
+    if isinstance(node, expr.Identity):
+        return sympy.S.One
+    if isinstance(node, Var):
+        variable = question.system.variables.get(node.name)
+        return norm_symbol(node, {}) if variable is not None and variable.kind == "parameter" else None
+    if isinstance(node, expr.Transpose):
+        return bound(question, node.args[0])
+    if isinstance(node, expr.Diag):
+        return supremum(question, node.args[0])
+    if isinstance(node, expr.Scale) and not isinstance(node.args[0], Node):
+        inside = bound(question, node.args[1])
+        return None if inside is None else abs(node.args[0]) * inside
+    if expr.is_scalar(node):
+        return supremum(question, node) or _scalar_product(question, node)
+    if isinstance(node, (expr.Add, expr.Mul)):
+        parts = [bound(question, a) for a in node.args]
+        if any(p is None for p in parts):
+            return None
+        return sympy.Add(*parts) if isinstance(node, expr.Add) else sympy.Mul(*parts)
+    return None
+
+
+def _scalar_product(question: Question, node: Node) -> Expr | None:
+    """Of numbers: what is a parameter keeps its absolute value, the rest its supremum."""
+    if not isinstance(node, expr.Had):
+        return norm_symbol(node, {}) if isinstance(node, Var) else None
+    weights = [a for a in node.args if isinstance(a, Var) and question.system.variables[a.name].kind == "parameter"]
+    rest = [a for a in node.args if a not in weights]
+    inside = supremum(question, expr.had(*rest)) if rest else sympy.S.One
+    return None if inside is None else inside * sympy.Mul(*(norm_symbol(w, {}) for w in weights))
+
+
+def supremum(question: Question, node: Node, depth: int = 0) -> Expr | None:
+    """A bound for the absolute values of the entries of a vector."""
+    states = [v for v in expr.variables(node)]
+    if len(states) == 1:
+        domain = _range_of_state(question, states[0])
+        inside = as_function(node, states[0]) if domain is not None else None
+        found = over_interval(inside, domain) if inside is not None and domain is not None else None
+        if found is not None:
+            return _largest(found)
+    if isinstance(node, expr.Apply) and len(node.arguments) == 1:
+        return _largest(range_of_function(node.function, node.order))
+    if isinstance(node, expr.Ones):
+        return sympy.S.One
+    parts = (
+        [supremum(question, a, depth + 1) if isinstance(a, Node) else abs(a) for a in node.args] if depth < 8 else []
+    )
+    if not parts or any(p is None for p in parts):
+        return None
+    if isinstance(node, expr.Add):
+        return sympy.Add(*parts)
+    if isinstance(node, (expr.Had, expr.Scale)):
+        return sympy.Mul(*parts)
+    if isinstance(node, expr.Power) and node.args[1].is_Integer and node.args[1] > 0:
+        return parts[0] ** node.args[1]
+    return None
+
+
+def _range_of_state(question: Question, var: Var) -> Range | None:
+    equation = question.system.equations.get(var.name)
+    if equation is None or preactivation(equation) is None or not isinstance(equation.rhs, expr.Apply):
+        return None
+    return range_of_function(equation.rhs.function)
+
+
+def _largest(found: Range | None) -> Expr | None:
+    """The largest absolute value; None where there is none."""
+    if found is None or not (found.low.is_finite and found.high.is_finite):
+        return None
+    return max(abs(found.low), abs(found.high), key=sympy.N)
+
+
+# --- the right side ---------------------------------------------------------------------------------------------------
+
+
+def value(node: Node, env: Mapping[str, int]) -> Expr | None:
+    """A formula of norms and numbers at given indices, as a polynomial in the norms."""
+    if isinstance(node, expr.Norm):
+        inner = node.args[0].args[0] if isinstance(node.args[0], expr.Transpose) else node.args[0]
+        return norm_symbol(inner, env)
+    if isinstance(node, expr.Ones):
+        return sympy.S.One
+    if isinstance(node, expr.Apply) and node.function == "abs":
+        return norm_symbol(node.arguments[0], env)
+    if isinstance(node, (expr.Product, expr.Sum)):
+        return _over(node, env)
+    if isinstance(node, expr.Power):
+        inside = value(node.args[0], env)
+        return None if inside is None else inside ** integer(node.args[1], env)
+    parts = [value(a, env) if isinstance(a, Node) else _number(a, env) for a in node.args]
+    if any(p is None for p in parts) or not parts:
+        return None
+    if isinstance(node, expr.Add):
+        return sympy.Add(*parts)
+    return sympy.Mul(*parts) if isinstance(node, (expr.Had, expr.Scale, expr.Mul)) else None
+
+
+def _number(a: Basic, env: Mapping[str, int]) -> Expr | None:
+    if not isinstance(a, Expr):
+        return None
+    return a.xreplace({s: sympy.Integer(env[str(s)]) for s in a.free_symbols if str(s) in env})
+
+
+def _over(node: expr.Product | expr.Sum, env: Mapping[str, int]) -> Expr | None:
+    index, lo, hi = node.args[1]
+    inside = [value(node.args[0], {**env, str(index): k}) for k in range(integer(lo, env), integer(hi, env) + 1)]
+    if any(p is None for p in inside):
+        return None
+    return sympy.Mul(*inside) if isinstance(node, expr.Product) else sympy.Add(*inside)
+
+
+def norm_symbol(node: Node, env: Mapping[str, int]) -> Symbol:
+    """The norm of a name as an unknown that is not negative; a gradient at the last step is known by its name."""
+    at = ",".join(map(str, point(node.index, env))) if isinstance(node, Var) and node.index and env else ""
+    name = node.name if isinstance(node, Var) else str(node)
+    return Symbol(f"‖{name}{f'[{at}]' if at and at != str(FURTHEST) else ''}‖", nonnegative=True)
+
+
+def is_at_least(large: Expr | None, small: Expr) -> bool:
+    """Whether `large - small` has no negative coefficient, as a polynomial in norms."""
+    if large is None:
+        return False
+    difference = sympy.expand(large - small)
+    return difference == 0 or all(c.is_nonnegative for c in difference.as_coefficients_dict().values())
+
+
+def _shown(rate: Expr) -> str:
+    return str(rate).replace("*", " ")
