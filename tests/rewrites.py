@@ -448,9 +448,10 @@ def _is_local(equation: Equation) -> bool:
 
 
 def _is_step(place: Place, var: Var) -> bool:
-    """Whether every index is a letter as it stands: that is a step of the lattice wherever the line is asked."""
+    """Whether every index is a letter as it stands, whose range, if it is bound, lies within the lattice."""
     lengths = place.claim.system.lattice.lengths
-    return bool(var.index) and all(i.is_Symbol and i not in lengths for i in var.index)
+    beyond = {i for i, lo, hi in place.binders if not (hi.is_Symbol and (lo.is_Symbol or lo.as_coeff_Add()[0] > 0))}
+    return bool(var.index) and all(i.is_Symbol and i not in lengths and i not in beyond for i in var.index)
 
 
 def shorthand_used(place: Place) -> Iterator[Node]:
