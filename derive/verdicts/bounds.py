@@ -62,9 +62,8 @@ def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
         for d in range(FURTHEST + 1)
     ):
         return None
-    return Proof(
-        f"{expr.Norm(Partial(after, state))} ≤ {_shown(rate)} at each step, and the loss reaches {state} through {after} only"
-    )
+    at_a_step = f"{expr.Norm(Partial(after, state))} ≤ {_shown(rate)}"
+    return Proof(f"{at_a_step} at each step, and the loss reaches {state} through {after} only")
 
 
 def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:

@@ -12,6 +12,7 @@ What is neither proved nor refuted is *undecided*, with the number of samples: n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import sympy
@@ -45,18 +46,7 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
             judged = settle(review, claim, review.question(claim), understood.formula)
             readings, slips = notes(understood, claim)
             verdict = "holds-if" if judged.verdict == "holds" and slips else judged.verdict
-            found.append(
-                Judged(
-                    verdict,
-                    understood.formula,
-                    understood,
-                    readings,
-                    slips,
-                    judged.causes,
-                    judged.certificate,
-                    reason=judged.reason,
-                )
-            )
+            found.append(replace(judged, verdict=verdict, understood=understood, readings=readings, assumptions=slips))
     order = ("holds", "holds-if", "undecided", "fails")
     none = Judged("undecided", claim.formula, reason="no reading of this is a relation between values")
     return min(found, key=lambda j: order.index(j.verdict), default=none)
@@ -102,7 +92,7 @@ def entries(question: Question, node: Node) -> Range | None:
 
 
 def _of_entries(value: sympy.Expr | None) -> Range | None:
-    return None if value is None or value.has(sympy.Abs) else range_of_expression(value)
+    return None if value is None else range_of_expression(value)
 
 
 def _compare(review: Reviewed, claim: Claim, question: Question, relation: expr.Relation) -> Judged:
