@@ -52,3 +52,6 @@ MOST_STEPS = 64
 
 MOST_SECONDS = 20.0
 """Time for one claim, its causes included; one that takes longer is undecided."""
+
+MOST_STRINGS = 256
+"""Strings of bits of one length on which a network of threshold units is run."""

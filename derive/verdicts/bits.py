@@ -1,0 +1,170 @@
+"""Networks of threshold units over bits: finite things, whose claims are decided by enumeration in exact rationals.
+
+Where a document says what the activation is, `f(z) = [z ≥ ½]`, and gives every parameter that a claim depends on a number,
+a claim about the network is settled by running it on every string of bits up to a length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from sympy import Basic
+
+from derive import expr
+from derive.errors import DeriveError
+from derive.expr import Equals, Node, Var
+from derive.oracles.points import free_indices
+from derive.reader import limits
+from derive.reader.claims import Claim
+from derive.system import System
+from derive.verdicts.judge import Judged
+from derive.verdicts.report import Certificate
+from derive.verdicts.strings import Function, Given, Key, Run, Unset
+
+if TYPE_CHECKING:
+    from derive.verdicts.verify import Reviewed
+
+READING = "the inputs are bits, 0 or 1"
+STEP = "step"
+
+
+def judge(review: Reviewed, claim: Claim) -> Judged | None:
+    """The verdict on a claim about a network of bits; None where the claim is no such thing, or not settled by that.
+
+    It *fails* if every reading of it is false on some string, and no words may say that it is not meant there.
+    """
+    network = network_of(review, claim)
+    if network is None:
+        return None
+    found = []
+    for understood in claim.readings:
+        outcome = network.enumerate(understood.formula)
+        if outcome is None:
+            return None
+        if outcome.counterexample is None:
+            sure = Certificate("enumeration", points=outcome.points, note=outcome.note)
+            return Judged("holds", understood.formula, understood, (READING,), certificate=sure)
+        found.append((understood, outcome.counterexample))
+    if not found or any(isinstance(said, expr.Words) for said in claim.where):
+        return None
+    understood, (at, left, right) = found[0]
+    sure = Certificate("enumeration", at=at, left=left, right=right)
+    return Judged("fails", understood.formula, understood, (READING,), certificate=sure)
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of running a network on every string: at how many points the claim was true, or where it is false."""
+
+    points: int = 0
+    note: str = ""
+    counterexample: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A system over one index, with its settings and its activations."""
+
+    system: System
+    given: Given
+    unroll: int | None = None
+
+    def enumerate(self, formula: Basic) -> Outcome | None:
+        """Every string, the shorter first; None where the formula has no value, or is true for want of a premise."""
+        points, asked, start = 0, Asked(self, formula), monotonic()
+        try:
+            for run in self.runs():
+                for env in asked.new(run):
+                    wrong = run.wrong(formula, env)
+                    if wrong is not None:
+                        return Outcome(counterexample=(run.described(env), *wrong))
+                    points += run.counted
+                if monotonic() - start > limits.MOST_SECONDS:
+                    return None
+        except (DeriveError, Unset):
+            return None
+        return Outcome(points, f"all {asked.strings} strings of {self.steps}") if points else None
+
+    @property
+    def steps(self) -> str:
+        return f"{self.unroll} steps" if self.unroll is not None else f"up to {self.longest} steps"
+
+    def runs(self) -> Iterator[Run]:
+        lengths = range(1, self.longest + 1)
+        if self.unroll is not None and self.unroll not in lengths:
+            raise Unset
+        for T in lengths if self.unroll is None else (self.unroll,):
+            for bits in product((0, 1), repeat=T * self.width):
+                yield Run(self.system, self.given, T, bits)
+
+    @property
+    def width(self) -> int:
+        """How many bits a step reads.  Raises `Unset` where that is no number."""
+        sizes = [size for v in self.system.inputs for size in v.shape]
+        if not sizes or not all(size.is_Integer for size in sizes):
+            raise Unset
+        return sum(int(v.shape[0] * v.shape[1]) for v in self.system.inputs)
+
+    @property
+    def longest(self) -> int:
+        """The number of steps up to which all strings are no more than are run."""
+        T = 1
+        while 2 ** (self.width * (T + 1)) <= limits.MOST_STRINGS:
+            T += 1
+        if 2 ** (self.width * T) > limits.MOST_STRINGS:
+            raise Unset
+        return T
+
+
+class Asked:
+    """The points that are left to ask about: what no later bit can change was settled on the string that is shorter."""
+
+    def __init__(self, network: Network, formula: Basic):
+        self.formula, self.width, self.strings = formula, network.width, 0
+        reads_on = any(offset[0] > 0 for _, _, offset in network.system.reads)
+        self.forgets = reads_on or str(network.system.lattice.lengths[0]) in free_indices(formula)
+        self.settled: set[tuple[Any, ...]] = set()
+
+    def new(self, run: Run) -> Iterator[dict[str, int]]:
+        self.strings += 1
+        for env in run.points(self.formula):
+            at = tuple(v for name, v in env.items() if name != run.length)
+            is_known = not self.forgets and (at, run.bits[: -self.width]) in self.settled
+            if not is_known:
+                yield env
+            if is_known or not run.outside:
+                self.settled.add((at, run.bits))
+
+
+def network_of(review: Reviewed, claim: Claim) -> Network | None:
+    """The system of a claim, if each of its activations is a threshold, with what the document has set by then."""
+    system = claim.system
+    if system is None or system.lattice.dimension != 1:
+        return None
+    functions: dict[str, Function] = {}
+    settings: dict[Key, Node] = {}
+    for formula in _set_before(review, claim):
+        left = formula.lhs
+        if isinstance(left, Var) and all(i < 1 for i in left.index):
+            settings[left.name, tuple(map(int, left.index))] = formula.rhs
+        elif isinstance(left, expr.Apply) and isinstance(left.arguments[0], Var):
+            functions[left.function] = Function(left.arguments[0], formula.rhs)
+    applied = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
+    if not applied or not applied <= {*functions, STEP}:
+        return None
+    return Network(system, Given(settings, functions, review.question(claim).conditions), claim.unroll)
+
+
+def _set_before(review: Reviewed, claim: Claim) -> Iterator[Equals]:
+    """What the document sets before the claim, or beside it, in its order."""
+    for one in review.claims:
+        stands = one.kind == "sets" and (one.n < claim.n or one.display == claim.display)
+        if stands and one.system is claim.system and isinstance(one.formula, Equals):
+            yield one.formula
