@@ -11,7 +11,7 @@ by a clock, so that the same line always gets the same cause.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from time import perf_counter
 from typing import Protocol, TypeAlias
@@ -26,16 +26,17 @@ from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
 from derive.verdicts import boundary, counted, edits, insertions, reordered, residual
-from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
+from derive.verdicts.derived import charged, departures, right_sides, same_parts, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
+from derive.verdicts.residual import Contribution, Parts
 from derive.verdicts.samples import Samples, places
 from derive.verdicts.sites import Site, sites
 
 MOST_CAUSES = 2
-MOST_TRIALS = 6000
-"""So many changed lines are evaluated before the cause is left unknown."""
+MOST_TRIALS = 2000
+"""So many changed lines are evaluated in each of the stages of the search."""
 
 
 class Question(Protocol):
@@ -92,7 +93,7 @@ class _Search:
         lattice = self.system.lattice
         ends = {str(i): str(length) for i, length in zip(lattice.indices, lattice.lengths, strict=True)}
         self.samples = Samples(places(question.trial(formula)), ends).telling(formula)
-        self.levels = list(residual.levels(self.system, question.hold, formula.lhs))
+        self.sums = [(turned, level) for turned in (False, True) for level in self._levels(turned)]
         self.trials = 0
         self.repairs: set[Basic] = set()
 
@@ -103,13 +104,10 @@ class _Search:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
         hints = [*self._boundary(), *self._slips(DERIVATIVES, self.everywhere)]
         yield from hints
-        for stage in (self._idle_derivatives, self._residual, self._nearby):
+        slips = [partial(self._slips, rows, self.everywhere) for rows in ROWS if not hints]
+        for stage in (self._idle_derivatives, self._residual, self._nearby, *slips):
+            self.trials = 0
             causes = list(stage())
-            yield from causes
-            if causes:
-                return
-        for rows in ROWS if not hints else ():
-            causes = list(self._slips(rows, self.everywhere))
             yield from causes
             if causes:
                 return
@@ -141,21 +139,28 @@ class _Search:
 
     # --- paths
 
+    def _levels(self, turned: bool) -> Iterator[tuple[Contribution, ...]]:
+        """The sums that the left side is, or the right one; what is written in derivatives is read so first."""
+        side, other = self.formula.args[:: -1 if turned else 1]
+        unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(other))
+        found = list(residual.levels(self.system, self.question.hold, side))
+        yield from found if unworked else found[::-1]
+
     def _residual(self) -> Iterator[Diagnosis]:
-        unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(self.formula.rhs))
-        levels = self.levels if unworked else self.levels[::-1]
-        found = [m for level in levels if (m := residual.explain(level, self.formula, self.samples)) is not None]
-        for missing in sorted(found, key=len):
-            repair = Equals(self.formula.lhs, _sum(self.formula.rhs, counted.total(missing)))
+        found = [(turned, parts) for turned, level in self.sums if (parts := self._lacking(turned, level)) is not None]
+        for turned, missing in sorted(found, key=lambda f: len(f[1])):
+            side, other = self.formula.args[:: -1 if turned else 1]
+            repair = Equals(*(side, _sum(other, counted.total(missing)))[:: -1 if turned else 1])
             if self._mends(repair):
                 for kind, parts in counted.by_kind(missing).items():
                     paths = tuple(tuple(map(typed, part.path)) for part, _ in parts if part.path)
                     lacks = counted.total(parts) if kind == "missing-path" else None
-                    mended = self._without(kind) or repair
-                    yield Diagnosis(
-                        kind, counted.sentence(kind, parts, self.formula.lhs, self.say), paths, lacks, mended
-                    )
+                    said = counted.sentence(kind, parts, side, self.say)
+                    yield Diagnosis(kind, said, paths, lacks, self._without(kind) or repair)
                 return
+
+    def _lacking(self, turned: bool, level: tuple[Contribution, ...]) -> Parts | None:
+        return residual.explain(level, Equals(*self.formula.args[::-1]) if turned else self.formula, self.samples)
 
     def _without(self, kind: str) -> Equals | None:
         """The line with a term less, where what is counted twice stands in it as a term."""
@@ -177,7 +182,7 @@ class _Search:
 
     @cached_property
     def pool(self) -> Pool:
-        derived = [c.term for level in self.levels for c in level]
+        derived = [c.term for _, level in self.sums for c in level]
         return Pool(self.system, self.formula, (*derived, *self.truths))
 
     @cached_property
@@ -188,16 +193,17 @@ class _Search:
         """Slips at the place where the line departs from what the engine derives."""
         found = sorted(departures(self.formula, self.truths), key=lambda departure: departure[0].size)
         for site, right in found:
-            for rows in ROWS:
+            for rows in ROWS[:2]:
                 causes = list(self._slips(rows, suspects(site)))
                 yield from causes
                 if causes:
                     return
-            if site.size <= insertions.LARGEST:
+            reordered_only = same_parts(site.node, right)
+            if reordered_only or site.size <= insertions.LARGEST:
                 change = Change(right, "{0} stands where {1} belongs", (site.node, right))
                 mended = self._tried(site, change)
                 if mended is not None:
-                    yield self._cause("symbol", change, mended)
+                    yield self._cause("order" if reordered_only else "symbol", change, mended)
                     return
 
     def _idle_derivatives(self) -> Iterator[Diagnosis]:
@@ -212,6 +218,8 @@ class _Search:
         for kind, row in rows:
             for site in places:
                 for change in _changes(row, site, self.pool):
+                    if self._is_spent():
+                        return
                     mended = self._tried(site, change)
                     if mended is not None:
                         yield self._cause(change.kind or kind, change, mended)
@@ -219,21 +227,26 @@ class _Search:
     def _cause(self, kind: str, change: Change, mended: Equals) -> Diagnosis:
         return Diagnosis(kind, change.words.format(*map(self.say, change.nodes)), repair=mended)
 
+    def _is_spent(self) -> bool:
+        return self.trials >= MOST_TRIALS or perf_counter() > self.deadline
+
+    def _is_emptied(self, repair: Equals) -> bool:
+        """Whether all that stood on a side was taken away."""
+        return any(isinstance(b, expr.Zero) and a is not b for a, b in zip(self.formula.args, repair.args, strict=True))
+
     def _adds_nothing(self, new: Basic) -> bool:
         """Whether a zero was put in, with which all that is wrong goes away."""
         return any(map(self._is_idle, expr.walk(new)))
 
     def _tried(self, site: Site, change: Change) -> Equals | None:
         """The mended line, if the change mends it."""
-        if self.trials >= MOST_TRIALS or perf_counter() > self.deadline:
-            return None
         self.trials += 1
         try:
             bare = site.put(change.new)
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if repair.lhs is repair.rhs or isinstance(repair.rhs, expr.Zero) or self._adds_nothing(change.new):
+            if repair.lhs is repair.rhs or self._is_emptied(repair) or self._adds_nothing(change.new):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None

@@ -148,6 +148,8 @@ def _indices(node: Node) -> set[Symbol]:
 def _ranges(s: Symbol, bound: set[Symbol], pool: Pool) -> Iterator[tuple[object, object]]:
     for length in pool.lengths:
         yield Integer(1), length
+        yield Integer(1), length - 1
+        yield Integer(2), length
         for t in sorted({*bound, *pool.system.lattice.indices} - {s}, key=str):
             yield Integer(1), t
             yield t, length

@@ -5,7 +5,7 @@ They are the pieces of what the engine derives for the left side, those of the l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from derive.expr import Equals, Node, Var
 from derive.system import System
 
 IDLE = (expr.Zero, expr.Sum)
+MOST_INDICES = 6
 MOST_PIECES = 60
 """Of one shape, the smallest."""
 
@@ -28,7 +29,7 @@ class Pool:
     @cached_property
     def _by_shape(self) -> dict[Any, list[Node]]:
         found: dict[Any, dict[Node, None]] = {}
-        for root in (*self.derived, self.formula.rhs, *self.formula.lhs.args):
+        for root in (*self.derived, *self._summands(), self.formula.rhs, *self.formula.lhs.args):
             for node in expr.walk(root):
                 if isinstance(node, Node) and node is not self.formula.lhs and not isinstance(node, IDLE):
                     found.setdefault(node.shape, {})[node] = None
@@ -37,6 +38,14 @@ class Pool:
         for var in self._names():
             found.setdefault(var.shape, {})[var] = None
         return {shape: sorted(nodes, key=_size)[:MOST_PIECES] for shape, nodes in found.items()}
+
+    def _summands(self) -> Iterator[Node]:
+        """What is summed in what is derived, at the indices at which the line reads."""
+        indices = {i for v in expr.variables(self.formula) for i in v.index if i.free_symbols}
+        for sum_ in (n for root in self.derived for n in expr.walk(root) if isinstance(n, expr.Sum)):
+            body, (dummy, *_) = sum_.args[:2]
+            for index in sorted(indices - {dummy}, key=str)[:MOST_INDICES]:
+                yield expr.at(body, {dummy: index})
 
     def _parts(self, node: expr.Had, found: dict[Node, None]) -> None:
         """The derivative of an activation is often two factors of a longer product: `z ∘ (1 - z)`."""
