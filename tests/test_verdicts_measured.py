@@ -20,7 +20,7 @@ pytest.importorskip("autograd")
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "verdicts.py"
 SEED = 4
-REWRITES, MUTANTS = 4, 5
+REWRITES, MUTANTS = 3, 4
 """Of each system."""
 
 
@@ -43,21 +43,17 @@ def claims(name: str) -> list[Claim]:
 
 @cache
 def wrong_lines(name: str) -> list[Mutant]:
-    return [mutant for claim in claims(name)[:: 1 + len(claims(name)) // 60] for mutant in mutants(claim)]
+    return [mutant for claim in claims(name)[:: 1 + len(claims(name)) // 40] for mutant in mutants(claim)]
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_a_true_line_is_not_rejected_however_it_is_written(name: str) -> None:
+def test_true_lines_are_not_rejected_and_wrong_ones_are_not_accepted(name: str) -> None:
+    """Both in one test, since both are asked of the same unrolled systems, of which only so many are kept."""
     random = Random(f"{SEED} {name}")
     for _ in range(REWRITES):
         made = rewrite(random.choice(claims(name)), random)
         found = measured.judged(made.claim, made.equation)
         assert measured.rewrite_outcome(made, found) == "holds", f"{made}\n{found}\nseed {SEED}"
-
-
-@pytest.mark.parametrize("name", catalogue.names())
-def test_a_wrong_line_is_not_accepted(name: str) -> None:
-    random = Random(f"{SEED} {name}")
     for mutant in measured.choice(wrong_lines(name), MUTANTS, random):
         found = measured.judged(mutant.claim, mutant.equation)
         outcome = measured.mutant_outcome(mutant, found)
