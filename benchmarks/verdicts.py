@@ -105,7 +105,7 @@ def _refereed(claim: Claim, equation: Equals, sizes: Sequence[int], steps: tuple
     system = claim.system
     trial = Trial(
         system, equation, derived=claim.derived, ranges=ranges(claim), hold=claim.hold, seed=FIRST_SEED + seed,
-        sizes=[dict(zip(system.dimensions, sizes, strict=False))], steps=[steps[: system.lattice.dimension]],
+        runs=[(dict(zip(system.dimensions, sizes, strict=False)), steps[: system.lattice.dimension])],
     )  # fmt: skip
     try:
         return trial.verdict(REFEREE).verdict

@@ -10,7 +10,7 @@ elements record themselves on a tape of scalars, which knows `+ * 1/ exp log sqr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy
@@ -18,7 +18,7 @@ from flint import arb, ctx, fmpq
 from sympy import Rational
 
 from derive.evaluate import Array
-from derive.scalars import Resample, Scalar, ScalarRing, Span, each, entrywise
+from derive.scalars import Lazily, Resample, Scalar, ScalarRing, Span, each
 
 PRECISION = 192
 """Bits of every midpoint."""
@@ -134,7 +134,7 @@ class Balls(ScalarRing):
 
     # --- reverse mode ----------------------------------------------------------------------------------------------
 
-    def pull(self, outputs: Array, cotangents: Array, leaves: dict[Any, Array], span: Span) -> dict[Any, Array]:
+    def pull(self, outputs: Array, cotangents: Array, leaves: Mapping[Any, Array], span: Span) -> Mapping[Any, Array]:
         """The derivatives of `Σ cotangent · output` by every leaf, one backward sweep over a span of the tape."""
         start, stop = span[0], span[1] or len(self.tape)
         bars: list[Any] = [0] * (stop - start + 1)  # the last slot takes what flows into constants (k = -1)
@@ -148,10 +148,7 @@ class Balls(ScalarRing):
                 for place, slope in ((i, di), (j, dj)):
                     if place >= start:
                         bars[place - start] = bars[place - start] + bar * slope
-        return {
-            key: entrywise(lambda e: Ball(self, arb(bars[e.k - start]) if e.k >= start else arb(0)), array)
-            for key, array in leaves.items()
-        }
+        return Lazily(leaves, lambda e: Ball(self, arb(bars[e.k - start]) if e.k >= start else arb(0)))
 
 
 def _positive(v: Any) -> Any:

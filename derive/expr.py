@@ -995,15 +995,19 @@ def variables(root: Basic) -> tuple[Var, ...]:
 
 
 def rewrite(root: Any, leaf: Callable[[Basic], Basic]) -> Any:
-    """`root` with every node replaced by `leaf(node)`, bottom up, and everything above simplified anew."""
+    """`root` with every node replaced by `leaf(node)`, bottom up, and everything above simplified anew.
+
+    What is left of a node whose parts have been replaced may be one of these parts: that one is not replaced again.
+    """
     done: dict[int, Basic] = {}
     changed: set[int] = set()
     for node in walk(root):
         rebuilt = node
+        parts: tuple[Basic, ...] = ()
         if changed and not isinstance(node, (Var, At)) and not changed.isdisjoint(map(id, node.args)):
-            args = (done.get(id(a), a) for a in node.args)
-            rebuilt = node.build(*args) if isinstance(node, Node) else node.func(*args)
-        done[id(node)] = new = leaf(rebuilt)
+            parts = tuple(done.get(id(a), a) for a in node.args)
+            rebuilt = node.build(*parts) if isinstance(node, Node) else node.func(*parts)
+        done[id(node)] = new = rebuilt if any(rebuilt is part for part in parts) else leaf(rebuilt)
         if new is not node:
             changed.add(id(node))
     return done[id(root)]
@@ -1025,28 +1029,32 @@ _INDEXED_ARGS = (Entry, Power, MatrixPower, Scale, Relation)
 
 @lru_cache(maxsize=1 << 14)
 def _at(root: Any, items: tuple[tuple[Symbol, Expr], ...]) -> Any:
+    """Bottom up; the index expressions of a node are exchanged before it is built anew, which may simplify it away."""
     swap = dict(items)
-    moved: dict[Expr, Expr] = {}
+    moved: dict[Basic, Basic] = {}
+    done: dict[int, Basic] = {}
 
-    def move(i: Expr) -> Expr:
+    def move(i: Basic) -> Basic:
         if i not in moved:
             moved[i] = i.xreplace(swap)
         return moved[i]
 
-    def leaf(node: Basic) -> Basic:
+    def new(node: Basic) -> Basic:
         if isinstance(node, Var):
             return node.at(map(move, node.index)) if node.index else node
         if isinstance(node, At):
             return At(map(move, node.index), map(move, node.point))
-        if isinstance(node, (Sum, Product)):
-            return node.func(*(a.xreplace(swap) if isinstance(a, Tuple) else a for a in node.args))
-        if isinstance(node, _INDEXED_ARGS):
-            args = tuple(a if isinstance(a, (Node, Str, Tuple)) else a.xreplace(swap) for a in node.args)
-            if args != node.args:
-                return node.build(*args) if isinstance(node, Node) else node.func(*args)
-        return node
+        indexed = isinstance(node, (*_INDEXED_ARGS, Tuple))
+        args = tuple(
+            done[id(a)] if id(a) in done else move(a) if indexed and isinstance(a, Expr) else a for a in node.args
+        )
+        if all(a is b for a, b in zip(args, node.args, strict=True)):
+            return node
+        return node.build(*args) if isinstance(node, Node) else node.func(*args)
 
-    return rewrite(root, leaf)
+    for node in walk(root):
+        done[id(node)] = new(node)
+    return done[id(root)]
 
 
 def strip_labels(root: Any) -> Any:

@@ -12,6 +12,7 @@ abs and step take their branch.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -19,7 +20,7 @@ import numpy
 
 from derive.errors import DeriveError
 from derive.evaluate import Array, unknown_shift
-from derive.scalars import Resample, Scalar, ScalarRing, Span, each, entrywise, object_array
+from derive.scalars import Lazily, Resample, Scalar, ScalarRing, Span, each, entrywise, object_array
 
 Slope: TypeAlias = "tuple[int, int, int, int, int, int]"
 """`(i, ∂/∂i, its degree, j, ∂/∂j, its degree)`: what an entry of the tape was made of."""
@@ -191,8 +192,8 @@ class Residues(ScalarRing):
     # --- reverse mode ----------------------------------------------------------------------------------------------
 
     def pull(
-        self, outputs: Array, cotangents: Array, leaves: dict[Any, Array], span: Span = (0, None)
-    ) -> dict[Any, Array]:
+        self, outputs: Array, cotangents: Array, leaves: Mapping[Any, Array], span: Span = (0, None)
+    ) -> Mapping[Any, Array]:
         """The derivatives of `Σ cotangent · output` by every leaf, one backward sweep over a span of the tape."""
         seeds = [(y.k, self.element(c).v) for y, c in zip(outputs.flat, cotangents.flat, strict=True)]
         top, p, tape = max((k for k, _ in seeds), default=-1), self.p, self.tape
@@ -206,10 +207,7 @@ class Residues(ScalarRing):
                 bars[i] = (bars[i] + bar * wi) % p
                 bars[j] = (bars[j] + bar * wj) % p
         degree = self.degree(span)
-        return {
-            key: entrywise(lambda e: self.derivative(bars[e.k] if 0 <= e.k <= top else 0, degree), array)
-            for key, array in leaves.items()
-        }
+        return Lazily(leaves, lambda e: self.derivative(bars[e.k] if 0 <= e.k <= top else 0, degree))
 
     def push(
         self, outputs: dict[Any, Array], directions: dict[Any, tuple[Array, Array]], span: Span = (0, None)

@@ -9,7 +9,7 @@ numbers; its arrays are NumPy object arrays, and its choices are made by signs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
 import numpy
@@ -116,6 +116,28 @@ class ScalarRing(Ring):
         shape = numpy.shape(mask)
         pick = zip(mask.flat, _spread(a, shape), _spread(b, shape), strict=True)
         return object_array([[x if m else y for m, x, y in pick]], shape)
+
+
+class Lazily(Mapping[Any, Array]):
+    """`f` of every entry of several arrays, each when it is first asked for: of many leaves, few are read."""
+
+    def __init__(self, arrays: Mapping[Any, Array], f: Callable[[Any], Any]):
+        self.arrays, self.f = arrays, f
+        self.done: dict[Any, Array] = {}
+
+    def __getitem__(self, key: Any) -> Array:
+        if key not in self.done:
+            self.done[key] = entrywise(self.f, self.arrays[key])
+        return self.done[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.arrays
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
 
 
 def object_array(rows: list[list[Any]], shape: tuple[int, ...] | None = None) -> Array:

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import sympy
 
-pytest.importorskip("flint")
-
 from flint import arb
 
 from derive import functions

@@ -23,7 +23,7 @@ ROADS: dict[str, Road] = {
     for road in (
         Road("field", "derive.oracles.with_field", "", exact=True),
         Road("tower", "derive.oracles.with_tower", "", exact=True, lengths=(1, 2, 3), everyday=False),
-        Road("ball", "derive.oracles.with_ball", "flint"),
+        Road("ball", "derive.oracles.with_ball", ""),
         Road("autograd", "derive.oracles.with_autograd", "autograd"),
         Road("jax", "derive.oracles.with_jax", "jax"),
         Road("torch", "derive.oracles.with_torch", "torch"),

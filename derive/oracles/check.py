@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,8 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
     "undecided": lambda v: f"undecided: {v.reason}",
 }
 
+NOWHERE = "there is no point at which both sides exist"
+AT_FEW_STEPS = "both sides exist for a few steps only, not for as many as were tried"
 BOUND = 2.0**-60
 MOST_SEEDS = 16
 
@@ -147,6 +149,9 @@ class _Outcome:
     degree: int = 0
     difference: float = 0.0
     failure: Failure | None = None
+    error: float = 0.0
+    reaches: bool = True
+    """Whether there is a point for the largest number of steps: a line about a few steps only shows nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +161,8 @@ class Trial:
     `ranges` gives free indices other bounds than `1 … T`, in symbols if need be (`{k: (1, t)}`); `extent` widens the
     lattice's own; `only` picks points.  `outside` is what a forward variable means beyond the lattice, where it is no
     boundary value: "skip" the point, or "zero", as in the equations of a system (the default where the left side is an
-    adjoint or a tangent).  `sizes` and `steps` take the place of those of the road.  `definitions` are the
+    adjoint or a tangent).  `steps` take the place of
+    those of the road, `runs` those of the sizes too.  `definitions` are the
     shorthands of a text, `auxiliary` those that are states of the system here; `free` gives any value to a name that
     nothing explains.
     """
@@ -166,8 +172,8 @@ class Trial:
     derived: System | None = None
     ranges: Mapping[Any, tuple[Any, Any]] | None = None
     outside: str | None = None
-    sizes: Sequence[Mapping[Any, int]] | None = None
     steps: Steps | None = None
+    runs: Sequence[tuple[Mapping[Any, int], int | tuple[int, ...]]] | None = None
     only: Callable[[Mapping[str, int]], bool] | None = None
     loss: str | None = None
     extent: Sequence[tuple[int, int]] = ()
@@ -183,25 +189,21 @@ class Trial:
         if isinstance(lhs, expr.Var) and self.derived is not None and introduces(self.system, lhs):
             return Verdict("defines", road.name, 0, 0, reason=f"this equation is what {lhs.name} means")
         errors: list[float] = []
-        worst, count, seeds = 0.0, 0, 0
+        worst, count, seeds, reaches = 0.0, 0, 0, True
         while seeds < (2 if road.exact else 1) or (errors and BOUND < math.prod(errors) < 1 and seeds < MOST_SEEDS):
-            error = 0.0
             try:
-                for truth in self.truths(road, seeds):
-                    outcome = self.ask(truth)
-                    count, worst = count + outcome.points, max(worst, outcome.difference)
-                    if outcome.failure:
-                        return Verdict(
-                            "fails", road.name, seeds + 1, count, _prime_bits(road),
-                            max_rel_err=None if road.exact else worst, failure=outcome.failure,
-                        )  # fmt: skip
-                    error = max(error, truth.engine.error_bound(outcome.degree) or 0.0) if outcome.points else error
+                found = self._under(road, seeds)
             except (Resample, Unevaluable) as unlucky:
                 return Verdict("undecided", road.name, seeds, count, reason=str(unlucky))
-            errors += [error] if road.exact else []
-            seeds += 1
-        if not count:
-            return Verdict("undecided", road.name, seeds, 0, reason="there is no point at which both sides exist")
+            seeds, count, worst, reaches = seeds + 1, count + found.points, max(worst, found.difference), found.reaches
+            if found.failure:
+                error = None if road.exact else worst
+                return Verdict(
+                    "fails", road.name, seeds, count, _prime_bits(road), max_rel_err=error, failure=found.failure
+                )
+            errors += [found.error] if road.exact else []
+        if not count or not reaches:
+            return Verdict("undecided", road.name, seeds, count, reason=NOWHERE if not count else AT_FEW_STEPS)
         if not road.exact:
             return Verdict("holds", road.name, seeds, count, max_rel_err=worst)
         bound = math.prod(errors)
@@ -210,10 +212,27 @@ class Trial:
             "undecided" if reason else "holds", road.name, seeds, count, _prime_bits(road), bound, reason=reason
         )
 
+    def _under(self, road: Road, seed: int) -> _Outcome:
+        """What one seed shows at all sizes and numbers of steps, up to the first failure."""
+        points, worst, error = 0, 0.0, 0.0
+        at_lengths: dict[tuple[int, ...], int] = {}
+        for truth in self.truths(road, seed):
+            found = self.ask(truth)
+            points, worst = points + found.points, max(worst, found.difference)
+            at_lengths[truth.lengths] = at_lengths.get(truth.lengths, 0) + found.points
+            if found.failure:
+                return replace(found, points=points, difference=worst)
+            error = max(error, truth.engine.error_bound(found.degree) or 0.0) if found.points else error
+        longest = max(at_lengths, key=math.prod, default=())
+        reaches = self.only is not None or bool(at_lengths.get(longest))
+        return _Outcome(points, difference=worst, error=error, reaches=reaches)
+
     def truths(self, road: Road, seed: int = 0) -> Iterator[Unrolled]:
         """The system, unrolled, at every set of sizes and every number of steps."""
-        chosen = self.sizes or points.sizes(self.system, road, points.dimensions_of(self.equation))
-        for sizes, count in product(chosen, self.steps or points.steps(self.system, road)):
+        for sizes, count in self.runs or product(
+            points.sizes(self.system, road, points.dimensions_of(self.equation)),
+            self.steps or points.steps(self.system, road),
+        ):
             items = tuple({**sizes, **lengths(self.system, count)}.items())
             yield _truth(self.system, road, items, self.seed * MOST_SEEDS + seed, self.loss, self.auxiliary)
 

@@ -166,7 +166,13 @@ class Names:
         return self._derived[key]
 
     def partial(self, node: Any, env: Mapping[str, int], *pulled: Array) -> Array:
-        return DERIVATIVES[type(node)](self, node, env, *pulled)
+        """A derivative; of what lies beyond the lattice it is zero where that is."""
+        try:
+            return DERIVATIVES[type(node)](self, node, env, *pulled)
+        except Outside:
+            if not self.given.zero_outside:
+                raise
+            return self._zeros(node.shape)
 
     def _partial(self, node: expr.Partial, env: Mapping[str, int]) -> Array:
         at_points = {(v.name, point(v.index, env)) for v in node.held_at}

@@ -21,7 +21,7 @@ Settle: TypeAlias = "Callable[[Key, Array], Array]"
 Program: TypeAlias = "Callable[[Ring, Mapping[Key, Array], Settle], dict[Key, Array]]"
 """`program(ring, leaves, settle)` gives the outputs; every value that others read goes through `settle` once."""
 
-TITLES = {"flint": "python-flint", "autograd": "HIPS autograd", "jax": "JAX", "torch": "PyTorch"}
+TITLES = {"autograd": "HIPS autograd", "jax": "JAX", "torch": "PyTorch"}
 
 
 class MissingLibrary(DeriveError):
@@ -33,7 +33,7 @@ class Linearization:
     """Outputs of a program, and `pull(key, cotangent)`: the derivatives of `<cotangent, output>` by every leaf."""
 
     values: dict[Key, Array]
-    pull: Callable[[Key, Array], dict[Key, Array]]
+    pull: Callable[[Key, Array], Mapping[Key, Array]]
     push: Callable[[Mapping[Key, Array]], dict[Key, Array]] | None = None
     """The derivatives of all outputs along directions of the leaves, where the road has a quicker way than `pull`."""
 

@@ -68,7 +68,7 @@ class Unrolled:
         self._draws: dict[Point, int] = {}
         self._runs: dict[frozenset[str], Linearization] = {}
         self._locals: dict[Key, tuple[Linearization, set[Key]]] = {}
-        self._pulled: dict[Any, dict[Key, Array]] = {}
+        self._pulled: dict[Any, Mapping[Key, Array]] = {}
         self._pushed: tuple[Mapping[Key, Array], frozenset[str], dict[Any, Array]] | None = None
         self.derived: WeakKeyDictionary[Any, dict[frozenset[str], dict[Key, Any]]] = WeakKeyDictionary()
         """What the names of a derived system were found to be worth, by the names that are held."""
@@ -170,7 +170,7 @@ class Unrolled:
     def _zeros(self, shape: expr.Shape) -> Array:
         return self.engine.ring.full(0, *self._shape(shape))
 
-    def _program(self, held: frozenset[str]) -> Callable[[Ring, Mapping[Any, Array], Settle], dict[Any, Array]]:
+    def _program(self, held: frozenset[Any]) -> Callable[[Ring, Mapping[Any, Array], Settle], dict[Any, Array]]:
         constants = {key: self.value(*key) for key in self.schedule if key[0] in held or key in held}
 
         def program(ring: Ring, leaves: Mapping[Any, Array], settle: Settle) -> dict[Any, Array]:
@@ -224,7 +224,7 @@ class Unrolled:
             self._runs[constant] = self.engine.linearize(self._program(constant), self.leaves)
         return self._runs[constant]
 
-    def _pull(self, key: Key, entry: tuple[int, int], held: frozenset[str] = frozenset()) -> dict[Any, Array]:
+    def _pull(self, key: Key, entry: tuple[int, int], held: frozenset[Any] = frozenset()) -> Mapping[Any, Array]:
         """The derivatives of one entry of a state, or of the total loss, by every leaf."""
         found = self._pulled.get((key, entry, held))
         if found is None:

@@ -83,11 +83,11 @@ def held(resolver: Resolver, base: Tree, sub: Tree, rest: Sequence[Tree]) -> lis
     for tree in inside.children if inside.kind == "list" else (inside,):
         if tree.kind == "relation":
             return []
-        found = [r for r in resolver.readings(tree) if isinstance(r.value, Var)]
+        found = [(r.value, r.chosen()) for r in resolver.readings(tree) if isinstance(r.value, Var)]
         if not found:
             return []
-        at_a_step = found[0].value.index and "index" not in found[0].chosen()
-        names.append(found[0].value if at_a_step else found[0].value.name)
+        variable, choices = found[0]
+        names.append(variable if variable.index and "index" not in choices else variable.name)
     made = []
     for reading in resolver.readings(base.children[0]):
         value = reading.value

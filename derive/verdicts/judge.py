@@ -131,8 +131,10 @@ def is_parameter(system: System, x: expr.Node) -> bool:
 
 def as_total(node: Partial | expr.Pulled) -> expr.Node:
     """The same derivative, total."""
-    flag = 2 if isinstance(node, Partial) else 3
-    return type(node)(*(0 if n == flag else a for n, a in enumerate(node.args)))
+    if isinstance(node, Partial):
+        return Partial(node.args[0], node.args[1], 0, node.args[3])
+    y, x, cotangent = node.args[:3]
+    return expr.Pulled(y, x, cotangent, 0)
 
 
 def unlike_the_document(case: Case) -> Judged | None:

@@ -25,6 +25,8 @@ from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4
 """Every question is asked at 1 to 4 steps."""
+OF_PRODUCTS = 6
+"""A product over an index also at so many: a path may need five steps to come back to where a factor is wrong."""
 QUICK = 3
 
 
@@ -65,10 +67,9 @@ class Question:
         return None if outcome is None else outcome
 
     def _quick_outcomes(self, formula: Equals) -> Iterator[bool]:
-        few = [count for count in self.steps(formula) if _length(count) <= QUICK][-1:] or self.steps(formula)[:1]
-        trial = replace(self.trial(formula), steps=few)
-        truth = next(trial.truths(ROADS["field"]))
-        outcome = trial.ask(truth)
+        trial = self.trial(formula)
+        few = [run for run in trial.runs or () if _length(run[1]) <= QUICK] or list(trial.runs or ())
+        outcome = trial.ask(next(replace(trial, runs=few[-1:]).truths(ROADS["field"])))
         if outcome.points:
             yield outcome.failure is None
 
@@ -82,7 +83,7 @@ class Question:
     def certify(self, formula: Equals, found: Verdict) -> Verdict:
         """By balls, at the point at which an exact road tells the two sides apart."""
         failure = found.failure
-        if failure is None or not ROADS["ball"].available:
+        if failure is None:
             return found
         names = list(map(str, self.system.lattice.lengths))
         count = tuple(failure.at[name] for name in names)
@@ -94,7 +95,7 @@ class Question:
                 for d in (*trial.system.dimensions, *dimensions_of(formula))
                 if str(d) in dimensions
             }
-            return replace(trial, steps=[count], sizes=[size]).verdict("ball")
+            return replace(trial, runs=[(size, count)]).verdict("ball")
         except DeriveError as error:
             return Verdict("undecided", "ball", 0, 0, reason=str(error))
 
@@ -106,8 +107,7 @@ class Question:
         return Trial(
             explained.system,
             explained.formula,
-            steps=self.steps(formula),
-            sizes=self._sizes(explained.system, formula),
+            runs=list(self._runs(explained.system, formula)),
             only=self._only(explained.formula, [expr.at(c, apart) for c in self.conditions]),
             loss=self.loss,
             hold=self.hold,
@@ -134,16 +134,18 @@ class Question:
             return LENGTHS.get(dimension, ((1,) * dimension, (2,) * dimension))
         largest = max((n for root in (formula, *self.conditions) for n in literals(root)), default=0)
         few = list(range(1, LONGEST + 1))
-        if largest < LONGEST:
-            return few
-        return [*few, largest, largest + 1] if largest <= limits.MOST_STEPS else few
+        if any(isinstance(node, expr.Product) for node in expr.walk(formula)):
+            few.append(OF_PRODUCTS)
+        return [*few, *(n for n in (largest, largest + 1) if LONGEST < n <= limits.MOST_STEPS and n not in few)]
 
-    def _sizes(self, system: System, formula: Equals) -> Sequence[Mapping[Any, int]] | None:
+    def _runs(self, system: System, formula: Equals) -> Iterator[tuple[Mapping[Any, int], int | tuple[int, ...]]]:
+        """Every number of steps at two sets of unequal sizes, long ones at one."""
         letters = [*system.dimensions, *dimensions_of(formula)]
-        if self.ones:
-            return [dict.fromkeys(letters, 1)]
-        largest = max(map(_length, self.steps(formula)))
-        return sizes(system, ROADS["field"], dimensions_of(formula))[:1] if largest > 2 * LONGEST else None
+        sets = [dict.fromkeys(letters, 1)] if self.ones else sizes(system, ROADS["field"], dimensions_of(formula))
+        for n, chosen in enumerate(sets):
+            for count in self.steps(formula):
+                if n == 0 or _length(count) <= LONGEST:
+                    yield chosen, count
 
     def _only(self, formula: Equals, given: Sequence[Basic]) -> Any:
         conditions = [*given, *ranges_of(formula)]

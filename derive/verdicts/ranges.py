@@ -90,8 +90,8 @@ def _value(node: Node, of: Var, done: dict[Basic, Expr | None]) -> Expr | None:
         return sympy.Add(*parts)
     if isinstance(node, (expr.Had, expr.Scale, expr.Mul)):
         return sympy.Mul(*parts)
-    if isinstance(node, expr.Power) and parts[1].is_Integer:
-        return parts[0] ** parts[1]
+    if isinstance(node, expr.Power) and node.args[1].is_Integer:
+        return sympy.Pow(*parts)
     if isinstance(node, expr.Norm):
         return sympy.Abs(parts[0])
     return None
