@@ -7,7 +7,6 @@ import random
 import numpy as np
 import pytest
 import sympy
-
 from flint import arb
 
 from derive import functions

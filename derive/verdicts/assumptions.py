@@ -17,6 +17,7 @@ from sympy import Integer, Symbol
 
 from derive import expr
 from derive.expr import Apply, Equals, Partial, Var
+from derive.oracles.check import AT_FEW_STEPS, NOWHERE
 from derive.oracles.truth import preactivation
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
@@ -150,6 +151,13 @@ def _to_the_last_step(node: expr.Node, length: Symbol) -> expr.Node:
     return expr.Sum(node.args[0], *ranges)
 
 
+def beyond(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """What lies beyond the first and the last step is zero, in a line that can't be read without it."""
+    if question.ask(formula).reason in (NOWHERE, AT_FEW_STEPS):
+        sentence = "what lies beyond the first and the last step counts as zero"
+        yield Taken(replace(question, beyond=True), formula, (Assumption(sentence, "bounds"),))
+
+
 def numbers(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
     """Every quantity is a number, in a text that works with numbers elsewhere."""
     if claim.scope is not None and claim.scope.scalar:
@@ -207,7 +215,14 @@ def _with_arguments(formula: Equals, places: list[Apply], chosen: list[expr.Node
     return Equals(formula.lhs, expr.add(*terms))
 
 
-FAMILIES: tuple[tuple[Family, ...], ...] = ((gates,), (immediate,), (loss,), (steps_from_zero,), (arguments,))
+FAMILIES: tuple[tuple[Family, ...], ...] = (
+    (gates,),
+    (immediate,),
+    (loss,),
+    (steps_from_zero,),
+    (arguments,),
+    (beyond,),
+)
 """What may be meant anywhere, together with what."""
 
 AMONG_NUMBERS: tuple[tuple[Family, ...], ...] = ((numbers,), (numbers, arguments))

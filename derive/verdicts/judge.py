@@ -19,6 +19,7 @@ from sympy import Basic
 from derive import expr
 from derive.expr import Equals, Partial, Var
 from derive.oracles import ROADS, Verdict
+from derive.oracles.check import AT_FEW_STEPS, NOWHERE
 from derive.reader import limits
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
@@ -30,6 +31,8 @@ from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric
 MOST_READINGS = 12
 MOST_MEANT = 4
 """Readings that are tried together with what people leave unsaid."""
+MOST_EXPLAINED = 3
+"""Readings in which the cause of a mistake is looked for."""
 LAYOUTS = ("mixed", "numerator", "denominator")
 
 
@@ -154,13 +157,20 @@ def as_left_unsaid(case: Case) -> Judged | None:
     for family in families:
         for understood in case.equations()[:MOST_MEANT]:
             for taken in assumptions.taken(family, case.question, understood.formula, case.claim):
-                if taken.question.quick(taken.formula) and (found := decided(taken.question, taken.formula)):
+                if says_something(taken) and (found := decided(taken.question, taken.formula)):
                     readings, slips = assumptions.notes(understood, case.claim)
                     judged = _true(case, understood, readings, (*taken.assumptions, *slips), found)
                     return replace(judged, causes=_missing(case, understood.formula, taken.assumptions))
                 if case.late:
                     return None
     return None
+
+
+def says_something(taken: assumptions.Taken) -> bool:
+    """Whether the line is likely to hold under the assumption, and not because nothing is left: `∂L/∂U = 0`."""
+    formula = taken.formula
+    nothing = Equals(formula.lhs, expr.Zero(*formula.lhs.shape))
+    return bool(taken.question.quick(formula)) and not taken.question.quick(nothing)
 
 
 def _missing(case: Case, formula: Equals, made: Sequence[Assumption]) -> tuple[Diagnosis, ...]:
@@ -236,17 +246,19 @@ def _letters(var: Var) -> set[Basic]:
 def wrong(case: Case) -> Judged:
     """Nothing makes the line true: certified, with its causes, or undecided."""
     open_ = next((u for u in case.equations() if case.ask(u.formula).verdict == "undecided"), None)
+    if open_ is not None and case.ask(open_.formula).reason in (NOWHERE, AT_FEW_STEPS) and not case.question.beyond:
+        return _beyond(case, open_)
     if open_ is not None:
         return _open(case, open_, case.ask(open_.formula).reason)
     doubled = next((u for u in case.equations() if case.ask(u.formula).verdict == "holds"), None)
     if doubled is not None:
         return _doubled(case, doubled)
-    understood = min(case.equations(), key=lambda u: len(assumptions.notes(u, case.claim)[1]))
-    undefined = names_without_meaning(case.question, understood.formula)
+    likely = sorted(case.equations(), key=lambda u: len(assumptions.notes(u, case.claim)[1]))
+    undefined = names_without_meaning(case.question, likely[0].formula)
     if undefined:
-        return _open(case, understood, f"nothing says what {' and '.join(undefined)} stands for")
+        return _open(case, likely[0], f"nothing says what {' and '.join(undefined)} stands for")
+    understood, causes = explained(case, likely)
     found = case.ask(understood.formula)
-    causes = diagnosis.diagnose(case.question, understood.formula)
     readings, slips = assumptions.notes(understood, case.claim)
     border = next((cause for cause in causes if cause.kind == "boundary"), None)
     if border is not None:
@@ -257,6 +269,26 @@ def wrong(case: Case) -> Judged:
     return Judged(
         "fails", understood.formula, understood, readings, slips, causes, sure, numeric(case.question, understood)
     )
+
+
+def explained(case: Case, likely: Sequence[Understood]) -> tuple[Understood, tuple[Diagnosis, ...]]:
+    """The first reading whose mistake is found; where none is, the likeliest."""
+    for understood in likely[:MOST_EXPLAINED]:
+        causes = diagnosis.diagnose(case.question, understood.formula)
+        if causes or case.late:
+            return understood, causes
+    return likely[0], ()
+
+
+def _beyond(case: Case, understood: Understood) -> Judged:
+    """A line that reads what is not there at every number of steps: false with zero in its place, too, or undecided."""
+    reason = case.ask(understood.formula).reason
+    found = wrong(replace(case, question=replace(case.question, beyond=True), readings=[understood], asked={}))
+    if found.verdict != "fails":
+        return _open(case, understood, reason)
+    known = [cause for cause in found.causes if cause.kind != "unknown"]
+    sentence = "it reads what lies beyond the first or the last step, where nothing is defined"
+    return replace(found, causes=tuple(known) or (Diagnosis("bounds", sentence),))
 
 
 def _open(case: Case, understood: Understood, reason: str) -> Judged:

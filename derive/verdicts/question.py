@@ -34,7 +34,8 @@ QUICK = 3
 class Question:
     """The context of a claim.
 
-    `conditions` are relations of indices that pick the points; `ones`: every dimension is 1.
+    `conditions` are relations of indices that pick the points; `ones`: every dimension is 1; `beyond`: what lies beyond
+    the first and the last step is zero, where a point at which it is read is left out otherwise.
     """
 
     system: System
@@ -44,6 +45,7 @@ class Question:
     unroll: int | None = None
     conditions: tuple[Basic, ...] = ()
     ones: bool = False
+    beyond: bool = False
     seed: int = field(default=0, compare=False)
 
     # --- asking ---
@@ -110,6 +112,7 @@ class Question:
             runs=list(self._runs(explained.system, formula)),
             only=self._only(explained.formula, [expr.at(c, apart) for c in self.conditions]),
             loss=self.loss,
+            outside="zero" if self.beyond else None,
             hold=self.hold,
             definitions=explained.definitions,
             auxiliary=explained.auxiliary,
