@@ -18,11 +18,13 @@ ENOUGH = 2
 
 @dataclass(frozen=True)
 class Condition:
-    """`lhs op rhs`, between an index and an end, and the points where it is false."""
+    """`lhs op rhs`, between an index and an end."""
 
     op: str
     lhs: Expr
     rhs: Expr
+    is_last: bool = False
+    """Whether it leaves out one value only."""
 
     def __call__(self, env: Mapping[str, int]) -> bool:
         return bool(COMPARE[self.op](integer(self.lhs, env), integer(self.rhs, env)))
@@ -34,7 +36,7 @@ class Condition:
     @property
     def end(self) -> Relation:
         """The complement: where the line is false."""
-        return Relation(OPPOSITE[self.op], self.lhs, self.rhs)
+        return Relation("=" if self.is_last else OPPOSITE[self.op], self.lhs, self.rhs)
 
 
 OPPOSITE = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
@@ -63,8 +65,8 @@ def _candidates(lattice: Lattice, free: Sequence[str]) -> Iterator[Condition]:
     others = [Symbol(n, integer=True) for n in free if n not in set(map(str, (*own, *lattice.lengths)))]
     for i, length in product([*own, *others], lattice.lengths):
         for k in (0, 1):
-            yield Condition("<", i, length - k)
-            yield Condition(">", i, Integer(1 + k))
+            yield Condition("<", i, length - k, not k)
+            yield Condition(">", i, Integer(1 + k), not k)
         yield Condition("<=", i, length)
         yield Condition(">=", i, Integer(1))
     for k, t in product(others, own):

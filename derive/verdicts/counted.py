@@ -38,18 +38,21 @@ def sentence(kind: str, parts: Parts, lhs: Node, say: Say) -> str:
     return SENTENCES[kind](parts, lhs, say)
 
 
-def _route(parts: Parts, say: Say) -> str:
+def _routes(parts: Parts, say: Say) -> str:
+    """`the path x → z → h`, `the paths … , … and …`; nothing where they come from no path."""
     routes = [say(expr.Path(*part.path)) for part, _ in parts if part.path]
-    return f"{'paths' if len(routes) > 1 else 'path'} {' and '.join(routes)}" if routes else "term"
+    if len(routes) < 2:
+        return f"the path {routes[0]}" if routes else ""
+    return f"the paths {', '.join(routes[:-1])} and {routes[-1]}"
 
 
 def _missing(parts: Parts, lhs: Node, say: Say) -> str:
-    return f"{say(lhs)} misses the {_route(parts, say)}: add {say(total(parts))}"
+    return f"{say(lhs)} misses {_routes(parts, say) or 'a term'}: add {say(total(parts))}"
 
 
 def _double(parts: Parts, lhs: Node, say: Say) -> str:
     counted = "are counted twice" if len(parts) > 1 else "is counted twice"
-    return f"the {_route(parts, say)} {counted}: take away {say(expr.scale(-1, total(parts)))}"
+    return f"{_routes(parts, say) or 'a term'} {counted}: take away {say(expr.scale(-1, total(parts)))}"
 
 
 def _sign(parts: Parts, lhs: Node, say: Say) -> str:

@@ -19,8 +19,8 @@ from derive.expr import Equals, Node, Var
 from derive.system import LOSS, System
 from derive.verdicts.sites import Site
 
-WITHIN = 3
-"""So far below a suspicious place its parts are suspected too."""
+AROUND, WITHIN = 2, 3
+"""So far above and below a suspicious place what it stands in and its parts are suspected too."""
 
 
 @lru_cache(maxsize=64)
@@ -97,14 +97,14 @@ def _single_difference(wrong: Basic, right: Basic) -> tuple[int, Basic] | None:
 
 def suspects(departure: Site) -> list[Site]:
     """The place of a departure, what it stands in, and its parts."""
-    outer, inner = departure.above[-1], [departure]
-    around = [Site(outer[0], departure.above[:-1])] if isinstance(outer[0], Node) else []
+    inner = [departure]
     for site in inner:
         if len(site.above) - len(departure.above) < WITHIN and not isinstance(site.node, (Var, expr.At)):
             inner += [
                 Site(a, (*site.above, (site.node, k))) for k, a in enumerate(site.node.args) if isinstance(a, Node)
             ]
-    return around + inner
+    around = [Site(node, departure.above[:k]) for k, (node, _) in enumerate(departure.above) if isinstance(node, Node)]
+    return [*around[: -AROUND - 1 : -1], *inner]
 
 
 def same_parts(wrong: Node, right: Node) -> bool:

@@ -54,6 +54,7 @@ class Question(Protocol):
 
 
 Rows: TypeAlias = "tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...]"
+Stage: TypeAlias = "Callable[[], Iterator[Diagnosis]]"
 DERIVATIVES: Rows = (("double-count", edits.derivatives),)
 ROWS: tuple[Rows, ...] = (
     (
@@ -73,6 +74,7 @@ ROWS: tuple[Rows, ...] = (
     (
         ("factor", insertions.missing_factors),
         ("missing-path", insertions.missing_terms),
+        ("symbol", insertions.quantities),
     ),
     (("symbol", insertions.exchanged),),
 )
@@ -102,18 +104,25 @@ class _Search:
 
     def _causes(self) -> Iterator[Diagnosis]:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
-        hints = [*self._boundary(), *self._slips(DERIVATIVES, self.everywhere)]
-        yield from hints
-        slips = [partial(self._slips, rows, self.everywhere) for rows in ROWS if not hints]
-        for stage in (self._idle_derivatives, self._residual, self._nearby, *slips):
-            self.trials = 0
-            causes = list(stage())
-            yield from causes
-            if causes:
+        groups: list[list[Stage]] = [
+            [self._boundary, self._idle_derivatives, self._residual],
+            [self._other_derivatives, self._nearby],
+            *([partial(self._slips, rows, self.everywhere)] for rows in ROWS),
+        ]
+        for stages in groups:
+            found = [cause for stage in stages for cause in self._fresh(stage)]
+            yield from found
+            if found:
                 return
 
+    def _fresh(self, stage: Stage) -> Iterator[Diagnosis]:
+        """What a stage finds, with trials of its own."""
+        self.trials = 0
+        return stage()
+
     def say(self, node: Basic) -> str:
-        return text(node, self.notation)
+        """On one line."""
+        return " ".join(text(node, self.notation).split())
 
     def _mends(self, repair: Equals) -> bool:
         """Whether the full check accepts the line; each line once."""
@@ -139,6 +148,10 @@ class _Search:
 
     # --- paths
 
+    def _other_derivatives(self) -> Iterator[Diagnosis]:
+        """A total derivative where the immediate one is meant, or the other way round."""
+        return self._slips(DERIVATIVES, self.everywhere)
+
     def _levels(self, turned: bool) -> Iterator[tuple[Contribution, ...]]:
         """The sums that the left side is, or the right one; what is written in derivatives is read so first."""
         side, other = self.formula.args[:: -1 if turned else 1]
@@ -148,7 +161,7 @@ class _Search:
 
     def _residual(self) -> Iterator[Diagnosis]:
         found = [(turned, parts) for turned, level in self.sums if (parts := self._lacking(turned, level)) is not None]
-        for turned, missing in sorted(found, key=lambda f: len(f[1])):
+        for turned, missing in sorted(found, key=_unnamed):
             side, other = self.formula.args[:: -1 if turned else 1]
             repair = Equals(*(side, _sum(other, counted.total(missing)))[:: -1 if turned else 1])
             if self._mends(repair):
@@ -199,7 +212,7 @@ class _Search:
                 if causes:
                     return
             reordered_only = same_parts(site.node, right)
-            if reordered_only or site.size <= insertions.LARGEST:
+            if reordered_only or not (site.is_whole or site.size > insertions.LARGEST):
                 change = Change(right, "{0} stands where {1} belongs", (site.node, right))
                 mended = self._tried(site, change)
                 if mended is not None:
@@ -261,6 +274,11 @@ def _changes(row: Callable[[Site, Pool], Iterator[Change]], site: Site, pool: Po
             yield next(proposed)
         except (StopIteration, DeriveError):
             return
+
+
+def _unnamed(found: tuple[bool, Parts]) -> tuple[int, int]:
+    """Few contributions before many, those of paths before others."""
+    return len(found[1]), sum(not part.path for part, _ in found[1])
 
 
 def _sum(side: Node, term: Node) -> Node:

@@ -91,7 +91,7 @@ def bounds(site: Site, pool: Pool) -> Iterator[Change]:
 
 
 def _starts(outer: Sequence[Any]) -> Iterator[Any]:
-    yield from (Integer(1), Integer(0))
+    yield from map(Integer, (1, 0, 2))
     for i in outer:
         yield from (i, i + 1)
 
@@ -162,12 +162,13 @@ def is_slope(node: Node) -> bool:
     body = node.args[0] if isinstance(node, expr.Diag) else node
     if isinstance(body, expr.Apply):
         return body.order > 0
-    terms = body.args if isinstance(body, expr.Add) else ()
+    terms: tuple[Any, ...] = body.args if isinstance(body, expr.Add) else ()
     return len(terms) == 2 and isinstance(terms[0], expr.Ones)
 
 
 def fits(factors: Iterable[Node], shape: Any) -> bool:
     """Whether the factors form a product of this shape."""
     kept = list(factors)
+    rows, columns = shape
     chained = all(a.shape[1] == b.shape[0] for a, b in pairwise(kept))
-    return chained and (kept[0].shape[0], kept[-1].shape[1]) == tuple(shape)
+    return chained and bool(kept[0].shape[0] == rows and kept[-1].shape[1] == columns)

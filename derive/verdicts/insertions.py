@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from sympy import Integer, Symbol
@@ -65,12 +65,7 @@ def _slopes(site: Site) -> Iterator[Change]:
     if isinstance(node, (expr.Diag, expr.Transpose)) or node.shape[1] != 1:
         return
     factors = node.args if isinstance(node, expr.Had) else (node,)
-    for k, factor in enumerate(factors):
-        if isinstance(factor, expr.Power) and factor.args[1] == 2:
-            base = factor.args[0]
-            rest = (*factors[:k], *factors[k + 1 :])
-            slope = expr.had(base, expr.add(expr.Ones(*base.shape), expr.scale(-1, base)))
-            yield Change(expr.had(*rest, slope), "{0} stands where {1} belongs", (factor, slope))
+    yield from _squares(node, factors)
     for value in (v for v in expr.variables(node) if v.shape == node.shape):
         forms = slopes(value)
         for form in forms:
@@ -84,7 +79,24 @@ def _slopes(site: Site) -> Iterator[Change]:
                         yield Change(new, words, (form, other))
 
 
-def symbols(site: Site, pool: Pool) -> Iterator[Change]:
+def _squares(node: Node, factors: Sequence[Node]) -> Iterator[Change]:
+    """`z ∘ (1 - z)` for `z²`, and `1 - h²` for `1 - h`."""
+    for k, factor in enumerate(factors):
+        if isinstance(factor, expr.Power) and factor.args[1] == 2:
+            base = factor.args[0]
+            slope = expr.had(base, _complement(base))
+            rest = (*factors[:k], *factors[k + 1 :])
+            yield Change(expr.had(*rest, slope), "{0} stands where {1} belongs", (factor, slope))
+    if (base := _complement(node)) and isinstance(base, Var):
+        squared = _complement(expr.power(base, 2))
+        yield Change(squared, "{0} stands where {1} belongs", (node, squared))
+
+
+def _complement(node: Node) -> Node:
+    return expr.add(expr.Ones(*node.shape), expr.scale(-1, node))
+
+
+def _names(site: Site, pool: Pool) -> Iterator[Change]:
     """Another gate, another weight; a gate for one minus the gate."""
     node = site.node
     words = "{0} stands where {1} belongs"
@@ -94,10 +106,19 @@ def symbols(site: Site, pool: Pool) -> Iterator[Change]:
     elif site.is_term or isinstance(site.parent, (expr.Had, expr.Mul, expr.Diag, expr.Apply)):
         names = expr.variables(node)
         for var in names if not isinstance(node, (expr.Partial, expr.Sum)) else ():
-            for other in pool.like(var):
-                if _occurs_twice(node, var):
-                    yield Change(expr.replace(node, {var: other}), words, (var, other))
+            for other in pool.like(var) if _occurs_twice(node, var) else ():
+                yield Change(expr.replace(node, {var: other}), words, (var, other))
     yield from _complements(site)
+
+
+def symbols(site: Site, pool: Pool) -> Iterator[Change]:
+    """A wrong name on the right."""
+    return _names(site, pool) if site.is_right else iter(())
+
+
+def quantities(site: Site, pool: Pool) -> Iterator[Change]:
+    """A wrong name on the left: the line is true of something else."""
+    return iter(()) if site.is_right else _names(site, pool)
 
 
 def _occurs_twice(root: Node, var: Var) -> bool:
@@ -118,7 +139,7 @@ def _complements(site: Site) -> Iterator[Change]:
         or node.shape[0] == 1 != node.shape[1]
     ):
         return
-    new = expr.add(expr.Ones(*node.shape), expr.scale(-1, node))
+    new = _complement(node)
     if isinstance(node, Var) or not isinstance(new, expr.Add) or len(new.args) < 3:
         yield Change(new, "{0} stands where {1} belongs", (node, new))
 
@@ -127,7 +148,7 @@ def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
     """A sum over an index that is free, and does not stand on the left."""
     node = site.node
     inner = isinstance(node, (expr.Transpose, expr.Diag, Var)) and not site.is_term
-    if site.above[0][1] == 0 or inner:
+    if not site.is_right or inner:
         return
     bound = {i for i, _, _ in site.indices()}
     loose = sorted(_indices(node) - bound - _indices(pool.formula.lhs), key=str)
@@ -161,14 +182,8 @@ def missing_factors(site: Site, pool: Pool) -> Iterator[Change]:
     """One more factor in a product, or beside what is none yet."""
     node = site.node
     words = "a factor is missing in {0}: write {1}"
-    if isinstance(node, (expr.Transpose, expr.Power)) and isinstance(node.args[0], Var):
-        yield Change(expr.power(node, 2), "{0} is to be squared: write {1}", (node, expr.power(node, 2)))
     if isinstance(site.parent, (expr.Mul, expr.Had)) and isinstance(site.parent, type(node)):
         return
-    if isinstance(node, Var) and site.parent is not None and not isinstance(node, expr.Partial):
-        squared = expr.power(node, 2) if node.shape[1] == 1 else node
-        if squared is not node and isinstance(site.parent, (expr.Scale, expr.Add)):
-            yield Change(squared, "{0} is to be squared: write {1}", (node, squared))
     if not isinstance(site.parent, expr.Had) and (node.shape[1] == 1 or node.shape[0] == 1):
         for piece in pool.of_shape(node.shape):
             if not isinstance(piece, (expr.Ones, expr.Add)) or is_slope(piece):
@@ -225,7 +240,7 @@ LARGEST = 8
 def exchanged(site: Site, pool: Pool) -> Iterator[Change]:
     """Any piece in place of any other of its shape."""
     node = site.node
-    if isinstance(site.parent, (expr.Equals, expr.Sum)) or site.size > LARGEST:
+    if site.is_whole or site.size > LARGEST:
         return
     kind = "activation" if site.under(expr.Apply) or is_slope(node) else ""
     for piece in pool.of_shape(node.shape):

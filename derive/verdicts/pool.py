@@ -16,7 +16,7 @@ from derive.system import System
 IDLE = (expr.Zero, expr.Sum)
 MOST_INDICES = 6
 MOST_PIECES = 60
-"""Of one shape, the smallest."""
+"""Of one shape: the smallest, and where the line has all derivatives worked out those that have, too."""
 
 
 class Pool:
@@ -37,7 +37,11 @@ class Pool:
                         self._parts(node, found[node.shape])
         for var in self._names():
             found.setdefault(var.shape, {})[var] = None
-        return {shape: sorted(nodes, key=_size)[:MOST_PIECES] for shape, nodes in found.items()}
+        worked = not _holds_derivative(self.formula.rhs)
+        return {
+            shape: sorted(nodes, key=lambda n: (worked and _holds_derivative(n), len(expr.walk(n))))[:MOST_PIECES]
+            for shape, nodes in found.items()
+        }
 
     def _summands(self) -> Iterator[Node]:
         """What is summed in what is derived, at the indices at which the line reads."""
@@ -55,7 +59,7 @@ class Pool:
                 found[expr.had(factor, rest)] = None
 
     def of_shape(self, shape: Any) -> list[Node]:
-        """Smallest first."""
+        """Those of that shape, the likeliest first."""
         return self._by_shape.get(tuple(shape), self._by_shape.get(shape, []))
 
     def like(self, var: Var) -> list[Var]:
@@ -81,5 +85,5 @@ class Pool:
         ]
 
 
-def _size(node: Node) -> int:
-    return len(expr.walk(node))
+def _holds_derivative(node: Node) -> bool:
+    return any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(node))

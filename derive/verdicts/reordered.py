@@ -95,6 +95,11 @@ def hadamards(site: Site, pool: Pool) -> Iterator[Change]:
     node = site.node
     if isinstance(node, expr.Had) and node.shape != expr.SCALAR:
         yield from _to_matrix_products(site, node)
+    if isinstance(node, expr.Scale) and isinstance(node.args[0], expr.Mul):
+        row, column = node.args[0].args[0], expr.mul(*node.args[0].args[1:])
+        if row.shape[::-1] == column.shape and column.shape[0] == node.shape[0]:
+            new = expr.mul(expr.Diag(expr.Had(expr.transpose(row), column)), node.args[1])
+            yield instead(site, new, "the product in {0} is an elementwise one: write {1}")
     if isinstance(node, expr.Mul):
         for i in range(len(node.args) - 1):
             for joined in _joined(*node.args[i : i + 2]):

@@ -33,6 +33,16 @@ class Site:
         return len(expr.walk(self.node))
 
     @property
+    def is_right(self) -> bool:
+        """Whether it stands in the right side."""
+        return self.above[0][1] == 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all that a side says: the side, or what is summed in it."""
+        return all(isinstance(parent, (Equals, expr.Sum, expr.Transpose)) for parent, _ in self.above)
+
+    @property
     def is_term(self) -> bool:
         """Whether it is a term of a sum, or a side."""
         return isinstance(self.parent, (expr.Add, Equals))
