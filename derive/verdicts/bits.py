@@ -78,8 +78,9 @@ class Network:
 
     def enumerate(self, formula: Basic) -> Outcome | None:
         """Every string, the shorter first; None where the formula has no value, or is true for want of a premise."""
-        points, asked, start = 0, Asked(self, formula), monotonic()
+        points, start = 0, monotonic()
         try:
+            asked = Asked(self, formula)
             for run in self.runs():
                 for env in asked.new(run):
                     wrong = run.wrong(formula, env)
