@@ -104,15 +104,17 @@ class _Search:
 
     def _causes(self) -> Iterator[Diagnosis]:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
-        groups: list[list[Stage]] = [
-            [self._boundary, self._idle_derivatives, self._residual],
-            [self._other_derivatives, self._nearby],
-            *([partial(self._slips, rows, self.everywhere)] for rows in ROWS),
-        ]
-        for stages in groups:
-            found = [cause for stage in stages for cause in self._fresh(stage)]
-            yield from found
-            if found:
+        found = [c for stage in (self._boundary, self._idle_derivatives, self._residual) for c in self._fresh(stage)]
+        yield from found
+        if found:
+            return
+        others = list(self._fresh(self._other_derivatives))
+        small, *larger = (partial(self._slips, rows, self.everywhere) for rows in ROWS)
+        stages: list[Stage] = [self._nearby, small, *larger]
+        for stage in stages:
+            found = list(self._fresh(stage))
+            if found or (others and stage is small):
+                yield from (*others, *found)
                 return
 
     def _fresh(self, stage: Stage) -> Iterator[Diagnosis]:
@@ -170,6 +172,7 @@ class _Search:
                     lacks = counted.total(parts) if kind == "missing-path" else None
                     said = counted.sentence(kind, parts, side, self.say)
                     yield Diagnosis(kind, said, paths, lacks, self._without(kind) or repair)
+                yield from self._other_derivatives()
                 return
 
     def _lacking(self, turned: bool, level: tuple[Contribution, ...]) -> Parts | None:
@@ -222,7 +225,7 @@ class _Search:
     def _idle_derivatives(self) -> Iterator[Diagnosis]:
         """Slips in a derivative that is zero everywhere, which nobody writes on purpose."""
         places = [s for s in self.everywhere if self._is_idle(s.node) or self._is_idle(s.parent)]
-        return self._slips(ROWS[0], places)
+        return self._slips((*ROWS[0], ("symbol", insertions.quantities)), places)
 
     def _is_idle(self, node: Basic) -> bool:
         return isinstance(node, (expr.Partial, expr.Pulled, expr.GradientOf)) and self.samples.vanishes(node)
@@ -259,7 +262,7 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if repair.lhs is repair.rhs or self._is_emptied(repair) or self._adds_nothing(change.new):
+            if self._is_emptied(repair) or self._adds_nothing(change.new):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None

@@ -102,7 +102,9 @@ def _names(site: Site, pool: Pool) -> Iterator[Change]:
     words = "{0} stands where {1} belongs"
     if isinstance(node, Var):
         for other in pool.like(node):
-            yield Change(other, words, (node, other))
+            # Of both sides the same name says nothing.
+            if other not in pool.formula.args:
+                yield Change(other, words, (node, other))
     elif site.is_term or isinstance(site.parent, (expr.Had, expr.Mul, expr.Diag, expr.Apply)):
         names = expr.variables(node)
         for var in names if not isinstance(node, (expr.Partial, expr.Sum)) else ():

@@ -11,6 +11,7 @@ from typing import Any
 
 from derive import expr
 from derive.expr import Equals, Node, Var
+from derive.partials import table
 from derive.system import System
 
 IDLE = (expr.Zero, expr.Sum)
@@ -29,7 +30,7 @@ class Pool:
     @cached_property
     def _by_shape(self) -> dict[Any, list[Node]]:
         found: dict[Any, dict[Node, None]] = {}
-        for root in (*self.derived, *self._summands(), self.formula.rhs, *self.formula.lhs.args):
+        for root in (*(self.derived or self._locals()), *self._summands(), self.formula.rhs, *self.formula.lhs.args):
             for node in expr.walk(root):
                 if isinstance(node, Node) and node is not self.formula.lhs and not isinstance(node, IDLE):
                     found.setdefault(node.shape, {})[node] = None
@@ -42,6 +43,14 @@ class Pool:
             shape: sorted(nodes, key=lambda n: (worked and _holds_derivative(n), len(expr.walk(n))))[:MOST_PIECES]
             for shape, nodes in found.items()
         }
+
+    def _locals(self) -> Iterator[Node]:
+        """What the local partials of the names that stand in the line are made of."""
+        for var in expr.variables(self.formula):
+            move = dict(zip(self.system.lattice.indices, var.index, strict=False))
+            for entry in table(self.system).of_target(var.name):
+                nodes = (op.node for chain in entry.map.chains for op in chain.ops if op.node is not None)
+                yield from (expr.at(node, move) for node in nodes)
 
     def _summands(self) -> Iterator[Node]:
         """What is summed in what is derived, at the indices at which the line reads."""
