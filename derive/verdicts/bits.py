@@ -116,12 +116,10 @@ class Network:
     @property
     def longest(self) -> int:
         """The number of steps up to which all strings are no more than are run."""
-        T = 1
-        while 2 ** (self.width * (T + 1)) <= limits.MOST_STRINGS:
-            T += 1
-        if 2 ** (self.width * T) > limits.MOST_STRINGS:
+        steps = (limits.MOST_STRINGS.bit_length() - 1) // self.width
+        if steps == 0:
             raise Unset
-        return T
+        return steps
 
 
 class Asked:

@@ -103,10 +103,12 @@ class Listed:
 
     @cached_property
     def backward(self) -> bool:
-        """Whether the arrows lead from what reads to what is read: the direction in which more edges are there."""
-        edges = [edge for path in self.written for edge in pairwise(path)]
-        back = sum(b in self.graph.before(a) for a, b in edges)
-        return back >= sum(a in self.graph.before(b) for a, b in edges)
+        """Whether the arrows lead from what reads to what is read: the direction in which more ends, and edges, fit."""
+        return self._fitting(self.written) >= self._fitting([path[::-1] for path in self.written])
+
+    def _fitting(self, late_first: Sequence[Nodes]) -> tuple[int, int]:
+        ends = sum(self.graph.depends(late, early) for late, early in {(path[0], path[-1]) for path in late_first})
+        return ends, sum(b in self.graph.before(a) for path in late_first for a, b in pairwise(path))
 
     def late_first(self, path: Nodes) -> Nodes:
         return path if self.backward else path[::-1]

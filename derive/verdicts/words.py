@@ -20,6 +20,7 @@ from derive.errors import DeriveError
 from derive.expr import Equals, Partial, Var, Words
 from derive.partials import table
 from derive.printing import text
+from derive.reader import limits
 from derive.reader.claims import Claim
 from derive.reader.relations import letters_in
 from derive.reader.resolve import Resolver
@@ -32,7 +33,6 @@ from derive.verdicts.report import Certificate, Diagnosis
 if TYPE_CHECKING:
     from derive.verdicts.verify import Reviewed
 
-MOST_PATHS = 40
 Check: TypeAlias = "Callable[[Question, re.Match[str], list[Any]], Judged | None]"
 UNKNOWN = "a statement in words, which nothing here can check"
 
@@ -199,6 +199,7 @@ def telescopes(review: Reviewed, claim: Claim, product: expr.Product) -> Judged 
     None where the product is none of these; *undecided* where it is the Jacobian over all steps.
     """
     body, question = product.args[0], review.question(claim)
+    body = body.args[0] if isinstance(body, expr.Transpose) else body
     if not isinstance(body, Partial) or not all(isinstance(v, Var) and len(v.index) == 1 for v in body.args[:2]):
         return None
     (y, x), indices = body.args[:2], question.system.lattice.indices
@@ -217,7 +218,7 @@ def _past(question: Question, y: Var) -> tuple[Diagnosis, ...]:
     place = paths.placing(question.system.lattice)
     try:
         local = table(question.system).without(tuple(question.hold))
-        walks = paths.walks(local, paths.Point(y.name, (0,)), paths.Point(y.name, (-2,)), MOST_PATHS)
+        walks = paths.walks(local, paths.Point(y.name, (0,)), paths.Point(y.name, (-2,)), limits.MOST_PATHS)
     except DeriveError:
         return ()
     between = y.at((y.index[0] - 1,))
