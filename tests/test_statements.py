@@ -236,7 +236,7 @@ def chain(bias: float, start: int, strict: bool, string: Sequence[int]) -> list[
     return found
 
 
-@pytest.mark.parametrize("bias", [-0.5, -1, -1.5, -2])
+@pytest.mark.parametrize("bias", [-0.5, -1, -1.5])
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("sign", [r"\ge", ">"])
 def test_a_chain_of_thresholds_is_what_a_loop_says(bias, start, sign):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -101,11 +102,23 @@ class Network:
         lengths = range(1, self.longest + 1)
         if self.unroll is not None and self.unroll not in lengths:
             raise Unset
+        before: dict[tuple[int, ...], dict[Key, Any]] = {}
         for T in lengths if self.unroll is None else (self.unroll,):
+            known, before = before, {}
             for bits in product((0, 1), repeat=T * self.width):
-                yield Run(self.system, self.given, T, bits)
+                run = Run(self.system, self.given, T, bits, values=dict(known.get(bits[: -self.width], {})))
+                yield run
+                if self.is_causal:
+                    before[bits] = run.values
 
-    @property
+    @cached_property
+    def is_causal(self) -> bool:
+        """Whether no step depends on what comes after it."""
+        length = str(self.system.lattice.lengths[0])
+        reads_on = any(offset[0] > 0 for _, _, offset in self.system.reads)
+        return not reads_on and all(length not in free_indices(e.rhs) for e in self.system.equations.values())
+
+    @cached_property
     def width(self) -> int:
         """How many bits a step reads.  Raises `Unset` where that is no number."""
         sizes = [size for v in self.system.inputs for size in v.shape]
@@ -113,7 +126,7 @@ class Network:
             raise Unset
         return sum(int(v.shape[0] * v.shape[1]) for v in self.system.inputs)
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """The number of steps up to which all strings are no more than are run."""
         steps = (limits.MOST_STRINGS.bit_length() - 1) // self.width
@@ -127,8 +140,7 @@ class Asked:
 
     def __init__(self, network: Network, formula: Basic):
         self.formula, self.width, self.strings = formula, network.width, 0
-        reads_on = any(offset[0] > 0 for _, _, offset in network.system.reads)
-        self.forgets = reads_on or str(network.system.lattice.lengths[0]) in free_indices(formula)
+        self.forgets = not network.is_causal or str(network.system.lattice.lengths[0]) in free_indices(formula)
         self.settled: set[tuple[Any, ...]] = set()
 
     def new(self, run: Run) -> Iterator[dict[str, int]]:

@@ -64,8 +64,9 @@ class Run:
     """Whether the last point that was asked about says anything: an implication does where its premise is true."""
     outside: bool = False
     """Whether that point reads beyond the string."""
-    values: dict[Key, Array | None] = field(default_factory=dict)
-    """What was worked out; None while it is being worked out."""
+    values: dict[Key, Array] = field(default_factory=dict)
+    open: set[Key] = field(default_factory=set)
+    """What is being worked out."""
 
     def __post_init__(self) -> None:
         self.ring = Rationals(self.given.functions)
@@ -130,13 +131,15 @@ class Run:
 
     def read(self, var: Var, at: Point) -> Array:
         key = (var.name, at)
-        if key not in self.values:
-            self.values[key] = None
-            self.values[key] = self._worked_out(var, at)
-        value = self.values[key]
-        if value is None:
+        if key in self.open:
             raise Unset
-        return value
+        if key not in self.values:
+            self.open.add(key)
+            try:
+                self.values[key] = self._worked_out(var, at)
+            finally:
+                self.open.discard(key)
+        return self.values[key]
 
     def _worked_out(self, var: Var, at: Point) -> Array:
         """A bit of the string; what is set; what the equation of a state says."""
