@@ -82,7 +82,10 @@ def of_expression(
 
 def by_free(truth: Unrolled, y: expr.Node, x: Key, env: Mapping[str, int], read: Read) -> Array:
     """The Jacobian of an expression by a name that no system knows: nothing else that stands in it moves."""
-    return _slopes(truth, y, env, read)[1][x]
+    found = _slopes(truth, y, env, read)[1]
+    if x not in found:
+        raise Unevaluable(f"{x[0]} does not stand in {y}, so that the derivative by it says nothing")
+    return found[x]
 
 
 def _slopes(truth: Unrolled, y: expr.Node, env: Mapping[str, int], read: Read) -> tuple[Array, dict[Key, Array]]:

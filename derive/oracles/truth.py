@@ -64,7 +64,7 @@ class Unrolled:
         self.indices = tuple(map(str, system.lattice.indices))
         self.schedule, self.boundary_leaves = self._plan()
         self._positive = _needs_positive(system)
-        self._simplex = _distributions(system)
+        self._simplex = distributions(system)
         self._draws: dict[Point, int] = {}
         self._runs: dict[frozenset[str], Linearization] = {}
         self._locals: dict[Key, tuple[Linearization, set[Key]]] = {}
@@ -386,7 +386,17 @@ def _needs_positive(system: System) -> bool:
     return any(node.function in ("log", "sqrt") for node in _applied(system))
 
 
-def _distributions(system: System) -> frozenset[str]:
-    """The targets of a cross-entropy, which sum to one."""
+def distributions(system: System) -> frozenset[str]:
+    """The targets of a cross-entropy, which sum to one: `y` in `CE(o, y)` and in `-yᵀ log p`."""
     seconds = [n.arguments[1] for n in _applied(system) if n.function == "cross_entropy"]
-    return frozenset(v.name for v in seconds if isinstance(v, expr.Var) and v.name not in system.equations)
+    for equation in system.equations.values():
+        for node in expr.walk(equation.rhs):
+            if isinstance(node, (expr.Mul, expr.Had, expr.Inner)) and any(_is_log(a) for a in node.args):
+                seconds += [a.args[0] if isinstance(a, expr.Transpose) else a for a in node.args if not _is_log(a)]
+    leaves = (v.name for v in seconds if isinstance(v, expr.Var) and expr.is_column(v) and not expr.is_scalar(v))
+    return frozenset(name for name in leaves if system.variables[name].kind in ("input", "target"))
+
+
+def _is_log(node: expr.Node) -> bool:
+    inner = node.args[0] if isinstance(node, expr.Transpose) else node
+    return isinstance(inner, expr.Apply) and inner.function == "log" and not inner.order

@@ -18,12 +18,13 @@ from sympy import Integer, Symbol
 from derive import expr
 from derive.expr import Apply, Equals, Partial, Var
 from derive.oracles.check import AT_FEW_STEPS, NOWHERE
+from derive.oracles.points import free_indices
 from derive.oracles.truth import preactivation
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.reader.values import ASSUMPTIONS
 from derive.system import System
-from derive.verdicts.question import Question
+from derive.verdicts.question import Question, index_letters
 from derive.verdicts.report import Assumption
 
 SLIPS: Mapping[tuple[str, str], str] = {
@@ -92,6 +93,19 @@ def gates(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
             yield Taken(replace(question, hold=held), formula, (Assumption(sentence, "missing-path"),))
 
 
+def alone(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """`∂C_T/∂C_t = ∏ diag(f_k)`: all states but the one that is differentiated are held constant."""
+    sides = [n for n in expr.walk(formula) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])]
+    names = {v.name for n in sides for v in n.args[:2]}
+    others = tuple(
+        name for name in question.system.equations if name not in names and name != question.system.loss_name
+    )
+    if not question.hold and len(names) == 1 and others:
+        (own,) = names
+        sentence = f"everything but {own} is held constant: one path only"
+        yield Taken(replace(question, hold=others), formula, (Assumption(sentence, "missing-path"),))
+
+
 def gates_of(system: System) -> tuple[str, ...]:
     """The states that are a sigmoid, or another function into the unit interval."""
     return tuple(
@@ -149,6 +163,28 @@ def _to_the_last_step(node: expr.Node, length: Symbol) -> expr.Node:
         return node
     ranges = [(i, lo, length if lo == 0 and hi == length - 1 else hi) for i, lo, hi in node.args[1:]]
     return expr.Sum(node.args[0], *ranges)
+
+
+def start_at_zero(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """The states before the first step are zero, where nothing says what they are."""
+    given = {
+        n: "zero" for n, kind in question.system.boundary.items() if kind == "given" and n in question.system.equations
+    }
+    if given:
+        system = System.of(replace(question.system.parts, boundary={**question.system.boundary, **given}))
+        sentence = "the states before the first step are zero"
+        yield Taken(replace(question, system=system), formula, (Assumption(sentence, "boundary"),))
+
+
+def last_step(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """A letter that is no index of the network, `τ`, stands for the last step."""
+    if question.system.lattice.dimension != 1:
+        return
+    (index,), (length,) = question.system.lattice.indices, question.system.lattice.lengths
+    for letter in sorted(index_letters(formula) - {index, length}, key=str):
+        if str(letter) in free_indices(formula):
+            sentence = f"{letter} is the last step"
+            yield Taken(question, expr.at(formula, {letter: length}), (Assumption(sentence, "boundary"),))
 
 
 def beyond(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
@@ -218,9 +254,12 @@ def _with_arguments(formula: Equals, places: list[Apply], chosen: list[expr.Node
 FAMILIES: tuple[tuple[Family, ...], ...] = (
     (gates,),
     (immediate,),
+    (alone,),
     (loss,),
     (steps_from_zero,),
     (arguments,),
+    (start_at_zero,),
+    (last_step,),
     (beyond,),
 )
 """What may be meant anywhere, together with what."""

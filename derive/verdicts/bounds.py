@@ -149,31 +149,32 @@ def _scalar_product(question: Question, node: Node) -> Expr | None:
     return None if inside is None else inside * sympy.Mul(*(norm_symbol(w, {}) for w in weights))
 
 
-def supremum(question: Question, node: Node, depth: int = 0) -> Expr | None:
+def supremum(question: Question, node: Node) -> Expr | None:
     """A bound for the absolute values of the entries of a vector."""
-    states = [v for v in expr.variables(node)]
-    if len(states) == 1:
-        domain = _range_of_state(question, states[0])
-        inside = as_function(node, states[0]) if domain is not None else None
-        found = over_interval(inside, domain) if inside is not None and domain is not None else None
-        if found is not None:
-            return _largest(found)
+    names = expr.variables(node)
+    domain = _range_of_state(question, names[0]) if len(names) == 1 else None
+    inside = as_function(node, names[0]) if domain is not None else None
+    found = over_interval(inside, domain) if inside is not None and domain is not None else None
+    if found is not None:
+        return _largest(found)
     if isinstance(node, expr.Apply) and len(node.arguments) == 1:
         return _largest(range_of_function(node.function, node.order))
     if isinstance(node, expr.Ones):
         return sympy.S.One
-    parts = (
-        [supremum(question, a, depth + 1) if isinstance(a, Node) else abs(a) for a in node.args] if depth < 8 else []
-    )
-    if not parts or any(p is None for p in parts):
+    return _of_parts(question, node)
+
+
+def _of_parts(question: Question, node: Node) -> Expr | None:
+    if isinstance(node, expr.Power):
+        inside = supremum(question, node.args[0])
+        k = node.args[1]
+        return inside**k if inside is not None and k.is_Integer and k > 0 else None
+    if not isinstance(node, (expr.Add, expr.Had, expr.Scale)):
         return None
-    if isinstance(node, expr.Add):
-        return sympy.Add(*parts)
-    if isinstance(node, (expr.Had, expr.Scale)):
-        return sympy.Mul(*parts)
-    if isinstance(node, expr.Power) and node.args[1].is_Integer and node.args[1] > 0:
-        return parts[0] ** node.args[1]
-    return None
+    parts = [supremum(question, a) if isinstance(a, Node) else abs(a) for a in node.args]
+    if any(p is None for p in parts):
+        return None
+    return sympy.Add(*parts) if isinstance(node, expr.Add) else sympy.Mul(*parts)
 
 
 def _range_of_state(question: Question, var: Var) -> Range | None:

@@ -22,7 +22,7 @@ from derive.system import System
 from derive.verdicts import bounds, relations, words
 from derive.verdicts.judge import Case, Judged
 from derive.verdicts.judge import judge as judge_equation
-from derive.verdicts.question import Question, is_condition
+from derive.verdicts.question import Question, is_condition, with_values
 from derive.verdicts.ranges import range_of_function
 from derive.verdicts.report import Certificate, worst
 
@@ -95,7 +95,7 @@ def supposed(question: Question, premise: Basic) -> Question | str:
         return question  # an inequality is used by what follows from it
     if not isinstance(premise, Equals):
         return "the premise is in words"
-    value = _value(premise)
+    value = value_of(premise)
     if value is not None:
         return _with_value(question, *value)
     verdict = question.ask(premise).verdict
@@ -108,9 +108,11 @@ def supposed(question: Question, premise: Basic) -> Question | str:
     )
 
 
-def _value(premise: Equals) -> tuple[Var, Node] | None:
+def value_of(premise: Equals) -> tuple[Var, Node] | None:
     """A name and the constant that it is set to."""
     for name, value in (premise.args, premise.args[::-1]):
+        if isinstance(name, expr.Transpose) and isinstance(value, Node):
+            name, value = name.args[0], expr.transpose(value)
         if isinstance(name, Var) and not name.marks and isinstance(value, Node) and not expr.variables(value):
             return name, value
     return None
@@ -118,31 +120,34 @@ def _value(premise: Equals) -> tuple[Var, Node] | None:
 
 def _with_value(question: Question, name: Var, value: Node) -> Question | str:
     system, equation = question.system, question.system.equations.get(name.name)
-    variable = system.variables.get(name.name)
-    if variable is None:
-        return f"{name} is no variable of the system"
+    if name.name not in system.variables:
+        return _of_a_name(question, name, value)
     if name.index and any(i.is_number for i in name.index):
         return f"only a value at every step can be supposed, found {name}"
+    values = question.values
     if equation is not None:
         reason = _unreachable(equation.rhs, value)
         if reason:
             return f"{name} = {value} {reason}"
         new = {**system.equations, name.name: replace(equation, rhs=value)}
     else:
-        new = {n: replace(e, rhs=_put(e.rhs, name.name, value)) for n, e in system.equations.items()}
+        values = (*values, (name.name, value))
+        new = {n: replace(e, rhs=with_values(e.rhs, values)) for n, e in system.equations.items()}
     try:
         changed = System.of(replace(system.parts, equations=new))
     except DeriveError as error:
         return f"{name} = {value} can't be supposed: {error}"
-    definitions = tuple((target, _put(meaning, name.name, value)) for target, meaning in question.definitions)
-    return replace(question, system=changed, definitions=definitions)
+    definitions = tuple((target, with_values(meaning, values)) for target, meaning in question.definitions)
+    return replace(question, system=changed, definitions=definitions, values=values)
 
 
-def _put(root: Node, name: str, value: Node) -> Node:
-    def leaf(node: Basic) -> Basic:
-        return value if isinstance(node, Var) and node.name == name and not node.marks else node
-
-    return expr.rewrite(root, leaf)  # type: ignore[no-any-return]
+def _of_a_name(question: Question, name: Var, value: Node) -> Question | str:
+    """A value for a name that the text has declared, and nothing defines."""
+    if any(target.name == name.name for target, _ in question.definitions):
+        return f"{name} is defined already"
+    values = (*question.values, (name.name, value))
+    definitions = tuple((target, with_values(meaning, values)) for target, meaning in question.definitions)
+    return replace(question, definitions=definitions, values=values)
 
 
 def _unreachable(rhs: Node, value: Node) -> str:

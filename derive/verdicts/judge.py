@@ -27,6 +27,7 @@ from derive.system import System
 from derive.verdicts import assumptions, diagnosis
 from derive.verdicts.question import Question
 from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric
+from derive.verdicts.shorthands import without_mark
 
 MOST_READINGS = 12
 MOST_MEANT = 4
@@ -62,6 +63,8 @@ class Case:
     """The layout of the document, once it is known."""
     among_numbers: bool = False
     """Whether the document works with numbers in place of vectors somewhere."""
+    with_values: Question | None = None
+    """The question with the numbers that the text has given to parameters, where it has."""
     asked: dict[Equals, Verdict] = field(default_factory=dict)
     started: float = field(default_factory=monotonic)
 
@@ -83,7 +86,7 @@ def judge(case: Case) -> Judged:
     """The verdict on an equation.  Raises nothing: what can't be worked out is *undecided*."""
     if not case.equations():
         return Judged("undecided", reason="no reading of this is an equation between values")
-    for step in (as_read, as_meant, unlike_the_document, as_left_unsaid):
+    for step in (as_read, as_meant, unlike_the_document, as_set, as_left_unsaid):
         found = step(case)
         if found is not None:
             return found
@@ -92,6 +95,7 @@ def judge(case: Case) -> Judged:
     return wrong(case)
 
 
+SUPPOSED = "this is true of some values and false of others: it supposes something of what is given"
 TOO_LONG = f"this takes longer than {limits.MOST_SECONDS:.0f} seconds"
 
 
@@ -151,13 +155,22 @@ def unlike_the_document(case: Case) -> Judged | None:
     return None
 
 
+def as_set(case: Case) -> Judged | None:
+    """A reading that holds for the numbers that the text gives to parameters."""
+    if case.with_values is None:
+        return None
+    found = as_read(replace(case, question=case.with_values, asked={}))
+    return None if found is None else replace(found, readings=(*found.readings, "with the values that the text gives"))
+
+
 def as_left_unsaid(case: Case) -> Judged | None:
     """What people leave unsaid, one assumption at a time, on top of a likely reading."""
     families = (*assumptions.FAMILIES, *(assumptions.AMONG_NUMBERS if case.among_numbers else ()))
     for family in families:
         for understood in case.equations()[:MOST_MEANT]:
             for taken in assumptions.taken(family, case.question, understood.formula, case.claim):
-                if says_something(taken) and (found := decided(taken.question, taken.formula)):
+                found = decided(taken.question, taken.formula) if says_something(taken) else None
+                if found and not counts_again(taken.question, taken.formula):
                     readings, slips = assumptions.notes(understood, case.claim)
                     judged = _true(case, understood, readings, (*taken.assumptions, *slips), found)
                     return replace(judged, causes=_missing(case, understood.formula, taken.assumptions))
@@ -194,7 +207,7 @@ def _true(
 
 
 def holds(case: Case, understood: Understood) -> bool:
-    return case.ask(understood.formula).verdict == "holds" and not counts_again(case, understood)
+    return case.ask(understood.formula).verdict == "holds" and not counts_again(case.question, understood.formula)
 
 
 def fits(understood: Understood, layout: str | None) -> bool:
@@ -206,14 +219,14 @@ def layouts(understood: Understood) -> frozenset[str]:
     return dict(understood.choices).get("layout", frozenset(LAYOUTS))
 
 
-def counts_again(case: Case, understood: Understood) -> bool:
+def counts_again(question: Question, formula: Basic) -> bool:
     """Whether a sum over the uses of a weight, `Σ_i ∂y/∂h_i ∂h_i/∂W`, is true of total derivatives only.
 
     It is the derivative of y with immediate ones; total ones count the earlier uses again.
     """
-    for node in expr.walk(understood.formula):
+    for node in expr.walk(formula):
         for whole, once in sums_over_uses(node):
-            if case.question.holds(Equals(whole, once)) and not case.question.holds(Equals(whole, node)):
+            if question.holds(Equals(whole, once)) and not question.holds(Equals(whole, node)):
                 return True
     return False
 
@@ -254,6 +267,8 @@ def wrong(case: Case) -> Judged:
     if doubled is not None:
         return _doubled(case, doubled)
     likely = sorted(case.equations(), key=lambda u: len(assumptions.notes(u, case.claim)[1]))
+    if is_hypothesis(case.question, likely[0].formula):
+        return _open(case, likely[0], SUPPOSED)
     undefined = names_without_meaning(case.question, likely[0].formula)
     if undefined:
         return _open(case, likely[0], f"nothing says what {' and '.join(undefined)} stands for")
@@ -330,12 +345,29 @@ def whole_of(pair: tuple[Partial, expr.Node]) -> Partial:
 
 def names_without_meaning(question: Question, formula: Equals) -> list[str]:
     """Names that nothing explains and that stand on one side only: the other side can't be what they are meant for."""
+    left, right = (set(unexplained(question, side)) for side in formula.args)
+    both = left | right
+    if all(v.name in both for v in expr.variables(formula)):
+        return []
+    return sorted((left ^ right) | {v.name for v in expr.variables(formula) if v.name in both and v.index})
+
+
+def unexplained(question: Question, root: Basic) -> list[str]:
+    """The names of a formula that neither the system nor a definition knows, nor the mark of a name that one knows."""
     known = {target.name for target, _ in question.definitions} | set(question.system.variables)
-    left, right = (
-        {v.name for v in expr.variables(side) if v.name not in known and not v.marks} for side in formula.args
-    )
-    speaks = any(v.name in question.system.variables for v in expr.variables(formula))
-    return sorted(left ^ right) if speaks else []
+    return [v.name for v in expr.variables(root) if not {v.name, without_mark(v)} & known]
+
+
+def is_hypothesis(question: Question, formula: Basic) -> bool:
+    """Whether a line speaks of given quantities alone: `QᵀQ = I`, `λ < 1`, `W = I` may be what the text supposes."""
+    if any(
+        isinstance(n, (expr.Apply, Partial, expr.Pulled, expr.GradientOf, expr.Extremum)) for n in expr.walk(formula)
+    ):
+        return False
+    variables = expr.variables(formula)
+    free = set(unexplained(question, formula))
+    parameters = {v.name for v in question.system.of_kind("parameter", "input", "target")}
+    return bool(variables) and all(v.name in free or v.name in parameters for v in variables)
 
 
 def decided(question: Question, formula: Equals) -> Verdict:
@@ -364,7 +396,7 @@ def certificate(found: Verdict) -> Certificate:
 
 def numeric(question: Question, understood: Understood, oracle: str = "autograd") -> Numeric | None:
     """How far the two sides lie apart in float64, where the library is installed."""
-    if not ROADS[oracle].available or not isinstance(understood.formula, Equals):
+    if not ROADS[oracle].available or not question.system.equations or not isinstance(understood.formula, Equals):
         return None
     found = question.ask(understood.formula, oracle)
     return None if found.max_rel_err is None else Numeric(oracle, found.max_rel_err)

@@ -35,7 +35,8 @@ class Question:
     """The context of a claim.
 
     `conditions` are relations of indices that pick the points; `ones`: every dimension is 1; `beyond`: what lies beyond
-    the first and the last step is zero, where a point at which it is read is left out otherwise.
+    the first and the last step is zero, where a point at which it is read is left out otherwise; `values` are what
+    parameters and inputs are in the formula (the system has them already).
     """
 
     system: System
@@ -46,6 +47,7 @@ class Question:
     conditions: tuple[Basic, ...] = ()
     ones: bool = False
     beyond: bool = False
+    values: tuple[tuple[str, expr.Node], ...] = ()
     seed: int = field(default=0, compare=False)
 
     # --- asking ---
@@ -104,7 +106,7 @@ class Question:
     def trial(self, formula: Equals) -> Trial:
         apart = {s: Symbol(f"{s}′") for s in self._clashing(formula)}
         definitions = [(expr.at(target, apart), expr.at(value, apart)) for target, value in self.definitions]
-        plain = without_extrema(expr.at(formula, apart))
+        plain = with_values(without_extrema(expr.at(formula, apart)), self.values)
         explained = explain(self.system, plain, definitions)
         return Trial(
             explained.system,
@@ -153,6 +155,22 @@ class Question:
     def _only(self, formula: Equals, given: Sequence[Basic]) -> Any:
         conditions = [*given, *ranges_of(formula)]
         return (lambda env: all(_is_true(c, env) for c in conditions)) if conditions else None
+
+
+def with_values(root: Any, values: Iterable[tuple[str, expr.Node]]) -> Any:
+    """A formula with values in place of names.  Raises `Unevaluable` where a derivative is taken by such a name."""
+    known = dict(values)
+    if not known:
+        return root
+    for node in expr.walk(root):
+        x = node.args[1] if isinstance(node, (expr.Partial, expr.Pulled, expr.GradientOf)) else None
+        if isinstance(x, expr.Var) and x.name in known:
+            raise Unevaluable(f"a derivative by {x} says nothing where {x} is one value")
+
+    def leaf(node: Basic) -> Basic:
+        return known.get(node.name, node) if isinstance(node, expr.Var) and not node.marks else node
+
+    return expr.rewrite(root, leaf)
 
 
 def _length(count: int | tuple[int, ...]) -> int:

@@ -26,7 +26,7 @@ from derive.printing import text
 from derive.reader.claims import Claim
 from derive.verdicts import bounds, words
 from derive.verdicts.assumptions import notes
-from derive.verdicts.judge import Judged, certificate, decided
+from derive.verdicts.judge import SUPPOSED, Judged, certificate, decided, is_hypothesis, unexplained
 from derive.verdicts.question import Question
 from derive.verdicts.ranges import Range, as_function, over_interval, range_of, range_of_expression, range_of_function
 from derive.verdicts.report import Certificate
@@ -54,9 +54,17 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
 
 def settle(review: Reviewed, claim: Claim, question: Question, relation: expr.Relation) -> Judged:
     """The verdict on one relation."""
-    if relation.op in SETTLED:
-        return SETTLED[relation.op](review, claim, question, relation)
-    return Judged("undecided", relation, reason=f"nothing settles a claim with the sign {text(relation).split()[1]}")
+    if relation.op not in SETTLED:
+        return Judged("undecided", relation, reason=f"nothing settles a claim with the sign {relation.op}")
+    found = SETTLED[relation.op](review, claim, question, relation)
+    if found.verdict != "fails" or relation.op not in IN_ORDER:
+        return found
+    undefined = unexplained(question, relation)
+    if is_hypothesis(question, relation):
+        return Judged("undecided", relation, reason=SUPPOSED)
+    if undefined and set(undefined) != {v.name for v in expr.variables(relation)}:
+        return Judged("undecided", relation, reason=f"nothing says what {' and '.join(undefined)} stands for")
+    return found
 
 
 def _member(review: Reviewed, claim: Claim, question: Question, relation: expr.Relation) -> Judged:

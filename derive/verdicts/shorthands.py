@@ -6,7 +6,7 @@ it is a state of its own: an auxiliary one, that names what the equations have w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
@@ -44,8 +44,9 @@ def explain(system: System, formula: Equals, definitions: Iterable[Definition]) 
     for target, value in definitions:
         known[target.name] = (*known.get(target.name, ()), (target, value))
     used = _used(formula, known)
+    system, outputs = through_its_output(system, formula)
     if not used:
-        return Explained(system, formula, {})
+        return Explained(system, formula, {}, outputs)
     states = tuple(name for name in used if name in _differentiated(formula, used))
     system, auxiliary = extended(system, tuple(used[name][0] for name in states))
     rest = {name: found for name, found in used.items() if name not in auxiliary}
@@ -56,7 +57,43 @@ def explain(system: System, formula: Equals, definitions: Iterable[Definition]) 
         if new == written:
             break
         written = new
-    return Explained(system, written, rest, auxiliary)
+    return Explained(system, written, rest, auxiliary | outputs)
+
+
+OUTPUTS = {"cross_entropy": "softmax", "logistic": "sigmoid"}
+"""A loss of the argument of an output, and the output that people take it of."""
+
+
+@lru_cache(maxsize=1024)
+def through_its_output(system: System, formula: Equals) -> tuple[System, frozenset[str]]:
+    """Where a derivative is taken by `ŷ = softmax(o)` and the loss is `CE(o, y)`, it is `-yᵀ log ŷ`: the same loss."""
+    by = {n.args[1].name for n in expr.walk(formula) if isinstance(n, DERIVATIVES) and isinstance(n.args[1], Var)}
+    by |= {without_mark(v) for v in expr.variables(formula) if v.marks}
+    equations = dict(system.equations)
+    found = set()
+    for name in by & equations.keys():
+        output = equations[name].rhs
+        for other, equation in system.equations.items():
+            loss = equation.rhs
+            if not isinstance(loss, expr.Apply) or OUTPUTS.get(loss.function) != getattr(output, "function", ""):
+                continue
+            if loss.arguments[0] == output.arguments[0]:  # type: ignore[attr-defined]
+                var = equations[name].target
+                equations[other] = replace(equation, rhs=_OF_OUTPUT[loss.function](var, loss.arguments[1]))
+                found.add(name)
+    if not found:
+        return system, frozenset()
+    return System.of(replace(system.parts, equations=equations)), frozenset(found)
+
+
+def _minus_log(p: Node, y: Node) -> Node:
+    return expr.scale(-1, expr.inner(y, expr.apply("log", p)))
+
+
+_OF_OUTPUT = {
+    "cross_entropy": _minus_log,
+    "logistic": lambda p, y: expr.add(_minus_log(p, y), _minus_log(1 - p, 1 - y)),
+}
 
 
 def _used(formula: Basic, known: Mapping[str, tuple[Definition, ...]]) -> dict[str, tuple[Definition, ...]]:
@@ -65,13 +102,14 @@ def _used(formula: Basic, known: Mapping[str, tuple[Definition, ...]]) -> dict[s
     pending = [formula]
     while pending:
         for var in expr.variables(pending.pop()):
-            for name in {var.name, _without_mark(var)} & known.keys() - found.keys():
+            for name in {var.name, without_mark(var)} & known.keys() - found.keys():
                 found[name] = known[name]
                 pending.extend(value for _, value in known[name])
     return found
 
 
-def _without_mark(var: Var) -> str:
+def without_mark(var: Var) -> str:
+    """The name of what a mark is put on: `h` of `h_bar`."""
     return "_".join((var.base, *var.marks[:-1])) if var.marks and var.marks[-1] in MARKS else var.name
 
 
@@ -79,7 +117,7 @@ def _differentiated(formula: Basic, known: Mapping[str, tuple[Definition, ...]])
     """The shorthands by which a derivative is taken."""
     roots = [formula, *(value for found in known.values() for _, value in found)]
     by = {n.args[1].name for root in roots for n in expr.walk(root) if isinstance(n, DERIVATIVES)}
-    marked = {_without_mark(v) for root in roots for v in expr.variables(root) if v.marks and v.name not in known}
+    marked = {without_mark(v) for root in roots for v in expr.variables(root) if v.marks and v.name not in known}
     return (by | marked) & known.keys()
 
 
@@ -126,6 +164,27 @@ def _value(var: Var, target: Var, value: Node) -> Node | None:
     return expr.at(value, moves)  # type: ignore[no-any-return]
 
 
+def of_entries(value: Node, at: expr.Entry) -> Node | None:
+    """The vector whose entries a scalar formula gives: `x_i y_i` is `x ⊙ y`; None where an entry needs others than its own."""
+    (vector, letter), shape = (at.args[0], at.args[1]), at.args[0].shape
+
+    def of(node: Node) -> Node | None:
+        if letter not in node.free_symbols:
+            return expr.as_node(node, shape)
+        if isinstance(node, expr.Entry) and node.args[1:] == at.args[1:] and node.args[0].shape == shape:
+            return node.args[0] if letter not in node.args[0].free_symbols else None
+        if not isinstance(node, (expr.Add, expr.Had, expr.Scale, expr.Power, expr.Apply)):
+            return None
+        parts = [of(a) if isinstance(a, Node) else a for a in node.args]
+        if any(part is None for part in parts):
+            return None
+        return (
+            expr.had(*parts) if isinstance(node, expr.Scale) and isinstance(node.args[0], Node) else node.build(*parts)
+        )
+
+    return of(value) if expr.is_column(vector) else None
+
+
 # --- as states --------------------------------------------------------------------------------------------------------
 
 
@@ -140,12 +199,15 @@ def extended(system: System, definitions: tuple[Definition, ...]) -> tuple[Syste
     equations, variables, added = dict(system.equations), dict(system.variables), set()
     for target, value in definitions:
         moved = _at_own_index(system, target, value)
+        if isinstance(moved, expr.Block) and any(len(row) != 1 or not isinstance(row[0], Var) for row in moved.args):
+            continue
         if moved is None or not all(v.name in system.variables or v.name in names for v in expr.variables(moved)):
             continue
         var = target.at(lattice.indices)
-        form = canonical(moved)
-        for name in system.equations:
-            equations[name] = replace(equations[name], rhs=_named(equations[name].rhs, form, var))
+        named = {n: replace(e, rhs=_named(e.rhs, moved, var)) for n, e in equations.items()}
+        if named == equations:
+            continue  # nothing reads it: what a derivative by it would mean is not said
+        equations = named
         equations[target.name] = Equation(var, moved)
         variables[target.name] = Variable(var, "state", True)
         added.add(target.name)
@@ -160,9 +222,26 @@ def _at_own_index(system: System, target: Var, value: Node) -> Node | None:
     return _value(target.at(system.lattice.indices), target, value) if target.index and not target.marks else None
 
 
-def _named(rhs: Node, form: Basic, var: Var) -> Node:
+def _named(rhs: Node, value: Node, var: Var) -> Node:
+    """A right side with `var` in place of `value`; of a stacked value, `A h + B x` is `[A B] z`."""
+    form = canonical(value)
+    parts = [row[0] for row in value.args] if isinstance(value, expr.Block) else []
+
     def leaf(node: Basic) -> Basic:
+        if parts and isinstance(node, expr.Add):
+            return _stacked(node, parts, var)
         same = isinstance(node, Node) and node.shape == var.shape and not isinstance(node, Var)
         return var if same and canonical(node) == form else node
 
     return expr.rewrite(rhs, leaf)  # type: ignore[no-any-return]
+
+
+def _stacked(node: expr.Add, parts: Sequence[Node], var: Var) -> Node:
+    """The terms of a sum that multiply one part each, as one product with the stacked vector."""
+    terms = list(node.args)
+    found = [next((t for t in terms if isinstance(t, expr.Mul) and t.args[-1] == part), None) for part in parts]
+    weights = [expr.mul(*t.args[:-1]) for t in found if t is not None]
+    if len(weights) < len(parts):
+        return node
+    rest = [t for t in terms if t not in found]
+    return expr.add(expr.mul(expr.Block(weights), var), *rest)

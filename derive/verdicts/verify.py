@@ -22,10 +22,14 @@ from derive.reader.document import Document, read
 from derive.reader.relations import Understood
 from derive.reader.understand import understand
 from derive.reader.values import agree
-from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
+from derive.system import System
+from derive.verdicts import bits
+from derive.verdicts.implications import supposed, value_of
+from derive.verdicts.judge import LAYOUTS, SUPPOSED, Case, Judged, judge, layouts, unexplained
 from derive.verdicts.question import Question, conditions_of, nothing
 from derive.verdicts.report import FileReport, Finding, Report, worst
-from derive.verdicts.shorthands import Definition
+from derive.verdicts.shorthands import Definition, of_entries
+from derive.verdicts.statements import judge_statement
 
 Progress = Callable[[int, int], None]
 
@@ -84,17 +88,26 @@ class Reviewed:
         self.judged: dict[int, Judged] = {}
         self.inherited: dict[int, int] = {}
         self.cases: dict[int, Case] = {}
+        self.introduced: list[tuple[System | None, Definition]] = []
         self.among_numbers = any(c.scope is not None and c.scope.scalar for c in found.claims)
 
     def findings(self) -> tuple[Finding, ...]:
         for claim in self.claims:
             if self.progress is not None:
                 self.progress(claim.n, len(self.claims))
-            self.judged[claim.n] = self.judge(claim)
+            self.judged[claim.n] = self.safely(claim)
         self.settle_layout()
         return tuple(self.as_expected(self.finding(claim) for claim in self.claims))
 
     # --- one claim ---
+
+    def safely(self, claim: Claim) -> Judged:
+        """A claim on which the program itself breaks is undecided, and the others are judged all the same."""
+        try:
+            return self.judge(claim)
+        except Exception as error:
+            broken = f"{BROKEN}: {type(error).__name__}: {error}"
+            return Judged("undecided", claim.formula, reason=broken)
 
     def judge(self, claim: Claim, layout: str | None = None) -> Judged:
         if claim.unread is not None:
@@ -103,14 +116,20 @@ class Reviewed:
             return Judged("defines", claim.formula, claim.readings[0] if claim.readings else None)
         if claim.kind == "equation":
             return self.equation(claim, layout)
-        from derive.verdicts.statements import judge_statement
-
-        return judge_statement(self, claim)
+        return bits.judge(self, claim) or judge_statement(self, claim)
 
     def equation(self, claim: Claim, layout: str | None) -> Judged:
         if states_an_equation(claim):
             return Judged("defines", claim.formula, claim.readings[0], reason="an equation of the system")
-        case = Case(claim, self.question(claim), claim.readings, layout, self.among_numbers)
+        new = self.introduces(claim)
+        if new is not None:
+            self.introduced.append((claim.system, new))
+            return Judged("defines", claim.formula, claim.readings[0], reason="what this name stands for from here on")
+        of_bits = bits.judge(self, claim)
+        if of_bits is not None:
+            return of_bits
+        question = self.question(claim)
+        case = Case(claim, question, claim.readings, layout, self.among_numbers, self.with_values(claim, question))
         head = self.head(claim)
         before = self.judged.get(head.n) if head is not None else None
         if head is not None and before is not None:
@@ -158,10 +177,34 @@ class Reviewed:
             seed=self.seed,
         )
 
+    def with_values(self, claim: Claim, question: Question) -> Question | None:
+        """The question with the numbers that earlier lines give to parameters; None where there are none."""
+        changed = question
+        for earlier in self.claims[: claim.n - 1]:
+            judged = self.judged.get(earlier.n)
+            gives = earlier.kind == "sets" or (judged is not None and judged.reason == SUPPOSED)
+            value = value_of(earlier.formula) if gives and isinstance(earlier.formula, Equals) else None
+            if value is not None and earlier.system is claim.system:
+                supposed_ = supposed(changed, Equals(*value))
+                changed = supposed_ if isinstance(supposed_, Question) else changed
+        return None if changed == question else changed
+
+    def introduces(self, claim: Claim) -> Definition | None:
+        """What an equation defines whose left side is a declared name that nothing has explained yet, or an entry of one."""
+        formula = claim.formula
+        if claim.kind != "equation" or claim.continues or not isinstance(formula, Equals):
+            return None
+        name = formula.lhs.args[0] if isinstance(formula.lhs, expr.Entry) else formula.lhs
+        if not isinstance(name, Var) or name.marks or not name.index or not unexplained(self.question(claim), name):
+            return None
+        value = formula.rhs if name == formula.lhs else of_entries(formula.rhs, formula.lhs)
+        return (name, value) if value is not None and value.shape == name.shape else None
+
     def definitions(self, claim: Claim) -> Iterator[Definition]:
         """The shorthands of the claim's system: the nearest before it first, then those further down."""
         before = [c for c in self.claims[: claim.n - 1] if c.kind == "defines"]
         after = [c for c in self.claims[claim.n :] if c.kind == "defines"]
+        yield from (new for system, new in self.introduced if system is claim.system)
         for one in (*reversed(before), *after):
             formula = one.formula
             if one.system is claim.system and isinstance(formula, Equals) and isinstance(formula.lhs, Var):
@@ -221,6 +264,7 @@ class Reviewed:
             yield replace(finding, as_expected=meets(together, finding.expected))
 
 
+BROKEN = "derive itself broke off here, which is a mistake of its own"
 LOSSES: Mapping[str, str] = {"final": "last", "every": "every"}
 
 
