@@ -132,6 +132,13 @@ def test_an_end_of_the_lattice_is_a_condition_and_a_term():
     assert (path.kind, path.paths) == ("missing-path", (("h[t]", "o[t]"),))
 
 
+def test_a_line_that_is_true_at_an_end_only_has_no_condition():
+    system = load("rnn")
+    for written in ("D(h[t], h[k]) == Prod(diag(1 - h[j]**2) @ W.T, (j, k+1, t))", "bar(h[t]) == V.T @ bar(o[t])"):
+        causes = diagnose(Asked(system, loss="last"), line(system, written))
+        assert causes and all(cause.kind != "boundary" for cause in causes), causes
+
+
 def test_a_line_with_two_mistakes_has_a_cause_for_each():
     system = load("skip-rnn")
     twice = "bar(h[t+1]) + h[t+1] * (1 - h[t+1]) * (W.T @ (h[t+2] * (1 - h[t+2]) * bar(h[t+2])))"

@@ -29,6 +29,10 @@ class Condition:
     def __call__(self, env: Mapping[str, int]) -> bool:
         return bool(COMPARE[self.op](integer(self.lhs, env), integer(self.rhs, env)))
 
+    def is_at_end(self, env: Mapping[str, int]) -> bool:
+        """Where its two sides are the same: a line that is true there only is not true but at an end."""
+        return integer(self.lhs, env) == integer(self.rhs, env)
+
     @property
     def relation(self) -> Relation:
         return Relation(self.op, self.lhs, self.rhs)
@@ -54,7 +58,8 @@ def condition(
     if agreeing < ENOUGH or len(points) - agreeing < ENOUGH:
         return None
     for candidate in _candidates(lattice, free):
-        if all(candidate(env) == agree for env, agree in found):
+        beyond = sum(agree and not candidate.is_at_end(dict(point)) for point, agree in points.items())
+        if beyond >= ENOUGH and all(candidate(env) == agree for env, agree in found):
             return candidate
     return None
 

@@ -139,10 +139,10 @@ class _Search:
     # --- an end of the lattice
 
     def _boundary(self) -> Iterator[Diagnosis]:
-        if not self.samples.mixed(self.formula.lhs, self.formula.rhs):
+        free = self.question.trial(self.formula).free_names
+        if boundary.condition(self.system.lattice, free, self.samples.survey(self.formula)) is None:
             return
-        trial, survey = self.question.trial(self.formula), self.question.survey(self.formula)
-        found = boundary.condition(self.system.lattice, trial.free_names, survey)
+        found = boundary.condition(self.system.lattice, free, self.question.survey(self.formula))
         if found is not None:
             only, end = self.say(found.relation), self.say(found.end)
             sentence = f"true for {only} only: for {end} the two sides differ"

@@ -155,10 +155,15 @@ class Samples:
         values = [v for k in range(len(self)) if (v := self.value(node, k)) is not None]
         return bool(values) and not any(v.any() for v in values)
 
-    def mixed(self, left: Node, right: Node) -> bool:
-        """Whether the two are equal somewhere where they are not zero, and differ elsewhere."""
-        found = {self.same(left, right, k) for k in range(len(self))}
-        return False in found and any(self.same(left, right, k) and self.value(left, k).any() for k in range(len(self)))  # type: ignore[union-attr]
+    def survey(self, formula: Equals) -> list[tuple[dict[str, int], bool]]:
+        """Every place at which both sides exist, and whether they agree there; that two zeros do says nothing."""
+        found = [(k, self.same(formula.lhs, formula.rhs, k)) for k in range(len(self))]
+        telling = ((k, same) for k, same in found if same is not None and not (same and self._is_zero(formula.lhs, k)))
+        return [(dict(self._places[k][1]), bool(same)) for k, same in telling]
+
+    def _is_zero(self, node: Node, k: int) -> bool:
+        value = self.value(node, k)
+        return value is not None and not value.any()
 
     def agree(self, left: Node, right: Node) -> bool:
         """Whether the two are equal wherever both exist, which is where the line that they mend has both sides at least."""
