@@ -8,8 +8,9 @@ from itertools import product
 
 from sympy import Expr, Integer, Symbol
 
+from derive import expr
 from derive.evaluate import COMPARE, integer
-from derive.expr import Relation
+from derive.expr import Node, Relation
 from derive.lattice import Lattice
 
 ENOUGH = 2
@@ -47,24 +48,24 @@ OPPOSITE = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 
 
 def condition(
-    lattice: Lattice, free: Sequence[str], found: Sequence[tuple[Mapping[str, int], bool]]
+    lattice: Lattice, free: Sequence[str], side: Node, found: Sequence[tuple[Mapping[str, int], bool]]
 ) -> Condition | None:
     """The condition that is true exactly at the points at which the line is; None where there is none.
 
-    `free` are the index symbols that the line is about.
+    `free` are the index symbols that the line is about, `side` what it says something of.
     """
     points = {tuple(env.items()): agree for env, agree in found}
     agreeing = sum(points.values())
     if agreeing < ENOUGH or len(points) - agreeing < ENOUGH:
         return None
-    for candidate in _candidates(lattice, free):
+    for candidate in _candidates(lattice, free, side):
         beyond = sum(agree and not candidate.is_at_end(dict(point)) for point, agree in points.items())
         if beyond >= ENOUGH and all(candidate(env) == agree for env, agree in found):
             return candidate
     return None
 
 
-def _candidates(lattice: Lattice, free: Sequence[str]) -> Iterator[Condition]:
+def _candidates(lattice: Lattice, free: Sequence[str], side: Node) -> Iterator[Condition]:
     """Conditions that leave out an end, the smallest end first."""
     own = [i for i in lattice.indices if str(i) in free]
     others = [Symbol(n, integer=True) for n in free if n not in set(map(str, (*own, *lattice.lengths)))]
@@ -74,10 +75,20 @@ def _candidates(lattice: Lattice, free: Sequence[str]) -> Iterator[Condition]:
             yield Condition(">", i, Integer(1 + k), not k)
         yield Condition("<=", i, length)
         yield Condition(">=", i, Integer(1))
-    for k, t in product(others, own):
+    for k, t in _distances(side):
         for op in OPPOSITE:
             yield Condition(op, k, t)
         yield Condition("<", k, t - 1)
     for length in lattice.lengths:
         yield Condition(">", length, Integer(1))
         yield Condition(">", length, Integer(2))
+
+
+def _distances(side: Node) -> Iterator[tuple[Expr, Expr]]:
+    """`(k, t)` for a derivative `∂y_t/∂x_k` along the lattice, which is a matter of how far they are apart."""
+    body = side.args[0] if isinstance(side, expr.Transpose) else side
+    if isinstance(body, (expr.Partial, expr.GradientOf)) and isinstance(body.args[0], expr.Var):
+        y, x = body.args[:2]
+        for t, k in zip(y.index, x.index, strict=False):
+            if t.is_Symbol and k.is_Symbol and t != k:
+                yield k, t

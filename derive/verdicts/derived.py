@@ -6,7 +6,6 @@ looked for first.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -105,20 +104,3 @@ def suspects(departure: Site) -> list[Site]:
             ]
     around = [Site(node, departure.above[:k]) for k, (node, _) in enumerate(departure.above) if isinstance(node, Node)]
     return [*around[: -AROUND - 1 : -1], *inner]
-
-
-def same_parts(wrong: Node, right: Node) -> bool:
-    """Whether two products have the same factors, those of diagonals included, in whatever order."""
-    return isinstance(wrong, expr.Mul) and isinstance(right, expr.Mul) and _parts(wrong) == _parts(right)
-
-
-def _parts(node: Node) -> Counter[Node]:
-    found: Counter[Node] = Counter()
-    pending = [node]
-    while pending:
-        part = pending.pop()
-        if isinstance(part, (expr.Mul, expr.Had, expr.Diag)):
-            pending.extend(part.args)
-        else:
-            found[part] += 1
-    return found

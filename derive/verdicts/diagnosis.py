@@ -26,7 +26,8 @@ from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
 from derive.verdicts import boundary, counted, edits, insertions, reordered, residual
-from derive.verdicts.derived import charged, departures, right_sides, same_parts, suspects, typed
+from derive.verdicts.departed import departed
+from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
@@ -140,9 +141,10 @@ class _Search:
 
     def _boundary(self) -> Iterator[Diagnosis]:
         free = self.question.trial(self.formula).free_names
-        if boundary.condition(self.system.lattice, free, self.samples.survey(self.formula)) is None:
+        condition = partial(boundary.condition, self.system.lattice, free, self.formula.lhs)
+        if condition(self.samples.survey(self.formula)) is None:
             return
-        found = boundary.condition(self.system.lattice, free, self.question.survey(self.formula))
+        found = condition(self.question.survey(self.formula))
         if found is not None:
             only, end = self.say(found.relation), self.say(found.end)
             sentence = f"true for {only} only: for {end} the two sides differ"
@@ -214,12 +216,10 @@ class _Search:
                 yield from causes
                 if causes:
                     return
-            reordered_only = same_parts(site.node, right)
-            if reordered_only or not (site.is_whole or site.size > insertions.LARGEST):
-                change = Change(right, "{0} stands where {1} belongs", (site.node, right))
+            for kind, change in departed(site, right):
                 mended = self._tried(site, change)
                 if mended is not None:
-                    yield self._cause("order" if reordered_only else "symbol", change, mended)
+                    yield self._cause(kind, change, mended)
                     return
 
     def _idle_derivatives(self) -> Iterator[Diagnosis]:

@@ -80,7 +80,7 @@ def bounds(site: Site, pool: Pool) -> Iterator[Change]:
     outer = [i for i, _, _ in site.indices()]
     ranges = [(at, a) for at, a in enumerate(node.args) if isinstance(a, Tuple)]
     for at, range_ in ranges:
-        for end, verb, near in ((1, "start", _starts(outer)), (2, "end", _ends(outer, pool))):
+        for end, verb, near in ((1, "start", _starts(outer, pool)), (2, "end", _ends(outer, pool))):
             for value in dict.fromkeys((range_[end] - 1, range_[end] + 1, *near)):
                 width = (value - range_[1] if end == 2 else range_[2] - value) + 1
                 if value != range_[end] and width != 0:
@@ -90,9 +90,9 @@ def bounds(site: Site, pool: Pool) -> Iterator[Change]:
                     yield Change(new, f"the {what} {verb}s at {{0}}: it must {verb} at {{1}}", said)
 
 
-def _starts(outer: Sequence[Any]) -> Iterator[Any]:
+def _starts(outer: Sequence[Any], pool: Pool) -> Iterator[Any]:
     yield from map(Integer, (1, 0, 2))
-    for i in outer:
+    for i in (*pool.system.lattice.indices, *outer):
         yield from (i, i + 1)
 
 
