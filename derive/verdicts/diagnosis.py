@@ -26,7 +26,7 @@ from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
 from derive.verdicts import boundary, counted, edits, insertions, reordered, residual
-from derive.verdicts.departed import departed
+from derive.verdicts.departed import departed, replaced
 from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
@@ -211,16 +211,21 @@ class _Search:
         """Slips at the place where the line departs from what the engine derives."""
         found = sorted(departures(self.formula, self.truths), key=lambda departure: departure[0].size)
         for site, right in found:
-            for rows in ROWS[:2]:
-                causes = list(self._slips(rows, suspects(site)))
+            for stage in (
+                partial(self._changed, site, departed(site, right)),
+                *(partial(self._slips, rows, suspects(site)) for rows in ROWS[:2]),
+                partial(self._changed, site, replaced(site, right)),
+            ):
+                causes = list(stage())
                 yield from causes
                 if causes:
                     return
-            for kind, change in departed(site, right):
-                mended = self._tried(site, change)
-                if mended is not None:
-                    yield self._cause(kind, change, mended)
-                    return
+
+    def _changed(self, site: Site, changes: Iterator[tuple[str, Change]]) -> Iterator[Diagnosis]:
+        for kind, change in changes:
+            mended = self._tried(site, change)
+            if mended is not None:
+                yield self._cause(kind, change, mended)
 
     def _idle_derivatives(self) -> Iterator[Diagnosis]:
         """Slips in a derivative that is zero everywhere, which nobody writes on purpose."""
