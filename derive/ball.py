@@ -143,12 +143,17 @@ class Balls(ScalarRing):
             bars[place] = bars[place] + self.element(c).v
         for k in range(stop - 1, start - 1, -1):
             bar = bars[k - start]
-            if bar != 0:
+            if not _is_zero(bar):
                 i, di, j, dj = self.tape[k]
                 for place, slope in ((i, di), (j, dj)):
                     if place >= start:
                         bars[place - start] = bars[place - start] + bar * slope
         return Lazily(leaves, lambda e: Ball(self, arb(bars[e.k - start]) if e.k >= start else arb(0)))
+
+
+def _is_zero(bar: Any) -> bool:
+    """Exactly: of a ball that merely contains zero, nothing may be left out."""
+    return isinstance(bar, int) or bool(bar.is_zero())
 
 
 def _positive(v: Any) -> Any:

@@ -32,6 +32,8 @@ from derive.verdicts.shorthands import without_mark
 MOST_READINGS = 12
 MOST_MEANT = 4
 """Readings that are tried together with what people leave unsaid."""
+NEAR = 1
+"""A reading without a value leaves a line undecided if it is as likely as this to be meant."""
 MOST_EXPLAINED = 3
 """Readings in which the cause of a mistake is looked for."""
 LAYOUTS = ("mixed", "numerator", "denominator")
@@ -258,7 +260,9 @@ def _letters(var: Var) -> set[Basic]:
 
 def wrong(case: Case) -> Judged:
     """Nothing makes the line true: certified, with its causes, or undecided."""
-    open_ = next((u for u in case.equations() if case.ask(u.formula).verdict == "undecided"), None)
+    cheapest = min(u.cost for u in case.equations())
+    near = [u for u in case.equations() if u.cost <= cheapest + NEAR]
+    open_ = next((u for u in near if case.ask(u.formula).verdict == "undecided"), None)
     if open_ is not None and case.ask(open_.formula).reason in (NOWHERE, AT_FEW_STEPS) and not case.question.beyond:
         return _beyond(case, open_)
     if open_ is not None:
@@ -298,8 +302,9 @@ def explained(case: Case, likely: Sequence[Understood]) -> tuple[Understood, tup
 def _beyond(case: Case, understood: Understood) -> Judged:
     """A line that reads what is not there at every number of steps: false with zero in its place, too, or undecided."""
     reason = case.ask(understood.formula).reason
-    found = wrong(replace(case, question=replace(case.question, beyond=True), readings=[understood], asked={}))
-    if found.verdict != "fails":
+    with_zeros = replace(case, question=replace(case.question, beyond=True), readings=[understood], asked={})
+    found = wrong(with_zeros) if with_zeros.ask(understood.formula).verdict == "fails" else None
+    if found is None or found.verdict != "fails":
         return _open(case, understood, reason)
     known = [cause for cause in found.causes if cause.kind != "unknown"]
     sentence = "it reads what lies beyond the first or the last step, where nothing is defined"
