@@ -246,6 +246,14 @@ def test_nearly_every_wrong_line_gets_a_cause_and_the_right_one():
     assert len(right) >= 0.90 * len(every), [str(m) for m, _ in every if m not in right]
 
 
+@pytest.mark.parametrize("name", SAMPLE[:4])
+def test_sides_of_different_shapes_are_no_trouble(name):
+    made = [m for claim in system_claims(load(name)) for m in mutants(claim) if not m.well_shaped]
+    for mutant in Random(name).sample(made, 2):
+        causes = diagnose(asked(mutant.claim), mutant.equation)
+        assert all(asked(mutant.claim).holds(cause.repair) for cause in causes), mutant
+
+
 def test_the_same_line_always_gets_the_same_cause():
     for mutant, causes in found("gru")[:3]:
         assert diagnose(asked(mutant.claim), mutant.equation) == causes

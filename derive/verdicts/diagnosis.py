@@ -85,8 +85,15 @@ ROWS: tuple[Rows, ...] = (
 def diagnose(
     question: Question, formula: Equals, *, notation: Notation | None = None, limit_seconds: float = 5.0
 ) -> tuple[Diagnosis, ...]:
-    """At most two causes of a wrong line, the smallest change first; nothing where none was found."""
-    return _Search(question, formula, notation or Notation(), perf_counter() + limit_seconds).causes()
+    """At most two causes of a wrong line, the smallest change first; nothing where none was found.
+
+    `limit_seconds` is a guard against lines that take long to evaluate; the trials are counted.
+    """
+    try:
+        return _Search(question, formula, notation or Notation(), perf_counter() + limit_seconds).causes()
+    except DeriveError:
+        # The line has no value at the points at which it would be asked.
+        return ()
 
 
 class _Search:

@@ -231,6 +231,8 @@ SIDES: dict[type, Callable[..., Iterator[tuple[Contribution, ...]]]] = {
 
 def explain(level: Sequence[Contribution], formula: Equals, samples: Samples) -> Parts | None:
     """`lhs - rhs` as a combination of few of the contributions; None where it is none."""
+    if formula.lhs.shape != formula.rhs.shape:
+        return None
     columns = [_vector(c.term, samples) for c in level]
     residual = _vector(expr.Add(formula.lhs, expr.Scale(-1, formula.rhs)), samples)
     usable = [k for k, column in enumerate(columns) if column is not None]
