@@ -304,9 +304,22 @@ class Trial:
             found = [{**e, name: i} for e in found for i in self._range(name, bounds, truth, e)]
         return found if self.only is None else [env for env in found if self.only(env)]
 
+    @cached_property
+    def _entries(self) -> dict[str, list[Any]]:
+        """The letters that count the entries of a vector or a matrix, and how far they go."""
+        found: dict[str, list[Any]] = {}
+        for node in expr.walk(self.equation):
+            if isinstance(node, expr.Entry):
+                for position, size in zip(node.args[1:], node.args[0].shape, strict=True):
+                    if position.is_Symbol:
+                        found.setdefault(str(position), []).append(size)
+        return found
+
     def _range(
         self, name: str, bounds: Mapping[str, tuple[Any, Any]], truth: Unrolled, env: Mapping[str, int]
     ) -> range:
+        if name in self._entries and name not in truth.indices:
+            return range(1, min(integer(size, env) for size in self._entries[name]) + 1)
         if name in bounds:
             lo, hi = (integer(b, env) if isinstance(b, Expr) else int(b) for b in bounds[name])
             return range(lo, hi + 1)

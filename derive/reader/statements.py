@@ -73,7 +73,9 @@ def _conditions(tree: Tree, excerpt: Callable[[Span], str], known: Collection[st
             yield Words(excerpt(statement.span))
         elif statement.kind == "words" and not (is_conditional(statement) or set(_words(statement)) <= CONNECTIVES):
             said = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
-            yield Words(" ".join([*said, *str(statement.value).split()]))
+            own = str(statement.value).split()
+            of = [excerpt(after.span)] if own[:1] == ["for"] and after is not None and after.kind in OBJECTS else []
+            yield Words(" ".join([*said, *own, *of]))
 
 
 def _from_to(first: Tree, last: Sequence[Tree]) -> Iterator[Basic]:

@@ -20,6 +20,7 @@ from derive.expr import Apply, Equals, Partial, Var
 from derive.oracles.check import AT_FEW_STEPS, NOWHERE
 from derive.oracles.points import free_indices
 from derive.oracles.truth import preactivation
+from derive.printing import text
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.reader.values import ASSUMPTIONS
@@ -181,9 +182,11 @@ def last_step(question: Question, formula: Equals, claim: Claim) -> Iterator[Tak
     if question.system.lattice.dimension != 1:
         return
     (index,), (length,) = question.system.lattice.indices, question.system.lattice.lengths
-    for letter in sorted(index_letters(formula) - {index, length}, key=str):
-        if str(letter) in free_indices(formula):
-            sentence = f"{letter} is the last step"
+    free = {s for s in index_letters(formula) if str(s) in free_indices(formula)}
+    # Beside another letter, k of ∂h_t/∂h_k, it is a step like any other.
+    for letter in free - {index, length} if len(free - {length}) == 1 else ():
+        if length not in free:
+            sentence = f"{text(expr.Relation('=', letter, length))}: it is the last step"
             yield Taken(question, expr.at(formula, {letter: length}), (Assumption(sentence, "boundary"),))
 
 

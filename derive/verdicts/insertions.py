@@ -147,13 +147,13 @@ def _complements(site: Site) -> Iterator[Change]:
 
 
 def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
-    """A sum over an index that is free, and does not stand on the left."""
+    """A sum over an index that is free, and does not stand on the other side."""
     node = site.node
     inner = isinstance(node, (expr.Transpose, expr.Diag, Var)) and not site.is_term
-    if not site.is_right or inner:
+    if inner:
         return
     bound = {i for i, _, _ in site.indices()}
-    loose = sorted(_indices(node) - bound - _indices(pool.formula.lhs), key=str)
+    loose = sorted(_indices(node) - bound - _indices(pool.formula.args[site.is_right - 1]), key=str)
     for s in loose:
         for lo, hi in _ranges(s, bound, pool):
             new = expr.Sum(node, (s, lo, hi))

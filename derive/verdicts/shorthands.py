@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sympy import Basic
 
@@ -175,12 +175,11 @@ def of_entries(value: Node, at: expr.Entry) -> Node | None:
             return node.args[0] if letter not in node.args[0].free_symbols else None
         if not isinstance(node, (expr.Add, expr.Had, expr.Scale, expr.Power, expr.Apply)):
             return None
-        parts = [of(a) if isinstance(a, Node) else a for a in node.args]
+        parts: list[Any] = [of(a) if isinstance(a, Node) else a for a in node.args]
         if any(part is None for part in parts):
             return None
-        return (
-            expr.had(*parts) if isinstance(node, expr.Scale) and isinstance(node.args[0], Node) else node.build(*parts)
-        )
+        scaled = isinstance(node, expr.Scale) and isinstance(node.args[0], Node)
+        return expr.had(*parts) if scaled else node.build(*parts)
 
     return of(value) if expr.is_column(vector) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -101,10 +102,22 @@ class Reviewed:
 
     # --- one claim ---
 
+    def under_its_conditions(self, claim: Claim, judged: Judged) -> Judged:
+        """A line that says in words where it holds can't be called wrong where the words are not understood."""
+        if judged.verdict != "fails":
+            return judged
+        question = self.question(claim)
+        for said in claim.where:
+            open_ = isinstance(said, expr.Words) and _LIMITS.search(said.text) and not list(conditions_of([said]))
+            if open_ or (isinstance(said, Equals) and not isinstance(supposed(question, said), Question)):
+                reason = f"it fails in general, and where it is said to hold is not understood: {said}"
+                return Judged("undecided", judged.formula, judged.understood, judged.readings, reason=reason)
+        return judged
+
     def safely(self, claim: Claim) -> Judged:
         """A claim on which the program itself breaks is undecided, and the others are judged all the same."""
         try:
-            return self.judge(claim)
+            return self.under_its_conditions(claim, self.judge(claim))
         except Exception as error:
             broken = f"{BROKEN}: {type(error).__name__}: {error}"
             return Judged("undecided", claim.formula, reason=broken)
@@ -167,7 +180,7 @@ class Reviewed:
     def question(self, claim: Claim) -> Question:
         system = claim.system
         letters = claim.scope.letters if claim.scope is not None else ("t",)
-        return Question(
+        question = Question(
             system if system is not None else nothing(letters),
             tuple(self.definitions(claim)),
             claim.hold,
@@ -176,6 +189,10 @@ class Reviewed:
             tuple(conditions_of(claim.where)),
             seed=self.seed,
         )
+        for said in claim.where:
+            under = supposed(question, said) if isinstance(said, Equals) else question
+            question = under if isinstance(under, Question) else question
+        return question
 
     def with_values(self, claim: Claim, question: Question) -> Question | None:
         """The question with the numbers that earlier lines give to parameters; None where there are none."""
@@ -229,7 +246,7 @@ class Reviewed:
             understood = self.judged[n].understood
             pinned = case.claim.scope is not None and "layout" in dict(case.claim.scope.pins)
             if understood is not None and not pinned and layout not in layouts(understood):
-                self.judged[n] = judge(replace(case, layout=layout))
+                self.judged[n] = self.under_its_conditions(case.claim, judge(replace(case, layout=layout)))
 
     def finding(self, claim: Claim) -> Finding:
         judged = self.judged[claim.n]
@@ -264,6 +281,10 @@ class Reviewed:
             yield replace(finding, as_expected=meets(together, finding.expected))
 
 
+_LIMITS = re.compile(
+    r"\b(if|when(ever)?|for|where|assum\w+|provided|unless|given|suppos\w+|only|except|limit|large|small|case|with|without|linear)\b"
+)
+"""Words that say where a line holds."""
 BROKEN = "derive itself broke off here, which is a mistake of its own"
 LOSSES: Mapping[str, str] = {"final": "last", "every": "every"}
 
