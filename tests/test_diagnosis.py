@@ -199,7 +199,7 @@ def test_the_path_that_text_003_counts_twice():
 # --- every system ------------------------------------------------------------------------------------------------------
 
 SAMPLE = ("rnn", "gru", "lstm-coupled", "skip-rnn", "mdrnn", "birnn")
-EACH = 10
+EACH = 8
 
 
 @cache
@@ -248,7 +248,8 @@ def test_nearly_every_wrong_line_gets_a_cause_and_the_right_one():
 
 @pytest.mark.parametrize("name", SAMPLE[:4])
 def test_sides_of_different_shapes_are_no_trouble(name):
-    made = [m for claim in system_claims(load(name)) for m in mutants(claim) if not m.well_shaped]
+    claims = Random(name).sample(system_claims(load(name)), 8)
+    made = [m for claim in claims for m in mutants(claim) if not m.well_shaped]
     for mutant in Random(name).sample(made, 2):
         causes = diagnose(asked(mutant.claim), mutant.equation)
         assert all(asked(mutant.claim).holds(cause.repair) for cause in causes), mutant

@@ -153,7 +153,7 @@ def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
     if inner:
         return
     bound = {i for i, _, _ in site.indices()}
-    loose = sorted(_indices(node) - bound - _indices(pool.formula.args[site.is_right - 1]), key=str)
+    loose = sorted(_indices(node) - bound - _indices(site.other_side), key=str)
     for s in loose:
         for lo, hi in _ranges(s, bound, pool):
             new = expr.Sum(node, (s, lo, hi))

@@ -38,6 +38,11 @@ class Site:
         return self.above[0][1] == 1
 
     @property
+    def other_side(self) -> Any:
+        formula, at = self.above[0]
+        return formula.args[1 - at]
+
+    @property
     def is_whole(self) -> bool:
         """Whether it is all that a side says: the side, or what is summed in it."""
         return all(isinstance(parent, (Equals, expr.Sum, expr.Transpose)) for parent, _ in self.above)
