@@ -68,6 +68,7 @@ class Unrolled:
         self._draws: dict[Point, int] = {}
         self._runs: dict[frozenset[str], Linearization] = {}
         self._locals: dict[Key, tuple[Linearization, set[Key]]] = {}
+        self._pulled_rows: dict[Key, list[Mapping[Key, Array]]] = {}
         self._pulled: dict[Any, Mapping[Key, Array]] = {}
         self._pushed: tuple[Mapping[Key, Array], frozenset[str], dict[Any, Array]] | None = None
         self.derived: WeakKeyDictionary[Any, dict[frozenset[str], dict[Key, Any]]] = WeakKeyDictionary()
@@ -271,8 +272,14 @@ class Unrolled:
         key, run = (x, x_point), self._local((y, y_point))
         if (y, y_point) == key or run is None or key not in run[1]:
             return self._of_leaf((y, y_point), key)
-        rows = self.engine.ring.identity(run[0].values[TOTAL].shape[0])
-        return numpy.concatenate([run[0].pull(TOTAL, unit.reshape(-1, 1))[key].reshape(1, -1) for unit in rows])
+        return numpy.concatenate([pulled[key].reshape(1, -1) for pulled in self._rows((y, y_point), run[0])])
+
+    def _rows(self, y: Key, run: Linearization) -> list[Mapping[Key, Array]]:
+        """The derivatives of each entry of a column by all that its equation reads."""
+        if y not in self._pulled_rows:
+            units = self.engine.ring.identity(run.values[TOTAL].shape[0])
+            self._pulled_rows[y] = [run.pull(TOTAL, unit.reshape(-1, 1)) for unit in units]
+        return self._pulled_rows[y]
 
     def pullback(self, y: str, y_point: Point, x: str, x_point: Point, cotangent: Array) -> Array:
         """`(∂⁺y/∂x)* d`, of the shape of `x`."""

@@ -144,13 +144,15 @@ class Question:
         return [*few, *(n for n in (largest, largest + 1) if LONGEST < n <= limits.MOST_STEPS and n not in few)]
 
     def _runs(self, system: System, formula: Equals) -> Iterator[tuple[Mapping[Any, int], int | tuple[int, ...]]]:
-        """Every number of steps at two sets of unequal sizes, long ones at one."""
-        letters = [*system.dimensions, *dimensions_of(formula)]
-        sets = [dict.fromkeys(letters, 1)] if self.ones else sizes(system, ROADS["field"], dimensions_of(formula))
-        for n, chosen in enumerate(sets):
-            for count in self.steps(formula):
-                if n == 0 or _length(count) <= LONGEST:
-                    yield chosen, count
+        """Every number of steps at one set of unequal sizes; one of them at another, where sizes tell more than steps."""
+        letters, steps = [*system.dimensions, *dimensions_of(formula)], self.steps(formula)
+        if self.ones:
+            yield from ((dict.fromkeys(letters, 1), count) for count in steps)
+            return
+        first, second = sizes(system, ROADS["field"], dimensions_of(formula))
+        yield from ((first, count) for count in steps)
+        if letters and first != second:
+            yield second, ([c for c in steps if _length(c) <= QUICK] or list(steps))[-1]
 
     def _only(self, formula: Equals, given: Sequence[Basic]) -> Any:
         conditions = [*given, *ranges_of(formula)]
