@@ -5,7 +5,7 @@ r"""From documents to systems and claims.
     names     names habits scope                                          what scripts can be, what names mean here
     values    values products ranges postfix references derivatives grown continued big calls blocks scripts heads chains
               resolve troubles                                            every reading of a tree that shapes allow
-    systems   naming terms translate define                               forward equations: a system
+    systems   naming terms translate losses define                            forward equations: a system
     claims    relations implications statements new_names variants steering sections claims understand
               own                                                         a document: its claims; our own output, read back
 

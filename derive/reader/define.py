@@ -13,25 +13,16 @@ from dataclasses import dataclass
 
 from derive.errors import DeriveError
 from derive.expr import Shape
-from derive.reader.document import Display
+from derive.reader.losses import Loss, Losses, Written
 from derive.reader.names import Part, base_name, decomposed, index_expression, index_letters
 from derive.reader.naming import Name, symbol
 from derive.reader.scope import FUNCTIONS, LOSSES
-from derive.reader.translate import Translated, Translator, is_group
+from derive.reader.translate import Translated, is_group
 from derive.reader.tree import Tree
 from derive.system import System
 
 ALSO_FUNCTIONS = frozenset(["phi", "psi", "varphi", "rho", "f", "g", "act", "actfun"])
 """Names that are taken for unknown functions where they are applied and stand for nothing else."""
-
-
-@dataclass
-class Written:
-    """One equation as it stands: its trees, its display formula."""
-
-    left: Tree
-    right: Tree
-    display: Display
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ def define(
     return _Definer(equations, name, dict(declared or {}), scalar, loss_at, dict(renamed or {})).definition()
 
 
-class _Definer(Translator):
+class _Definer(Losses):
     def __init__(
         self,
         equations: Sequence[Written],
@@ -74,6 +65,7 @@ class _Definer(Translator):
         super().__init__(equations[0].display, renamed, declared)
         self.written, self.name, self.scalar, self.loss_at = list(equations), name, scalar, loss_at
         self.boundary: dict[str, str] = {}
+        self.terms = {}
         self.find_letters()
         self.find_functions()
 
@@ -146,17 +138,13 @@ class _Definer(Translator):
 
     def definition(self) -> Definition:
         statements: list[ast.Assign] = []
-        loss: tuple[ast.expr, str] | None = None
-        loss_letters: set[str] = set()
+        charged: list[tuple[Written, Name]] = []
         for equation in self.written:
             self.display = equation.display
             self.shift, self.fixed = 0, None
-            target = self.left(equation.left)
-            if target is None:
-                continue
+            target = self.left(self.loss_side(equation.left))
             if self.is_loss(target.typed):
-                loss_letters.add(target.typed)
-                loss = self.loss(equation, target, loss)
+                charged.append((equation, target))
                 continue
             if self.is_boundary(target):
                 self.note_boundary(target, equation)
@@ -171,12 +159,12 @@ class _Definer(Translator):
             statements.append(self.assign(equation, target))
         if not statements:
             raise self.nothing()
-        return self.made(statements, loss, loss_letters)
+        return self.made(statements, self.loss(charged), {target.typed for _, target in charged})
 
     def nothing(self) -> DeriveError:
         return DeriveError(f"{self.name}: there is no forward equation here, such as h_t = \\tanh(W h_{{t-1}} + U x_t)")
 
-    def made(self, statements: list[ast.Assign], loss: tuple[ast.expr, str] | None, letters: set[str]) -> Definition:
+    def made(self, statements: list[ast.Assign], loss: Loss | None, letters: set[str]) -> Definition:
         states = [s.targets[0].value.id for s in statements]  # type: ignore[attr-defined]
         read = {n for s in statements for n in _read(s.value)}
         charged = _read(loss[0]) if loss is not None else set()
@@ -212,41 +200,6 @@ class _Definer(Translator):
     def declared_shapes(self, known: set[str]) -> dict[str, Shape]:
         return {name: shape for name, shape in self.declared.items() if name in known}
 
-    def is_loss(self, typed: str) -> bool:
-        if typed not in LOSSES or typed in self.declared:
-            return False
-        reads = sum(self.occurs(e.right, typed) for e in self.written)
-        return typed in ("L", "ell", "Loss", "loss") or not reads
-
-    def occurs(self, tree: Tree, typed: str) -> bool:
-        return any(t.kind == "name" and t.value == typed for t in tree.walk())
-
-    def loss(self, equation: Written, target: Name, before: tuple[ast.expr, str] | None) -> tuple[ast.expr, str] | None:
-        right = equation.right
-        body = _without_time_sum(right, self.letters)
-        if body is not None and self.is_loss(self.typed(body) or ""):
-            return before
-        if body is not None and not target.index:
-            self.fixed = None
-            return self.expression(body), "every"
-        numbers = [i for i in target.index if not i.free_symbols]
-        if numbers:
-            self.fixed = int(numbers[0])
-            return self.expression(right), "last"
-        if not target.index:
-            return self.expression(self.at_length(right)), "last"
-        return self.expression(right), (before[1] if before else "every")
-
-    def at_length(self, tree: Tree) -> Tree:
-        """A loss of the last step, written at T, at the lattice's own letter."""
-        if tree.kind == "name" and tree.value == self.letters[0].upper():
-            return Tree("name", self.letters[0], (), tree.span)
-        if tree.kind == "script":
-            base, *scripts = tree.children
-            moved = [s if s.kind == "sup" and _plain_t(s) else self.at_length(s) for s in scripts]
-            return Tree("script", tree.value, (self.at_length(base), *moved), tree.span)
-        return Tree(tree.kind, tree.value, tuple(map(self.at_length, tree.children)), tree.span)
-
     def is_boundary(self, target: Name) -> bool:
         return bool(target.index) and all(not i.free_symbols for i in target.index)
 
@@ -268,29 +221,13 @@ class _Definer(Translator):
         statement = ast.Assign([left], self.expression(equation.right))
         return self.marked(statement, equation.right)  # type: ignore[return-value]
 
-    def left(self, tree: Tree) -> Name | None:
+    def left(self, tree: Tree) -> Name:
         found = self.called(tree)
         if found is None:
             raise self.fail("a left-hand side is a name at an index, as in h_t", tree)
         if found.after:
             raise self.fail("a left-hand side is a name at an index, without a transpose or a power", tree)
         return found
-
-
-def _without_time_sum(tree: Tree, letters: Sequence[str]) -> Tree | None:
-    r"""What `\sum_t` is over; None where the tree is no sum over the lattice."""
-    if tree.kind != "chain" or tree.children[0].kind != "script" or not tree.children[0].children[0].names("sum"):
-        return None
-    sub = next((s.children[0] for s in tree.children[0].children[1:] if s.kind == "sub"), None)
-    head = sub.children[0] if sub is not None and sub.kind == "relation" else sub
-    if head is None or head.kind != "name" or head.value not in letters:
-        return None
-    rest = tree.children[1:]
-    return rest[0] if len(rest) == 1 else Tree("chain", tree.value[1:], rest, (rest[0].span[0], tree.span[1]))
-
-
-def _plain_t(script: Tree) -> bool:
-    return script.children[0].names("T")
 
 
 def _read(node: ast.AST) -> set[str]:

@@ -12,7 +12,7 @@ from derive.errors import DeriveError, SystemError_
 from derive.reader.document import Display
 from derive.reader.names import Part, decomposed, index_expression, is_transpose, part_word
 from derive.reader.scope import WORDS_OF_FUNCTIONS
-from derive.reader.tree import Tree, Unread
+from derive.reader.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Naming:
     def typed(self, tree: Tree) -> str | None:
         try:
             found = self.named(tree) if tree.kind != "chain" else self.named(tree.children[0])
-        except Unread:
+        except DeriveError:
             return None
         return found.typed if found is not None else None
 

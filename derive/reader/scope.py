@@ -114,9 +114,11 @@ class Scope:
         return FUNCTIONS.get(name)
 
     def is_loss(self, name: str) -> bool:
-        """Whether a letter is the loss here: one that losses go by, and of which the document takes derivatives."""
+        """Whether a letter is the loss here: that of the definition, or of those that the document takes derivatives of."""
         if name not in self.losses or name in self.names:
             return False
+        if not self.losses >= LOSSES:
+            return True
         return name in SURELY_LOSSES or self.habits is NO_HABITS or name in self.habits.losses or name not in LOSSES
 
     def loss(self, index: tuple[Expr, ...]) -> Var:

@@ -11,10 +11,11 @@ from derive import expr
 from derive.errors import DeriveError, SystemError_
 from derive.expr import Node
 from derive.reader import limits
-from derive.reader.define import Definition, Written, define
+from derive.reader.define import Definition, define
 from derive.reader.directives import Directive
 from derive.reader.document import Display, Document, Item
 from derive.reader.habits import observed
+from derive.reader.losses import Written
 from derive.reader.resolve import Resolver
 from derive.reader.scope import Meaning
 from derive.reader.statements import flat, is_condition
@@ -82,8 +83,8 @@ class Sections:
         for display in displays:
             for statement in flat(self.tree(display)):
                 if statement.kind == "relation" and statement.value[0] in ("=", ":=") and not is_condition(statement):
-                    left, right = statement.children[:2]
-                    written.append(Written(left, right, display))
+                    left, right, *further = statement.children
+                    written.append(Written(left, right, display, tuple(further)))
         if not written:
             message = "there is no forward equation here, such as h_t = \\tanh(W h_{t-1} + U x_t)"
             raise SystemError_(message, displays[0].place(0))
