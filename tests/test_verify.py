@@ -300,7 +300,7 @@ def test_a_hypothesis_is_no_mistake():
 def test_a_condition_in_words_picks_the_points(condition):
     text = "<!-- derive: scalar -->\n<!-- derive: define -->\n$$ h_t = -h_{t-1} + x_t $$\n\n$$ FORMULA $$"
     formula = r"h_T = h_0 + \sum_{i=1}^{T} (-1)^{T-i} x_i"
-    assert only(text.replace("FORMULA", formula)).verdict == "holds-if", "h_0 = 0"
+    assert only(text.replace("FORMULA", formula)).verdict == "fails"
     assert only(text.replace("FORMULA", f"{formula} \\quad {condition}")).verdict == "holds"
 
 

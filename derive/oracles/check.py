@@ -97,6 +97,7 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
 }
 
 NOWHERE = "there is no point at which both sides exist"
+EMPTY = "every product in it is empty wherever both sides exist"
 AT_FEW_STEPS = "both sides exist for a few steps only, not for as many as were tried"
 BOUND = 2.0**-60
 MOST_SEEDS = 16
@@ -152,6 +153,7 @@ class _Outcome:
     error: float = 0.0
     reaches: bool = True
     """Whether there is a point for the largest number of steps: a line about a few steps only shows nothing."""
+    told: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,8 @@ class Trial:
     """An equation and all that is agreed on where it is asked.
 
     `ranges` gives free indices other bounds than `1 … T`, in symbols if need be (`{k: (1, t)}`); `extent` widens the
-    lattice's own; `only` picks points.  `outside` is what a forward variable means beyond the lattice, where it is no
+    lattice's own; `only` picks points, of which one at
+    least has to be `telling`.  `outside` is what a forward variable means beyond the lattice, where it is no
     boundary value: "skip" the point, or "zero", as in the equations of a system (the default where the left side is an
     adjoint or a tangent).  `steps` take the place of
     those of the road, `runs` those of the sizes too.  `definitions` are the
@@ -175,6 +178,7 @@ class Trial:
     steps: Steps | None = None
     runs: Sequence[tuple[Mapping[Any, int], int | tuple[int, ...]]] | None = None
     only: Callable[[Mapping[str, int]], bool] | None = None
+    telling: Callable[[Mapping[str, int]], bool] | None = None
     loss: str | None = None
     extent: Sequence[tuple[int, int]] = ()
     hold: Sequence[str] = ()
@@ -189,21 +193,23 @@ class Trial:
         if isinstance(lhs, expr.Var) and self.derived is not None and introduces(self.system, lhs):
             return Verdict("defines", road.name, 0, 0, reason=f"this equation is what {lhs.name} means")
         errors: list[float] = []
-        worst, count, seeds, reaches = 0.0, 0, 0, True
+        worst, count, seeds, reaches, told = 0.0, 0, 0, True, False
         while seeds < (2 if road.exact else 1) or (errors and BOUND < math.prod(errors) < 1 and seeds < MOST_SEEDS):
             try:
                 found = self._under(road, seeds)
             except (Resample, Unevaluable) as unlucky:
                 return Verdict("undecided", road.name, seeds, count, reason=str(unlucky))
             seeds, count, worst, reaches = seeds + 1, count + found.points, max(worst, found.difference), found.reaches
+            told = told or found.told
             if found.failure:
                 error = None if road.exact else worst
                 return Verdict(
                     "fails", road.name, seeds, count, _prime_bits(road), max_rel_err=error, failure=found.failure
                 )
             errors += [found.error] if road.exact else []
-        if not count or not reaches:
-            return Verdict("undecided", road.name, seeds, count, reason=NOWHERE if not count else AT_FEW_STEPS)
+        if not count or not reaches or not told:
+            reason = NOWHERE if not count else AT_FEW_STEPS if not reaches else EMPTY
+            return Verdict("undecided", road.name, seeds, count, reason=reason)
         if not road.exact:
             return Verdict("holds", road.name, seeds, count, max_rel_err=worst)
         bound = math.prod(errors)
@@ -214,18 +220,18 @@ class Trial:
 
     def _under(self, road: Road, seed: int) -> _Outcome:
         """What one seed shows at all sizes and numbers of steps, up to the first failure."""
-        points, worst, error = 0, 0.0, 0.0
+        points, worst, error, told = 0, 0.0, 0.0, False
         at_lengths: dict[tuple[int, ...], int] = {}
         for truth in self.truths(road, seed):
             found = self.ask(truth)
-            points, worst = points + found.points, max(worst, found.difference)
+            points, worst, told = points + found.points, max(worst, found.difference), told or found.told
             at_lengths[truth.lengths] = at_lengths.get(truth.lengths, 0) + found.points
             if found.failure:
                 return replace(found, points=points, difference=worst)
             error = max(error, truth.engine.error_bound(found.degree) or 0.0) if found.points else error
         longest = max(at_lengths, key=math.prod, default=())
         reaches = self.only is not None or bool(at_lengths.get(longest))
-        return _Outcome(points, difference=worst, error=error, reaches=reaches)
+        return _Outcome(points, difference=worst, error=error, reaches=reaches, told=told)
 
     def truths(self, road: Road, seed: int = 0) -> Iterator[Unrolled]:
         """The system, unrolled, at every set of sizes and every number of steps."""
@@ -237,9 +243,10 @@ class Trial:
             yield _truth(self.system, road, items, self.seed * MOST_SEEDS + seed, self.loss, self.auxiliary)
 
     def ask(self, truth: Unrolled) -> _Outcome:
-        count, degree, worst = 0, 0, 0.0
+        count, degree, worst, told = 0, 0, 0.0, False
         for env, left, right in self.sides(truth):
             count += 1
+            told = told or self.telling is None or self.telling(env)
             if left.shape != right.shape:
                 return _Outcome(count, failure=Failure(env, (0, 0), f"shape {left.shape}", f"shape {right.shape}"))
             difference, entry = truth.engine.difference(left, right)
@@ -247,7 +254,7 @@ class Trial:
             if entry is not None:
                 return _Outcome(count, degree, worst, Failure(env, entry, str(left[entry]), str(right[entry])))
             degree = max(degree, max((e.d for e in (*left.flat, *right.flat) if isinstance(e, Residue)), default=0))
-        return _Outcome(count, degree, worst)
+        return _Outcome(count, degree, worst, told=told)
 
     def survey(self, road: Road | str = "field") -> list[tuple[dict[str, int], bool]]:
         """Every point where both sides exist, and whether they agree there."""

@@ -194,9 +194,14 @@ class Names:
         y, x = self._key(node.args[0], env), self._key(node.args[1], env)
         if x is None:
             return self._by_free(node, env)
+        if self.given.free and x in self.truth.boundary_leaves and self._is_nothing(x[0]):
+            raise Outside(f"{x[0]} is zero by convention there: nothing varies")
         if y is None:
             return chain.of_expression(self.truth, node.args[0], x, env, self.read, total=not node.immediate, held=held)
         return chain.immediate(self.truth, y, x) if node.immediate else chain.jacobian(self.truth, y, x, held)
+
+    def _is_nothing(self, name: str) -> bool:
+        return self.truth.system.boundary.get(name, "zero") == "zero"
 
     def _by_free(self, node: Any, env: Mapping[str, int]) -> Array:
         """By a name that is none of the system's, of an expression in which it stands."""

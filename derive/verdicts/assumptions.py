@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import prod
 
-from sympy import Integer, Symbol
+from sympy import Basic, Integer, Symbol
 
 from derive import expr
 from derive.expr import Apply, Equals, Partial, Var
@@ -94,6 +94,27 @@ def gates(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
             yield Taken(replace(question, hold=held), formula, (Assumption(sentence, "missing-path"),))
 
 
+def uses_once(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """`Σ_t (∂z_t/∂b)ᵀ ∂L/∂z_t`: the derivative by a weight is the immediate partial, which counts each use once."""
+
+    def leaf(node: Basic) -> Basic:
+        if not isinstance(node, Partial) or node.immediate or not isinstance(node.args[0], Var):
+            return node
+        y, x, _, held = node.args
+        return Partial(y, x, 1, held) if y.index and not x.index and is_parameter(question.system, x) else node
+
+    once = expr.rewrite(formula.rhs, leaf)
+    if once != formula.rhs:
+        yield Taken(
+            question, Equals(formula.lhs, once), (Assumption(ASSUMPTIONS["weight", "immediate"], "double-count"),)
+        )
+
+
+def is_parameter(system: System, x: expr.Node) -> bool:
+    variable = system.variables.get(x.name) if isinstance(x, Var) else None
+    return variable is not None and variable.kind == "parameter"
+
+
 def alone(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
     """`∂C_T/∂C_t = ∏ diag(f_k)`: all states but the one that is differentiated are held constant."""
     sides = [n for n in expr.walk(formula) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])]
@@ -138,10 +159,10 @@ def immediate(question: Question, formula: Equals, claim: Claim) -> Iterator[Tak
 
 
 def loss(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
-    """The loss is taken at the last step only, where nothing says at which steps it is."""
-    if question.loss is None and question.system.loss == "every" and any(
-        v.marks and v.marks[-1] in ("bar", "delta") for v in expr.variables(formula)
-    ):  # fmt: skip
+    """The loss is taken at the last step only, where nothing says at which steps it is, and the network has a last one."""
+    backwards = any(max(offset) > 0 for _, _, offset in question.system.reads)
+    open_ = question.loss is None and question.system.loss == "every" and not backwards
+    if open_ and any(v.marks and v.marks[-1] in ("bar", "delta") for v in expr.variables(formula)):
         sentence = "the loss is taken at the last step only: no loss term of step t"
         yield Taken(replace(question, loss="last"), formula, (Assumption(sentence, "missing-path"),))
 
@@ -167,14 +188,14 @@ def _to_the_last_step(node: expr.Node, length: Symbol) -> expr.Node:
 
 
 def start_at_zero(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
-    """The states before the first step are zero, where nothing says what they are."""
-    given = {
-        n: "zero" for n, kind in question.system.boundary.items() if kind == "given" and n in question.system.equations
-    }
-    if given:
-        system = System.of(replace(question.system.parts, boundary={**question.system.boundary, **given}))
+    """The states before the first step are zero, where nothing says what they are, and the line does not write them."""
+    system = question.system
+    given = {n: "zero" for n, kind in system.boundary.items() if kind == "given" and n in system.equations}
+    written = (v for v in expr.variables(formula) if v.name in given and v.index)
+    if given and not any(all(i.is_Integer and i < 1 for i in v.index) for v in written):
+        changed = System.of(replace(system.parts, boundary={**system.boundary, **given}))
         sentence = "the states before the first step are zero"
-        yield Taken(replace(question, system=system), formula, (Assumption(sentence, "boundary"),))
+        yield Taken(replace(question, system=changed), formula, (Assumption(sentence, "boundary"),))
 
 
 def last_step(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
@@ -255,6 +276,7 @@ def _with_arguments(formula: Equals, places: list[Apply], chosen: list[expr.Node
 
 
 FAMILIES: tuple[tuple[Family, ...], ...] = (
+    (uses_once,),
     (gates,),
     (immediate,),
     (alone,),

@@ -19,11 +19,10 @@ from sympy import Basic
 from derive import expr
 from derive.expr import Equals, Partial, Var
 from derive.oracles import ROADS, Verdict
-from derive.oracles.check import AT_FEW_STEPS, NOWHERE
+from derive.oracles.check import AT_FEW_STEPS, EMPTY, NOWHERE
 from derive.reader import limits
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
-from derive.system import System
 from derive.verdicts import assumptions, diagnosis
 from derive.verdicts.question import Question
 from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric
@@ -126,16 +125,15 @@ def needed(case: Case, understood: Understood, slip: Assumption) -> bool:
     system = case.question.system
 
     def leaf(node: Basic) -> Basic:
-        by_weight = isinstance(node, (Partial, expr.Pulled)) and node.immediate and is_parameter(system, node.args[1])
+        by_weight = (
+            isinstance(node, (Partial, expr.Pulled))
+            and node.immediate
+            and assumptions.is_parameter(system, node.args[1])
+        )
         return as_total(node) if by_weight else node  # type: ignore[arg-type]
 
     total = expr.rewrite(understood.formula, leaf)
     return total == understood.formula or case.ask(total).verdict != "holds"
-
-
-def is_parameter(system: System, x: expr.Node) -> bool:
-    variable = system.variables.get(x.name) if isinstance(x, Var) else None
-    return variable is not None and variable.kind == "parameter"
 
 
 def as_total(node: Partial | expr.Pulled) -> expr.Node:
@@ -260,8 +258,9 @@ def _letters(var: Var) -> set[Basic]:
 
 def wrong(case: Case) -> Judged:
     """Nothing makes the line true: certified, with its causes, or undecided."""
-    cheapest = min(u.cost for u in case.equations())
-    near = [u for u in case.equations() if u.cost <= cheapest + NEAR]
+    meant = [u for u in case.equations() if case.ask(u.formula).reason != EMPTY] or case.equations()
+    cheapest = min(u.cost for u in meant)
+    near = [u for u in meant if u.cost <= cheapest + NEAR]
     open_ = next((u for u in near if case.ask(u.formula).verdict == "undecided"), None)
     if open_ is not None and case.ask(open_.formula).reason in (NOWHERE, AT_FEW_STEPS) and not case.question.beyond:
         return _beyond(case, open_)
@@ -270,7 +269,7 @@ def wrong(case: Case) -> Judged:
     doubled = next((u for u in case.equations() if case.ask(u.formula).verdict == "holds"), None)
     if doubled is not None:
         return _doubled(case, doubled)
-    likely = sorted(case.equations(), key=lambda u: len(assumptions.notes(u, case.claim)[1]))
+    likely = sorted(meant, key=lambda u: len(assumptions.notes(u, case.claim)[1]))
     if is_hypothesis(case.question, likely[0].formula):
         return _open(case, likely[0], SUPPOSED)
     undefined = names_without_meaning(case.question, likely[0].formula)

@@ -113,6 +113,7 @@ class Question:
             explained.formula,
             runs=list(self._runs(explained.system, formula)),
             only=self._only(explained.formula, [expr.at(c, apart) for c in self.conditions]),
+            telling=_full(explained.formula),
             loss=self.loss,
             outside="zero" if self.beyond else None,
             hold=self.hold,
@@ -214,15 +215,30 @@ def conditions_of(where: Iterable[Basic]) -> Iterator[Basic]:
 
 @lru_cache(maxsize=1024)
 def ranges_of(formula: Basic) -> tuple[Basic, ...]:
-    """A sum or a product from `k+1` to `t` is claimed where that is a range, or an empty one: for `k ≤ t`."""
-    bounds = []
+    """A product from `k+1` to `t` is claimed where that is a range, or an empty one, and a power `W^{t-k}` for `k ≤ t`."""
+    bounds = [expr.Relation("<=", lo - 1, hi) for lo, hi in _products(formula)]
     for node in expr.walk(formula):
-        if isinstance(node, expr.Product):
-            _, lo, hi = node.args[1]
-            free = {str(s) for s in lo.free_symbols | hi.free_symbols}
-            if free <= free_indices(formula) and lo.free_symbols and hi.free_symbols:
-                bounds.append(expr.Relation("<=", lo - 1, hi))
-    return tuple(bounds)
+        letters = node.args[1].free_symbols if isinstance(node, (expr.MatrixPower, expr.Power)) else set()
+        if len(letters) > 1 and {str(s) for s in letters} <= free_indices(formula):
+            bounds.append(expr.Relation(">=", node.args[1], 0))
+    return tuple(dict.fromkeys(bounds))
+
+
+def _products(formula: Basic) -> tuple[tuple[Expr, Expr], ...]:
+    """The bounds of the products that run between free letters."""
+    free = free_indices(formula)
+    ranges = [node.args[1].args[1:] for node in expr.walk(formula) if isinstance(node, expr.Product)]
+    return tuple(
+        (lo, hi)
+        for lo, hi in ranges
+        if lo.free_symbols and hi.free_symbols and {str(s) for s in lo.free_symbols | hi.free_symbols} <= free
+    )
+
+
+def _full(formula: Basic) -> Any:
+    """Whether no product is empty at a point: where all are, a line is true of the identity, and says nothing."""
+    products = _products(formula)
+    return (lambda env: all(integer(lo, env) <= integer(hi, env) for lo, hi in products)) if products else None
 
 
 @lru_cache(maxsize=4096)

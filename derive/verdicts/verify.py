@@ -16,6 +16,7 @@ from derive import documents, expr
 from derive.canonical import same
 from derive.errors import DeriveError, Place, SystemError_
 from derive.expr import Equals, Node, Var
+from derive.oracles import Verdict
 from derive.processes import mapped
 from derive.reader.claims import Claim, DocumentReading
 from derive.reader.directives import parse_directive
@@ -26,7 +27,7 @@ from derive.reader.values import agree
 from derive.system import System
 from derive.verdicts import bits
 from derive.verdicts.implications import supposed, value_of
-from derive.verdicts.judge import LAYOUTS, SUPPOSED, Case, Judged, judge, layouts, unexplained
+from derive.verdicts.judge import LAYOUTS, SUPPOSED, Case, Judged, certificate, decided, judge, layouts, unexplained
 from derive.verdicts.question import Question, conditions_of, nothing
 from derive.verdicts.report import FileReport, Finding, Report, worst
 from derive.verdicts.shorthands import Definition, of_entries
@@ -160,15 +161,26 @@ class Reviewed:
             return judge(direct)
         self.cases[claim.n] = case
         own = judge(case)
-        if own.verdict in ("holds", "holds-if") and before.verdict in ("fails", "holds-if"):
-            self.inherited[claim.n] = self.inherited.get(previous, previous)
-            return replace(
-                own,
-                verdict=before.verdict,
-                assumptions=_together(before.assumptions, own.assumptions),
-                causes=before.causes,
-            )
-        return own
+        if own.verdict not in ("holds", "holds-if") and before.verdict == "holds-if":
+            whole = judge(replace(case, readings=list(_from_head(head, case.readings)), asked={}))
+            own = whole if whole.verdict in ("holds", "holds-if") else own
+        if own.verdict not in ("holds", "holds-if") or before.verdict not in ("fails", "holds-if"):
+            return own
+        whole = self.from_the_head(case, head, own)
+        if whole is not None and whole.verdict in ("holds", "undecided"):
+            return own  # the chain has come back to what it began with
+        self.inherited[claim.n] = self.inherited.get(previous, previous)
+        made = _together(before.assumptions, own.assumptions)
+        sure = own.certificate if whole is None else certificate(whole)
+        return replace(own, verdict=before.verdict, assumptions=made, causes=before.causes, certificate=sure)
+
+    def from_the_head(self, case: Case, head: Judged, own: Judged) -> Verdict | None:
+        """What the ladder says of `a = c` where `a = b` is wrong and `b = c` is right; None where their shapes differ."""
+        if not isinstance(head.formula, Equals) or not isinstance(own.formula, Equals):
+            return None
+        if head.formula.lhs.shape != own.formula.rhs.shape:
+            return None
+        return decided(case.question, Equals(head.formula.lhs, own.formula.rhs))
 
     def head(self, claim: Claim) -> Claim | None:
         """The first claim of the chain that this one goes on."""
