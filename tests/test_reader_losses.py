@@ -96,3 +96,51 @@ def test_a_state_that_goes_by_a_letter_of_losses_stays_a_state():
     lines = r"C_t &= F C_{t-1} + U x_t \\ L &= \frac12\sum_{t=1}^T \|C_t-d_t\|^2"
     found = defined(rf"\begin{{aligned}}{lines}\end{{aligned}}")
     assert found.variables["C"].kind == "state" and found.loss == "every"
+
+
+OUTPUTS = (
+    r"h_t &= \tanh(W h_{t-1} + U x_t) \\ y_t &= V h_t \\ p_t &= \operatorname{softmax}(y_t) \\ s_t &= \sigma(y_t) \\ "
+)
+OF_A_SOFTMAX = [r"\operatorname{CE}(p_t, d_t)", r"\operatorname{CE}(d_t, p_t)", r"\mathrm{CrossEntropy}(p_t, d_t)"]
+BERNOULLI = r"L_t &= -d_t^\top \log s_t - (1 - d_t)^\top \log(1 - s_t)"
+OF_OUTPUTS = [
+    *((rf"L_t &= {written}", r"L_t &= -d_t^\top \log p_t") for written in OF_A_SOFTMAX),
+    *((rf"L &= \sum_{{t=1}}^T {written}", r"L_t &= -d_t^\top \log p_t") for written in OF_A_SOFTMAX),
+    (
+        r"L_t &= \operatorname{CE}(\operatorname{softmax}(y_t), d_t)",
+        r"L_t &= -d_t^\top \log(\operatorname{softmax}(y_t))",
+    ),
+    (r"L_t &= \operatorname{BCE}(s_t, d_t)", BERNOULLI),
+    (r"L_t &= \operatorname{BCE}(d_t, s_t)", BERNOULLI),
+]
+
+
+@pytest.mark.parametrize(("loss", "plain"), OF_OUTPUTS)
+def test_the_entropy_of_an_output_takes_the_softmax_once(loss, plain):
+    found, wanted = (defined(rf"\begin{{aligned}}{OUTPUTS}{lines}\end{{aligned}}") for lines in (loss, plain))
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("written", OF_A_SOFTMAX)
+def test_a_claim_reads_it_as_the_definition_does(written):
+    text = f"<!-- derive: define -->\n$$\\begin{{aligned}}{OUTPUTS}L_t &= {written}\\end{{aligned}}$$"
+    made = reading(text)
+    loss = made.system().equations["L"].rhs
+    assert made.claims[-1].formula is not None and same(made.claims[-1].formula.args[1], loss)
+
+
+def test_the_entropy_of_logits_stays():
+    found = defined(rf"\begin{{aligned}}{OUTPUTS}L_t &= \operatorname{{CE}}(y_t, d_t)\end{{aligned}}")
+    assert getattr(found.equations["L"].rhs, "function", None) == "cross_entropy"
+
+
+def test_a_shorthand_for_a_softmax_is_one():
+    text = "<!-- derive: system rnn -->\n" + "".join(
+        f"$$ {formula} $$\n"
+        for formula in (
+            r"\hat y_t = \operatorname{softmax}(o_t)",
+            r"L_t = \operatorname{CE}(\hat y_t, y_t)",
+            r"L_t = \operatorname{CE}(o_t, y_t)",
+        )
+    )
+    assert [c.read_as() for c in reading(text).claims[1:]] == ["L_t = -y_tᵀ log(ŷ_t)", "L_t = CE(o_t, y_t)"]

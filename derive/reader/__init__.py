@@ -2,7 +2,7 @@ r"""From documents to systems and claims.
 
     text      document source scan markdown macros directives limits      a file: its displays and directives, with places
     trees     tokens grammar stream signs atoms parse account tree        LaTeX: the neutral tree of one formula
-    names     names habits scope                                          what scripts can be, what names mean here
+    names     names habits scope outputs                                  what scripts can be, what names mean here
     values    values products ranges postfix references derivatives grown continued big calls blocks scripts heads chains
               resolve troubles                                            every reading of a tree that shapes allow
     systems   naming terms translate losses define                            forward equations: a system

@@ -11,6 +11,8 @@ from derive import expr, functions
 from derive.expr import Node
 from derive.reader import postfix
 from derive.reader.names import index_expression, word
+from derive.reader.outputs import of_output
+from derive.reader.scope import Scope
 from derive.reader.tree import Tree, beside, chain_of
 from derive.reader.values import Function, Number, Reading, Taken, Value, combined, spread
 
@@ -66,12 +68,12 @@ def raised(readings: Sequence[Reading], exponent: Expr) -> list[Reading]:
 
 def applied(resolver: Resolver, name: str, order: int, arguments: Sequence[list[Reading]]) -> list[Reading]:
     def make(*values: Value) -> Iterator[Reading]:
-        yield from call(name, order, values)
+        yield from call(resolver.scope, name, order, values)
 
     return combined(arguments, make)
 
 
-def call(name: str, order: int, values: Sequence[Value]) -> Iterator[Reading]:
+def call(scope: Scope, name: str, order: int, values: Sequence[Value]) -> Iterator[Reading]:
     if name == "max" and len(values) == 2 and any(isinstance(v, Number) and v.value == 0 for v in values):
         values = [v for v in values if not (isinstance(v, Number) and v.value == 0)] or values
         name = "relu"
@@ -79,7 +81,7 @@ def call(name: str, order: int, values: Sequence[Value]) -> Iterator[Reading]:
         return
     nodes = spread(values)
     if nodes is not None:
-        yield Reading(expr.apply(name, *nodes, order=order))
+        yield Reading(of_output(scope, name, nodes) or expr.apply(name, *nodes, order=order))
 
 
 def function_call(

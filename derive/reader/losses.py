@@ -3,13 +3,14 @@ r"""The loss of a definition: what `L = ½ \sum_t ‖y_t - d_t‖²`, `E = \sum_
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from derive.reader.document import Display
 from derive.reader.names import decomposed, index_letters
 from derive.reader.naming import Name, symbol
+from derive.reader.outputs import OUTPUTS
 from derive.reader.scope import LOSSES, SURELY_LOSSES
 from derive.reader.translate import Translator, is_group
 from derive.reader.tree import Tree, chain_of
@@ -21,6 +22,13 @@ NO_BOUNDS = "a loss sums over every step of its lattice, from 1 to its end, or i
 NO_MEAN = "a system's loss is the sum over its steps; leave the factor 1/{} away, which scales every gradient alike"
 NO_FACTOR = "a system's loss is the plain sum of its terms; put into {0} at a step what stands beside it in the sum"
 NO_REST = "a system's loss is a sum over its steps; this stands outside of the sum"
+
+
+OF_OUTPUT_WRITTEN = {
+    "cross_entropy": "-d.T @ log(p)",
+    "logistic": "-(d.T @ log(p) + (1 - d).T @ log(1 - p))",
+}
+"""The rows of `outputs.OF_OUTPUT` as equations are written."""
 
 
 @dataclass
@@ -106,6 +114,31 @@ class Losses(Translator):
             return self.after(self.terms[found.typed], found.after, tree)
         return super().of_name(found, tree)
 
+    # --- losses of an output
+
+    def function_node(self, name: str, arguments: list[Tree], tree: Tree) -> ast.expr:
+        """`CE(p, d)` of a softmax is `-dᵀ log p`, in either order."""
+        orders = (arguments, arguments[::-1]) if name in OUTPUTS and len(arguments) == 2 else ()
+        for output, target in orders:
+            if self.is_output(output, OUTPUTS[name]):
+                names = {"p": self.expression(output), "d": self.expression(target)}
+                written = _Named(names, lambda node: self.marked(node, tree))
+                return written.visit(ast.parse(OF_OUTPUT_WRITTEN[name], mode="eval").body)  # type: ignore[no-any-return]
+        return super().function_node(name, arguments, tree)
+
+    def is_output(self, tree: Tree, function: str) -> bool:
+        """Whether this is the function applied, or the name of a state that an equation sets to it."""
+        is_name = tree.kind != "chain" or (len(tree.children) == 2 and self.is_index(tree.children[1]))
+        typed = self.typed(tree) if is_name else None
+        set_to = [e.right for e in self.written if typed is not None and self.typed(e.left) == typed]
+        return any(self.is_applied(right, function) for right in (tree, *set_to))
+
+    def is_applied(self, tree: Tree, function: str) -> bool:
+        if tree.kind != "chain":
+            return False
+        signs, factors = self.joined(list(tree.value), list(tree.children))
+        return signs == [""] and self.function(factors[0]) == (function, None)
+
     # --- at one step
 
     def at_length(self, tree: Tree) -> Tree:
@@ -185,6 +218,18 @@ class Losses(Translator):
         if starts_late or (above is not None and above.kind not in ("name", "number")):
             raise self.fail(NO_BOUNDS, tree)
         return letters, ends
+
+
+class _Named(ast.NodeTransformer):
+    """What stands for the names of an expression, and a place for all of it."""
+
+    def __init__(self, names: Mapping[str, ast.expr], mark: Callable[[ast.AST], ast.AST]):
+        self.names, self.mark = names, mark
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Name) and node.id in self.names:
+            return self.names[node.id]
+        return self.mark(self.generic_visit(node)) if isinstance(node, ast.expr) else node
 
 
 def renamed(tree: Tree, old: str, new: str) -> Tree:

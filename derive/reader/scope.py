@@ -20,12 +20,13 @@ FUNCTIONS: Mapping[str, str] = {
     "SiLU": "silu", "Swish": "silu", "swish": "silu", "GELU": "gelu", "Softmax": "softmax", "SoftMax": "softmax",
     "LN": "layer_norm", "LayerNorm": "layer_norm", "layernorm": "layer_norm", "ln": "log", "sgn": "sign",
     "hardsigmoid": "hard_sigmoid", "hardtanh": "hard_tanh", "logsumexp": "log_sum_exp", "lse": "log_sum_exp",
-    "CE": "cross_entropy", "CrossEntropy": "cross_entropy", "SE": "squared_error", "BCE": "logistic", "id": "identity",
+    "CE": "cross_entropy", "CrossEntropy": "cross_entropy", "crossentropy": "cross_entropy", "XE": "cross_entropy",
+    "xent": "cross_entropy", "BinaryCrossEntropy": "logistic", "SE": "squared_error", "BCE": "logistic", "id": "identity",
     "softsign": "softsign", "Softplus": "softplus", "square": "square",
 }  # fmt: skip
 """The names of functions as people write them: the rows of `derive.functions`.  A variable of the same name wins."""
 
-WORDS_OF_FUNCTIONS = frozenset(FUNCTIONS) - {"id", "SE", "CE", "LN", "ln"}
+WORDS_OF_FUNCTIONS = frozenset(FUNCTIONS) - {"id", "SE", "CE", "XE", "LN", "ln"}
 LOSSES = frozenset(["L", "E", "J", "ell", "Loss", "loss", "C", "mathcal_L", "varepsilon", "xi"])
 """Letters that a loss goes by, where they are no variable's."""
 SURELY_LOSSES = frozenset(["L", "Loss", "loss", "mathcal_L", "ell"])
@@ -33,10 +34,14 @@ SURELY_LOSSES = frozenset(["L", "Loss", "loss", "mathcal_L", "ell"])
 
 @dataclass(frozen=True)
 class Meaning:
-    """A name: its node at the lattice's own index, and whether it has one; None: as it is used (a declared name)."""
+    """A name: its node at the lattice's own index, and whether it has one; None: as it is used (a declared name).
+
+    `value` is what a line of the document defined it as.
+    """
 
     node: Node
     indexed: bool | None
+    value: Node | None = None
 
     @property
     def shape(self) -> Shape:

@@ -65,8 +65,12 @@ class Terms(Naming):
         if tree.names("I", "Id", "ones") and str(tree.value) not in self.declared:
             return ast.Constant(1)
         found = self.named(tree)
-        if found is None:
-            raise self.fail("this is no name", tree)
+        if (
+            found is None
+            or tree.names("sum", "prod")
+            or (tree.kind == "script" and tree.children[0].names("sum", "prod"))
+        ):
+            raise self.fail("this is no name" if found is None else "nothing stands behind this sign", tree)
         return self.of_name(found, tree)
 
     def of_name(self, found: Name, tree: Tree) -> ast.expr:

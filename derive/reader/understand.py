@@ -252,7 +252,7 @@ class _Reader(Sections):
                 return None
             if not found:
                 target = Var(spelling.name, (), scope.lattice if spelling.index else (), *value.shape)
-                meaning = Meaning(target, bool(spelling.index))
+                meaning = Meaning(target, bool(spelling.index), value)
                 self.state.scope = scope.with_names({spelling.name: meaning})
                 self.defined.setdefault(len(self.state.systems), {})[spelling.name] = meaning
             at = Var(spelling.name, (), spelling.index, *value.shape)
