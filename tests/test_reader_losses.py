@@ -144,3 +144,10 @@ def test_a_shorthand_for_a_softmax_is_one():
         )
     )
     assert [c.read_as() for c in reading(text).claims[1:]] == ["L_t = -y_tᵀ log(ŷ_t)", "L_t = CE(o_t, y_t)"]
+
+
+def test_a_function_in_the_font_of_words_is_a_function():
+    found = defined(
+        rf"\begin{{aligned}}{OUTPUTS.replace('operatorname', 'text')}L &= \sum_t \text{{CE}}(p_t, d_t)\end{{aligned}}"
+    )
+    assert_same(found, defined(rf"\begin{{aligned}}{OUTPUTS}L_t &= -d_t^\top \log p_t\end{{aligned}}"))

@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 from derive.reader import limits
 from derive.reader.macros import Macro
+from derive.reader.scope import FUNCTIONS
 from derive.reader.tree import Span, Unread
 
 
@@ -77,6 +78,8 @@ LABELLING = frozenset(spaced("label tag tag* eqref ref color textcolor hspace hs
                       "mspace kern intertext shortintertext cite footnote rule"))  # fmt: skip
 r"""Commands that are set aside with their argument (`\textcolor` keeps its second one)."""
 
+APPLIED = frozenset([*FUNCTIONS, "diag", "Diag"])
+"""Words of a text that are names where a bracket or a script follows."""
 WORDS = frozenset(spaced("text textrm textit textbf textsf texttt textnormal mbox hbox textup"))
 UPRIGHT = frozenset(spaced("mathrm operatorname operatorname* mathsf mathtt mathit mathop mathnormal rm"))
 FONTS = frozenset(spaced("mathbf boldsymbol bm mathbb mathcal mathfrak mathscr pmb bf bold boxed mathord mathbin "
@@ -325,7 +328,13 @@ class _Sorter:
             self.mixed(inside)
             return
         written = "".join(t.value if t.kind != "space" else " " for t in inside)
-        self.kept.append(Token("text", written, span))
+        is_name = written in APPLIED and self.is_applied()
+        self.kept.append(Token("word" if is_name else "text", written, span))
+
+    def is_applied(self) -> bool:
+        r"""`\text{softmax}(…)`: a function, whatever font it stands in."""
+        after = next((t for t in reversed(self.pending) if t.kind != "space"), None)
+        return after is not None and (after.value in ("(", "[", "^", "_", "'") or after.value in BRACKETING)
 
     def mixed(self, inside: list[Token]) -> None:
         r"""Words with inline math, `\text{for $t > 1$}`: the words as text, the math as it stands."""
