@@ -27,6 +27,7 @@ from derive.reader.values import ASSUMPTIONS
 from derive.system import System
 from derive.verdicts.question import Question, index_letters
 from derive.verdicts.report import Assumption
+from derive.verdicts.shorthands import without_mark
 
 SLIPS: Mapping[tuple[str, str], str] = {
     ("vector", "diagonal"): "ill-typed",
@@ -36,6 +37,7 @@ SLIPS: Mapping[tuple[str, str], str] = {
 }
 """The choices that make a line hold only if they are meant, and the mistake that it is not to say so."""
 
+UNIT_INTERVAL = ("sigmoid", "hard_sigmoid")
 MOST_HELD = 2
 """Gates that are held constant together."""
 MOST_ARGUMENTS = 64
@@ -83,15 +85,23 @@ def notes(understood: Understood, claim: Claim) -> tuple[tuple[str, ...], tuple[
 
 
 def gates(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
-    """Gates are held constant: states in the unit interval that another state is multiplied by."""
+    """Gates are held constant: states in the unit interval that others are multiplied by, and of which the line says
+    nothing itself."""
     if question.hold or not _differentiates(formula):
         return
-    found = gates_of(question.system)
+    found = [name for name in gates_of(question.system) if name not in _said_of(formula)]
     for count in range(1, MOST_HELD + 1):
         for held in combinations(found, count):
             names = " and ".join(held)
             sentence = f"{names} held constant (the gate{'s' * (count > 1)} treated as constant)"
             yield Taken(replace(question, hold=held), formula, (Assumption(sentence, "missing-path"),))
+
+
+def _said_of(formula: Equals) -> set[str]:
+    """The names of which, and by which, a line takes derivatives."""
+    nodes = [n for n in expr.walk(formula) if isinstance(n, (Partial, expr.Pulled, expr.GradientOf))]
+    named = {v.name for n in nodes for v in n.args[:2] if isinstance(v, Var)}
+    return named | {without_mark(v) for v in expr.variables(formula) if v.marks}
 
 
 def uses_once(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
@@ -129,11 +139,18 @@ def alone(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
 
 
 def gates_of(system: System) -> tuple[str, ...]:
-    """The states that are a sigmoid, or another function into the unit interval."""
+    """The states that are a sigmoid, or another function into the unit interval, and a factor somewhere."""
+    factors = {
+        v.name
+        for equation in system.equations.values()
+        for node in expr.walk(equation.rhs)
+        if isinstance(node, (expr.Had, expr.Scale))
+        for v in expr.variables(node)
+    }
     return tuple(
         name
         for name, equation in system.equations.items()
-        if isinstance(equation.rhs, Apply) and equation.rhs.function in ("sigmoid", "hard_sigmoid")
+        if isinstance(equation.rhs, Apply) and equation.rhs.function in UNIT_INTERVAL and name in factors
     )
 
 
@@ -159,10 +176,19 @@ def immediate(question: Question, formula: Equals, claim: Claim) -> Iterator[Tak
 
 
 def loss(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
-    """The loss is taken at the last step only, where nothing says at which steps it is, and the network has a last one."""
-    backwards = any(max(offset) > 0 for _, _, offset in question.system.reads)
-    open_ = question.loss is None and question.system.loss == "every" and not backwards
-    if open_ and any(v.marks and v.marks[-1] in ("bar", "delta") for v in expr.variables(formula)):
+    """The loss is taken at the last step only, where nothing says at which steps it is, and the network has a last one.
+
+    A line that writes the gradient of what the loss reads at step t has a loss there.
+    """
+    system, lhs = question.system, formula.lhs
+    backwards = any(max(offset) > 0 for _, _, offset in system.reads)
+    if question.loss is not None or system.loss != "every" or backwards or system.loss_name not in system.equations:
+        return
+    direct = {v.name for v in expr.variables(system.equations[system.loss_name].rhs)}
+    own = {without_mark(v) for v in expr.variables(lhs)}
+    marked = {without_mark(v) for v in expr.variables(formula) if v.marks}
+    terms = any(isinstance(n, expr.GradientOf) for n in expr.walk(formula))
+    if marked and not terms and not (marked & direct) - own:
         sentence = "the loss is taken at the last step only: no loss term of step t"
         yield Taken(replace(question, loss="last"), formula, (Assumption(sentence, "missing-path"),))
 
