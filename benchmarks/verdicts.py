@@ -40,7 +40,7 @@ from derive.reader.scope import Scope
 from derive.reader.tree import Unread
 from derive.system import System
 from derive.verdicts.diagnosis import diagnose
-from derive.verdicts.judge import decided
+from derive.verdicts.ladder import decided
 from derive.verdicts.question import Question
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

@@ -13,7 +13,7 @@ from sympy import Expr
 
 from derive import expr
 from derive.evaluate import Array, Unevaluable, integer
-from derive.oracles import points
+from derive.oracles import clock, points
 from derive.oracles.names import MARKS, Definitions, Given, Names, introduces
 from derive.oracles.points import Steps, free_indices
 from derive.oracles.road import Road, lengths
@@ -269,6 +269,7 @@ class Trial:
         """Both sides at every point at which they exist."""
         names = self.names(truth)
         for env in self.points(truth):
+            clock.check()
             try:
                 left, right = names.sides(self.equation, env)
             except Outside:

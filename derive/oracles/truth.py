@@ -23,6 +23,7 @@ import numpy
 from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import VECTORIAL, Array, Point, environment, evaluate, function, integer, reads
+from derive.oracles import clock
 from derive.oracles.road import Engine, Linearization, Road, Settle
 from derive.scalars import Resample
 
@@ -126,6 +127,7 @@ class Unrolled:
     def _restart(self) -> None:
         """Draw and run; where the field stops (`Resample`), draw anew what stands at the point that it stopped at."""
         for _ in range(ATTEMPTS):
+            clock.check()
             self.engine: Engine = self.road.engine(self.seed)
             self.leaves = dict(self._draw())
             try:

@@ -10,23 +10,25 @@ A line that no exact road accepts, and that balls can't tell from a true one, is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from sympy import Basic
+from sympy import Basic, Tuple
 
 from derive import expr
-from derive.expr import Equals, Partial, Var
-from derive.oracles import ROADS, Verdict
+from derive.expr import Equals, Partial
+from derive.oracles import Verdict
 from derive.oracles.check import AT_FEW_STEPS, EMPTY, NOWHERE
 from derive.reader import limits
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.verdicts import assumptions, diagnosis
+from derive.verdicts.ladder import certificate, decided, numeric
 from derive.verdicts.question import Question
 from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric
-from derive.verdicts.shorthands import without_mark
+from derive.verdicts.unknowns import SUPPOSED, is_hypothesis, names_without_meaning
+from derive.verdicts.uses import counts_again, doubled
 
 MOST_READINGS = 12
 MOST_MEANT = 4
@@ -96,7 +98,6 @@ def judge(case: Case) -> Judged:
     return wrong(case)
 
 
-SUPPOSED = "this is true of some values and false of others: it supposes something of what is given"
 TOO_LONG = f"this takes longer than {limits.MOST_SECONDS:.0f} seconds"
 
 
@@ -219,40 +220,6 @@ def layouts(understood: Understood) -> frozenset[str]:
     return dict(understood.choices).get("layout", frozenset(LAYOUTS))
 
 
-def counts_again(question: Question, formula: Basic) -> bool:
-    """Whether a sum over the uses of a weight, `Σ_i ∂y/∂h_i ∂h_i/∂W`, is true of total derivatives only.
-
-    It is the derivative of y with immediate ones; total ones count the earlier uses again.
-    """
-    for node in expr.walk(formula):
-        for whole, once in sums_over_uses(node):
-            if question.holds(Equals(whole, once)) and not question.holds(Equals(whole, node)):
-                return True
-    return False
-
-
-def sums_over_uses(node: Basic) -> Iterator[tuple[Partial, expr.Node]]:
-    """`(∂y/∂W, Σ_i ∂y/∂h_i ∂⁺h_i/∂W)` of a sum with total derivatives, where W has no index."""
-    if not isinstance(node, expr.Sum):
-        return
-    letters = {i for i, *_ in node.args[1:]}
-    partials = [
-        n for n in expr.walk(node.args[0]) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])
-    ]
-    outer = [p for p in partials if not _letters(p.args[0]) & letters and _letters(p.args[1]) & letters]
-    uses = [p for p in partials if not p.immediate and not p.args[1].index and _letters(p.args[0]) & letters]
-    for first in outer:
-        for use in uses:
-            direct = Partial(use.args[0], use.args[1], 1, use.args[3])
-            whole = Partial(first.args[0], use.args[1])
-            if whole.shape == node.shape:
-                yield whole, expr.replace(node, {use: direct})
-
-
-def _letters(var: Var) -> set[Basic]:
-    return {s for i in var.index for s in i.free_symbols}
-
-
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
@@ -266,9 +233,9 @@ def wrong(case: Case) -> Judged:
         return _beyond(case, open_)
     if open_ is not None:
         return _open(case, open_, case.ask(open_.formula).reason)
-    doubled = next((u for u in case.equations() if case.ask(u.formula).verdict == "holds"), None)
-    if doubled is not None:
-        return _doubled(case, doubled)
+    again = next((u for u in case.equations() if case.ask(u.formula).verdict == "holds"), None)
+    if again is not None:
+        return _doubled(case, again)
     likely = sorted(meant, key=lambda u: len(assumptions.notes(u, case.claim)[1]))
     if is_hypothesis(case.question, likely[0].formula):
         return _open(case, likely[0], SUPPOSED)
@@ -279,14 +246,33 @@ def wrong(case: Case) -> Judged:
     found = case.ask(understood.formula)
     readings, slips = assumptions.notes(understood, case.claim)
     border = next((cause for cause in causes if cause.kind == "boundary"), None)
-    if border is not None:
+    inside = None if border is None else _inside(case.question, understood.formula, border)
+    if border is not None and inside is not None:
         made = (Assumption(border.sentence, "boundary"), *slips)
-        return Judged("holds-if", understood.formula, understood, readings, made, (border,), certificate(found))
-    causes = causes or (Diagnosis("unknown", "no single change that was tried makes this line true"),)
+        return Judged("holds-if", understood.formula, understood, readings, made, (border,), certificate(inside))
+    known = tuple(cause for cause in causes if cause is not border)
+    causes = known or (Diagnosis("unknown", "no single change that was tried makes this line true"),)
     sure = certificate(found)
     return Judged(
-        "fails", understood.formula, understood, readings, slips, causes, sure, numeric(case.question, understood)
+        "fails",
+        understood.formula,
+        understood,
+        readings,
+        slips,
+        causes,
+        sure,
+        numeric(case.question, understood.formula),
     )
+
+
+def _inside(question: Question, formula: Equals, border: Diagnosis) -> Verdict | None:
+    """What the ladder says where the condition of a border is true, if that is *holds*."""
+    if not isinstance(border.repair, expr.Implies):
+        return None
+    condition = border.repair.lhs
+    conditions = tuple(condition.args) if isinstance(condition, Tuple) else (condition,)
+    found = decided(replace(question, conditions=(*question.conditions, *conditions)), formula)
+    return found if found.verdict == "holds" else None
 
 
 def explained(case: Case, likely: Sequence[Understood]) -> tuple[Understood, tuple[Diagnosis, ...]]:
@@ -317,93 +303,7 @@ def _open(case: Case, understood: Understood, reason: str) -> Judged:
 
 def _doubled(case: Case, understood: Understood) -> Judged:
     """A sum over the uses of a weight whose terms count them again."""
-    node, (whole, once) = next(
-        (node, pair) for node in expr.walk(understood.formula) for pair in sums_over_uses(node)
-        if case.question.holds(Equals(whole_of(pair), pair[1]))
-    )  # fmt: skip
-    meant = expr.replace(understood.formula, {node: once})
-    found = case.ask(meant)
-    use = next(n for n in expr.walk(node) if isinstance(n, Partial) and n.args[1] == whole.args[1] and not n.immediate)
-    sentence = (
-        f"the sum stands for {whole}, and counts each use of {whole.args[1]} once with the immediate partial only; the "
-        f"total derivative {use} counts the earlier uses again"
-    )
-    cause = Diagnosis("double-count", sentence, repair=Equals(whole, once))
+    meant, cause = doubled(case.question, understood.formula)  # type: ignore[arg-type]
+    found, shown = case.ask(meant), numeric(case.question, meant)
     readings, slips = assumptions.notes(understood, case.claim)
-    certified = certificate(found)
-    return Judged(
-        "fails",
-        understood.formula,
-        understood,
-        readings,
-        slips,
-        (cause,),
-        certified,
-        numeric(case.question, replace(understood, formula=meant)),
-    )
-
-
-def whole_of(pair: tuple[Partial, expr.Node]) -> Partial:
-    return pair[0]
-
-
-def names_without_meaning(question: Question, formula: Equals) -> list[str]:
-    """Names that nothing explains and that stand on one side only: the other side can't be what they are meant for."""
-    left, right = (set(unexplained(question, side)) for side in formula.args)
-    both = left | right
-    if all(v.name in both for v in expr.variables(formula)):
-        return []
-    return sorted((left ^ right) | {v.name for v in expr.variables(formula) if v.name in both and v.index})
-
-
-def unexplained(question: Question, root: Basic) -> list[str]:
-    """The names of a formula that neither the system nor a definition knows, nor the mark of a name that one knows."""
-    known = {target.name for target, _ in question.definitions} | set(question.system.variables)
-    return [v.name for v in expr.variables(root) if not {v.name, without_mark(v)} & known]
-
-
-def is_hypothesis(question: Question, formula: Basic) -> bool:
-    """Whether a line speaks of given quantities alone: `QᵀQ = I`, `λ < 1`, `W = I` may be what the text supposes."""
-    if any(
-        isinstance(n, (expr.Apply, Partial, expr.Pulled, expr.GradientOf, expr.Extremum)) for n in expr.walk(formula)
-    ):
-        return False
-    variables = expr.variables(formula)
-    free = set(unexplained(question, formula))
-    parameters = {v.name for v in question.system.of_kind("parameter", "input", "target")}
-    return bool(variables) and all(v.name in free or v.name in parameters for v in variables)
-
-
-def decided(question: Question, formula: Equals) -> Verdict:
-    """The ladder: the exact field; balls, where it says no; the tower of primes, where they don't."""
-    found = question.ask(formula)
-    if found.verdict != "fails":
-        return found
-    if found.failure is not None and found.failure.left.startswith("shape "):
-        return replace(found, method="shape")
-    ball = question.certify(formula, found)
-    if ball.verdict == "fails":
-        return ball
-    if "tower" in ROADS:
-        tower = question.ask(formula, "tower")
-        if tower.verdict == "holds":
-            return tower
-    reason = "the exact field tells the two sides apart, but real numbers don't"
-    return replace(found, verdict="undecided", reason=f"{reason}: {ball.reason}" if ball.reason else reason)
-
-
-def certificate(found: Verdict) -> Certificate:
-    failure = found.failure
-    at, left, right = (failure.where, failure.left, failure.right) if failure is not None else ("", "", "")
-    return Certificate(found.method, found.seeds, found.points, found.prime_bits, found.error_bound, at, left, right)
-
-
-def numeric(question: Question, understood: Understood, oracle: str = "autograd") -> Numeric | None:
-    """How far the two sides lie apart in float64, where the library is installed."""
-    if not ROADS[oracle].available or not question.system.equations or not isinstance(understood.formula, Equals):
-        return None
-    found = question.ask(understood.formula, oracle)
-    return None if found.max_rel_err is None else Numeric(oracle, found.max_rel_err)
-
-
-Judge = Callable[[Case], Judged]
+    return Judged("fails", understood.formula, understood, readings, slips, (cause,), certificate(found), shown)

@@ -16,8 +16,9 @@ from derive import documents, expr
 from derive.canonical import same
 from derive.errors import DeriveError, Place, SystemError_
 from derive.expr import Equals, Node, Var
-from derive.oracles import Verdict
+from derive.oracles import Verdict, clock
 from derive.processes import mapped
+from derive.reader import limits
 from derive.reader.claims import Claim, DocumentReading
 from derive.reader.directives import parse_directive
 from derive.reader.document import Document, read
@@ -27,11 +28,13 @@ from derive.reader.values import agree
 from derive.system import System
 from derive.verdicts import bits
 from derive.verdicts.implications import supposed, value_of
-from derive.verdicts.judge import LAYOUTS, SUPPOSED, Case, Judged, certificate, decided, judge, layouts, unexplained
+from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
+from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question, conditions_of, nothing
 from derive.verdicts.report import FileReport, Finding, Report, worst
 from derive.verdicts.shorthands import Definition, of_entries
 from derive.verdicts.statements import judge_statement
+from derive.verdicts.unknowns import SUPPOSED, unexplained
 
 Progress = Callable[[int, int], None]
 
@@ -118,7 +121,8 @@ class Reviewed:
     def safely(self, claim: Claim) -> Judged:
         """A claim on which the program itself breaks is undecided, and the others are judged all the same."""
         try:
-            return self.under_its_conditions(claim, self.judge(claim))
+            with clock.within(limits.MOST_SECONDS):
+                return self.under_its_conditions(claim, self.judge(claim))
         except Exception as error:
             broken = f"{BROKEN}: {type(error).__name__}: {error}"
             return Judged("undecided", claim.formula, reason=broken)
@@ -155,15 +159,14 @@ class Reviewed:
         """`a = b = c`: the second claim is `a = c` where `a = b` is true, else `b = c`, which repeats the error of b."""
         claim, before = case.claim, self.judged[previous]
         if before.verdict == "holds" and isinstance(head.formula, Equals):
-            from_head = tuple(_from_head(head, case.readings))
-            direct = replace(case, readings=[*case.readings, *from_head], asked={})
+            direct = replace(case, readings=[*case.readings, *_from_head(head, case.readings)], asked={})
             self.cases[claim.n] = direct
             return judge(direct)
         self.cases[claim.n] = case
         own = judge(case)
         if own.verdict not in ("holds", "holds-if") and before.verdict == "holds-if":
-            whole = judge(replace(case, readings=list(_from_head(head, case.readings)), asked={}))
-            own = whole if whole.verdict in ("holds", "holds-if") else own
+            from_head = judge(replace(case, readings=list(_from_head(head, case.readings)), asked={}))
+            own = from_head if from_head.verdict in ("holds", "holds-if") else own
         if own.verdict not in ("holds", "holds-if") or before.verdict not in ("fails", "holds-if"):
             return own
         whole = self.from_the_head(case, head, own)

@@ -26,7 +26,8 @@ from derive.reader.relations import letters_in
 from derive.reader.resolve import Resolver
 from derive.reader.tree import Tree
 from derive.verdicts import growth
-from derive.verdicts.judge import Judged, certificate, decided
+from derive.verdicts.judge import Judged
+from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question
 from derive.verdicts.report import Certificate, Diagnosis
 
