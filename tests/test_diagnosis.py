@@ -100,7 +100,7 @@ CASES = (
      "the derivative of the activation belongs here: write tanh'(a_t) for tanh(a_t)"),
     ("rnn", "D(h[t], h[t-1]) == diag(1 - h[t]) @ W", "activation", "1 - h_t stands where 1 - h_t² belongs"),
     ("rnn", "D(h[t], h[t-1]) == W", "activation", "a factor is missing in W: write diag(1 - h_t²) W"),
-    ("rnn", "bar(o[t]) == (y_hat[t] - y[t]) / 2", "factor", "the number in front of ŷ_t - y_t is wrong"),
+    ("rnn", "bar(o[t]) == (y_hat[t] - y[t]) / 2", "factor", "the number in front of ½ (ŷ_t - y_t) is wrong: write ŷ_t - y_t"),
     ("rnn", "D(h[t], h[t-1]) == diag(1 - h[t]**2) * W", "hadamard",
      "the product in diag(1 - h_t²) ⊙ W is a matrix product: write diag(1 - h_t²) W"),
     ("rnn", "bar(W) == Sum(diag(1 - h[t]**2) @ bar(h[t]) @ h[t-1].T, (t, 1, T-2))", "bounds",

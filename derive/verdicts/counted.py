@@ -20,11 +20,15 @@ KINDS_OF = {
 """The kind by the coefficient with which a contribution is lacking; any other is a wrong factor."""
 
 
-def by_kind(parts: Parts) -> dict[str, Parts]:
-    """The contributions by what their coefficients mean, those that are counted too often first."""
+def by_kind(parts: Parts, whole: bool) -> dict[str, Parts]:
+    """The contributions by what their coefficients mean, those that are counted too often first.
+
+    `whole`: these are all there are; where each is counted twice, the number in front is wrong.
+    """
     found: dict[str, Parts] = {}
     for part, c in sorted(parts, key=lambda p: p[1] > 0):
         kind = KINDS_OF.get(c, "factor")
+        kind = "factor" if kind == "double-count" and whole else kind
         found[kind] = (*found.get(kind, ()), (part, c))
     return found
 

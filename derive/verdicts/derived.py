@@ -13,6 +13,7 @@ from functools import lru_cache
 from sympy import Basic, Tuple
 
 from derive import expr
+from derive.adjoint import DELTA, adjoint
 from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
 from derive.system import LOSS, System
@@ -42,6 +43,18 @@ def right_sides(system: System, hold: tuple[str, ...], side: Node) -> tuple[Node
     turned = expr.transpose(side)
     straight = [line.rhs for line in lines if line.lhs is side]
     return (*dict.fromkeys(straight + [expr.transpose(line.rhs) for line in lines if line.lhs is turned]),)
+
+
+def spelled(system: System, hold: tuple[str, ...], node: Node, formula: Equals) -> Node:
+    """`node` with what the adjoint calls `δ` written out, where the line has no such name."""
+    known = {v.name for v in expr.variables(formula)}
+    names = [v for v in expr.variables(node) if v.marks[-1:] == (DELTA,) and v.name not in known]
+    if not names:
+        return node
+    equations = adjoint(system, hold).equations
+    indices = system.lattice.indices
+    meant = {v: expr.at(equations[v.name].rhs, dict(zip(indices, v.index, strict=True))) for v in names}
+    return expr.replace(node, meant)  # type: ignore[no-any-return]
 
 
 def _query(side: Node) -> str | None:

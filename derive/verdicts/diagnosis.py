@@ -1,8 +1,9 @@
 """Why a line is wrong: the smallest changes that make it right.
 
     boundary   it is true but at an end of the lattice
+    summed     a sum or a product over an index runs elsewhere, or over something else: `SUMMED`
     residual   its two sides differ by what some paths contribute
-    edits      one slip of the pen: `ROWS`
+    edits      one slip of the pen: `ROWS`, on the right side before the left
 
 A cause is named only if its repair was checked as a line of its own.  What is tried is bounded by a number of trials, not
 by a clock, so that the same line always gets the same cause.
@@ -19,15 +20,16 @@ from typing import Protocol, TypeAlias
 from sympy import Basic
 
 from derive import expr
+from derive.canonical import canonical
 from derive.errors import DeriveError
 from derive.expr import Equals, Node
 from derive.notation import Notation
 from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
-from derive.verdicts import boundary, counted, edits, insertions, reordered, residual
+from derive.verdicts import boundary, counted, edits, gates, insertions, reordered, residual, summed
 from derive.verdicts.departed import departed, replaced
-from derive.verdicts.derived import charged, departures, right_sides, suspects, typed
+from derive.verdicts.derived import charged, departures, right_sides, spelled, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
@@ -57,20 +59,31 @@ class Question(Protocol):
 Rows: TypeAlias = "tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...]"
 Stage: TypeAlias = "Callable[[], Iterator[Diagnosis]]"
 DERIVATIVES: Rows = (("double-count", edits.derivatives),)
+SUMMED: Rows = (("bounds", summed.bounds), ("index", summed.turned), ("double-count", summed.losses))
+COUNTED: dict[str, Rows] = {
+    "double-count": (("double-count", edits.extra_terms), ("double-count", edits.factors)),
+    "sign": (("sign", edits.signs), ("factor", edits.factors)),
+    "factor": (("factor", edits.factors), ("double-count", edits.extra_terms), ("factor", edits.extra_factors)),
+}
+"""How a line is mended in which a contribution is counted with another number than one, by kind."""
 ROWS: tuple[Rows, ...] = (
     (
         ("extra-term", edits.extra_terms),
         ("sign", edits.signs),
         ("transpose", edits.transposes),
+        ("factor", gates.halves),
+        ("factor", gates.rates),
         ("index", edits.indices),
         ("order", reordered.orders),
         ("hadamard", reordered.hadamards),
-        ("bounds", edits.bounds),
+        ("bounds", summed.bounds),
         ("activation", insertions.activations),
         ("symbol", insertions.symbols),
         ("factor", edits.factors),
         ("factor", edits.extra_factors),
         ("missing-sum", insertions.missing_sums),
+        ("symbol", gates.exchanged),
+        ("index", edits.shifts),
     ),
     (
         ("factor", insertions.missing_factors),
@@ -112,16 +125,17 @@ class _Search:
 
     def _causes(self) -> Iterator[Diagnosis]:
         """Stage by stage, the cheap and telling ones first; what explains the line spares the later ones."""
-        found = [c for stage in (self._boundary, self._idle_derivatives, self._residual) for c in self._fresh(stage)]
+        ends = [c for stage in (self._boundary, self._idle_derivatives) for c in self._fresh(stage)]
+        found = [*ends, *(list(self._fresh(self._summed)) or self._fresh(self._residual))]
         yield from found
         if found:
             return
         others = list(self._fresh(self._other_derivatives))
-        small, *larger = (partial(self._slips, rows, self.everywhere) for rows in ROWS)
-        stages: list[Stage] = [self._nearby, small, *larger]
+        slips = [partial(self._slips, rows, side) for rows in ROWS for side in self.sides]
+        stages: list[Stage] = [self._nearby, *slips]
         for stage in stages:
             found = list(self._fresh(stage))
-            if found or (others and stage is small):
+            if found or (others and stage is slips[0]):
                 yield from (*others, *found)
                 return
 
@@ -135,12 +149,13 @@ class _Search:
         return " ".join(text(node, self.notation).split())
 
     def _mends(self, repair: Equals) -> bool:
-        """Whether the full check accepts the line; each line once."""
-        if repair in self.repairs:
+        """Whether the full check accepts the line, which says something; each line once."""
+        form = canonical(repair)
+        if form in self.repairs:
             return False
-        self.repairs.add(repair)
+        self.repairs.add(form)
         try:
-            return self.question.holds(repair)
+            return self.samples.tells(repair) and self.question.holds(repair)
         except DeriveError:
             return False
 
@@ -167,43 +182,83 @@ class _Search:
         """The sums that the left side is, or the right one; what is written in derivatives is read so first."""
         side, other = self.formula.args[:: -1 if turned else 1]
         unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(other))
-        found = list(residual.levels(self.system, self.question.hold, side))
+        found = [
+            tuple(Contribution(self._spelled(c.term), c.path) for c in level)
+            for level in residual.levels(self.system, self.question.hold, side)
+        ]
         yield from found if unworked else found[::-1]
 
+    def _summed(self) -> Iterator[Diagnosis]:
+        """Slips in what is summed, where something is: its terms may vanish, and then any other mends the line."""
+        places = [s for s in self.sides[0] if s.indices() or isinstance(s.node, (expr.Sum, expr.Product))]
+        return self._slips(SUMMED, places)
+
     def _residual(self) -> Iterator[Diagnosis]:
-        found = [(turned, parts) for turned, level in self.sums if (parts := self._lacking(turned, level)) is not None]
-        for turned, missing in sorted(found, key=_unnamed):
-            side, other = self.formula.args[:: -1 if turned else 1]
-            repair = Equals(*(side, _sum(other, counted.total(missing)))[:: -1 if turned else 1])
-            if self._mends(repair):
-                for kind, parts in counted.by_kind(missing).items():
-                    paths = tuple(tuple(map(typed, part.path)) for part, _ in parts if part.path)
-                    lacks = counted.total(parts) if kind == "missing-path" else None
-                    said = counted.sentence(kind, parts, side, self.say)
-                    yield Diagnosis(kind, said, paths, lacks, self._without(kind) or repair)
+        found = [
+            (turned, parts, len(parts) == len(level))
+            for turned, level in self.sums
+            if (parts := self._lacking(turned, level)) is not None
+        ]
+        for turned, parts, whole in sorted(found, key=_unnamed):
+            causes = list(self._recounted(turned, counted.by_kind(parts, whole)))
+            yield from causes
+            if causes:
                 yield from self._other_derivatives()
                 return
 
     def _lacking(self, turned: bool, level: tuple[Contribution, ...]) -> Parts | None:
         return residual.explain(level, Equals(*self.formula.args[::-1]) if turned else self.formula, self.samples)
 
-    def _without(self, kind: str) -> Equals | None:
-        """The line with a term less, where what is counted twice stands in it as a term."""
-        if kind != "double-count":
-            return None
-        for site in sites(self.formula):
-            for change in edits.extra_terms(site, self.pool):
-                mended = self._tried(site, change)
-                if mended is not None:
-                    return mended
-        return None
+    def _recounted(self, turned: bool, kinds: dict[str, Parts]) -> Iterator[Diagnosis]:
+        """A cause for each kind, with the line in which what is missing is added, and what is there is counted rightly."""
+        missing = kinds.get("missing-path", ())
+        wrong = [kind for kind in kinds if kind != "missing-path"]
+        line = self._with(turned, missing)
+        if len(wrong) > 1:
+            return
+        kind, change, repair = "", None, line if not wrong and self._mends(line) else None
+        if wrong:
+            kind, change, repair = self._counted(turned, line, wrong[0])
+        if repair is None and wrong == ["double-count"] and len(kinds[wrong[0]]) == 1:
+            less = self._with(turned, (*missing, *kinds[wrong[0]]))
+            kind, repair = wrong[0], less if self._mends(less) else None
+        if repair is None:
+            return
+        side = self.formula.args[turned]
+        for named, parts in kinds.items():
+            if change is not None and named in wrong and not (kind == named == "double-count"):
+                yield self._cause(kind, change, repair)
+                continue
+            paths = tuple(tuple(map(typed, part.path)) for part, _ in parts if part.path)
+            lacks = counted.total(parts) if named == "missing-path" else None
+            yield Diagnosis(named, counted.sentence(named, parts, side, self.say), paths, lacks, repair)
+
+    def _with(self, turned: bool, parts: Parts) -> Equals:
+        """The line with what is lacking added to the side that lacks it."""
+        side, other = self.formula.args[:: -1 if turned else 1]
+        return Equals(*(side, _sum(other, counted.total(parts)) if parts else other)[:: -1 if turned else 1])
+
+    def _counted(self, turned: bool, line: Equals, kind: str) -> tuple[str, Change | None, Equals | None]:
+        """The least edit that counts a term of `line` once."""
+        places = [site for site in sites(line) if site.is_right != turned]
+        for named, row in COUNTED[kind]:
+            for site in places:
+                for change in _changes(row, site, self.pool):
+                    if (mended := self._tried(site, change)) is not None:
+                        return change.kind or named, change, mended
+        return kind, None, None
 
     # --- slips of the pen
 
     @cached_property
     def truths(self) -> tuple[Node, ...]:
         """Right sides that the engine derives for this left side."""
-        return right_sides(self.system, tuple(self.question.hold), self.formula.lhs)
+        found = right_sides(self.system, tuple(self.question.hold), self.formula.lhs)
+        return (*dict.fromkeys(map(self._spelled, found)),)
+
+    def _spelled(self, node: Node) -> Node:
+        """Without names that the line does not have."""
+        return spelled(self.system, tuple(self.question.hold), node, self.formula)
 
     @cached_property
     def pool(self) -> Pool:
@@ -213,6 +268,11 @@ class _Search:
     @cached_property
     def everywhere(self) -> tuple[Site, ...]:
         return tuple(sites(self.formula))
+
+    @cached_property
+    def sides(self) -> tuple[tuple[Site, ...], ...]:
+        """The places of the right side, and those of the left."""
+        return tuple(tuple(s for s in self.everywhere if s.is_right == right) for right in (True, False))
 
     def _nearby(self) -> Iterator[Diagnosis]:
         """Slips at the place where the line departs from what the engine derives."""
@@ -259,12 +319,15 @@ class _Search:
         return self.trials >= MOST_TRIALS or perf_counter() > self.deadline
 
     def _is_emptied(self, repair: Equals) -> bool:
-        """Whether all that stood on a side was taken away."""
-        return any(isinstance(b, expr.Zero) and a is not b for a, b in zip(self.formula.args, repair.args, strict=True))
+        """Whether a zero stands in the repair that the line does not have."""
+        return any(isinstance(n, expr.Zero) for n in expr.walk(repair)) and not any(
+            isinstance(n, expr.Zero) for n in expr.walk(self.formula)
+        )
 
-    def _adds_nothing(self, new: Basic) -> bool:
-        """Whether a zero was put in, with which all that is wrong goes away."""
-        return any(map(self._is_idle, expr.walk(new)))
+    def _adds_nothing(self, site: Site, new: Basic) -> bool:
+        """Whether a zero was put in, with which all that is wrong goes away, or the other side, which is equal to itself."""
+        added = [n for n in expr.walk(new) if n not in expr.walk(site.node)]
+        return site.other_side in added or any(map(self._is_idle, added))
 
     def _tried(self, site: Site, change: Change) -> Equals | None:
         """The mended line, if the change mends it."""
@@ -274,7 +337,7 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if self._is_emptied(repair) or self._adds_nothing(change.new):
+            if self._is_emptied(repair) or self._adds_nothing(site, change.new):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None
@@ -291,9 +354,9 @@ def _changes(row: Callable[[Site, Pool], Iterator[Change]], site: Site, pool: Po
             return
 
 
-def _unnamed(found: tuple[bool, Parts]) -> tuple[int, int]:
-    """Few contributions before many, those of paths before others."""
-    return len(found[1]), sum(not part.path for part, _ in found[1])
+def _unnamed(found: tuple[bool, Parts, bool]) -> tuple[bool, int, int]:
+    """What the right side lacks before what the left does; few contributions before many, those of paths before others."""
+    return found[0], len(found[1]), sum(not part.path for part, _ in found[1])
 
 
 def _sum(side: Node, term: Node) -> Node:

@@ -6,12 +6,12 @@ is the table of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sympy import Basic, Integer, Rational, Tuple
+from sympy import Basic, Integer, Rational
 
 from derive import expr
 from derive.expr import Node, Var
@@ -38,7 +38,26 @@ def instead(site: Site, new: Node, words: str, kind: str = "") -> Change:
 def signs(site: Site, pool: Pool) -> Iterator[Change]:
     """A term with the other sign."""
     if site.is_term and not (isinstance(site.parent, expr.Equals) and site.above[-1][1] == 0):
-        yield instead(site, expr.scale(-1, site.node), "the sign of {0} is wrong: write {1}")
+        yield instead(site, negated(site.node), "the sign of {0} is wrong: write {1}")
+
+
+def negated(node: Node) -> Node:
+    """`b - a` for `a - b`, in a product as well; else a minus in front."""
+    return _turned(node) or expr.scale(-1, node)
+
+
+def _turned(node: Basic) -> Node | None:
+    if isinstance(node, expr.Add):
+        negative = [bool(expr.split_number(term)[0].is_negative) for term in node.args]
+        if len(node.args) != 2 or negative[0] == negative[1] or is_slope(node):
+            return None
+        minus, plus = node.args if negative[0] else node.args[::-1]
+        return expr.Add(expr.scale(-1, minus), expr.scale(-1, plus))
+    if isinstance(node, (expr.Mul, expr.Had, expr.Diag, expr.Transpose, expr.Sum)):
+        for k, part in enumerate(node.args):
+            if (new := _turned(part)) is not None:
+                return node.func(*node.args[:k], new, *node.args[k + 1 :])
+    return None
 
 
 def transposes(site: Site, pool: Pool) -> Iterator[Change]:
@@ -58,11 +77,13 @@ def _layout(site: Site) -> str:
 
 
 def indices(site: Site, pool: Pool) -> Iterator[Change]:
-    """A read one step earlier or later."""
+    """A read one step earlier or later, or as far on the other side."""
     node = site.node
     if isinstance(node, Var):
         for axis, i in enumerate(node.index):
-            for step in (-1, 1):
+            for step in dict.fromkeys((-1, 1, -2 * i.as_coeff_Add()[0] if i.free_symbols else 1)):
+                if step == 0:
+                    continue
                 moved = node.at((*node.index[:axis], i + step, *node.index[axis + 1 :]))
                 yield instead(site, moved, "{0} is read at the wrong index: write {1}")
     elif isinstance(node, expr.Entry):
@@ -71,34 +92,19 @@ def indices(site: Site, pool: Pool) -> Iterator[Change]:
             yield instead(site, expr.Entry(node.args[0], *swapped), "{0} is the wrong entry: write {1}")
 
 
-def bounds(site: Site, pool: Pool) -> Iterator[Change]:
-    """A sum or product that starts or ends elsewhere."""
-    node = site.node
-    if not isinstance(node, (expr.Sum, expr.Product)):
+def shifts(site: Site, pool: Pool) -> Iterator[Change]:
+    """A whole term read at another step."""
+    if not (site.is_right and (site.is_term or isinstance(site.parent, expr.Sum))):
         return
-    what = "sum" if isinstance(node, expr.Sum) else "product"
-    outer = [i for i, _, _ in site.indices()]
-    ranges = [(at, a) for at, a in enumerate(node.args) if isinstance(a, Tuple)]
-    for at, range_ in ranges:
-        for end, verb, near in ((1, "start", _starts(outer, pool)), (2, "end", _ends(outer, pool))):
-            for value in dict.fromkeys((range_[end] - 1, range_[end] + 1, *near)):
-                width = (value - range_[1] if end == 2 else range_[2] - value) + 1
-                if value != range_[end] and width != 0:
-                    moved = Tuple(*(value if k == end else a for k, a in enumerate(range_)))
-                    new = node.func(*(moved if k == at else a for k, a in enumerate(node.args)))
-                    said = tuple(expr.Relation("=", range_[0], v) for v in (range_[end], value))
-                    yield Change(new, f"the {what} {verb}s at {{0}}: it must {verb} at {{1}}", said)
-
-
-def _starts(outer: Sequence[Any], pool: Pool) -> Iterator[Any]:
-    yield from map(Integer, (1, 0, 2))
-    for i in (*pool.system.lattice.indices, *outer):
-        yield from (i, i + 1)
-
-
-def _ends(outer: Sequence[Any], pool: Pool) -> Iterator[Any]:
-    for i in (*pool.lengths, *pool.system.lattice.indices, *outer):
-        yield from (i, i - 1)
+    read = {i for v in expr.variables(site.node) for i in v.index}
+    if isinstance(site.node, Var) or len({v for v in expr.variables(site.node) if v.index}) < 2:
+        return
+    for letter in sorted({s for i in read for s in i.free_symbols}, key=str):
+        offsets = {(i - letter) for i in read if letter in i.free_symbols}
+        across = {-2 * o for o in offsets if len(offsets) == 1}
+        for step in sorted(({-1, 1} | across) - {0}, key=lambda s: (s not in across, s)):
+            moved = expr.at(site.node, {letter: letter + step})
+            yield instead(site, moved, "{0} is read at the wrong index: write {1}")
 
 
 def derivatives(site: Site, pool: Pool) -> Iterator[Change]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -64,6 +65,11 @@ class Residues(Ring):
 
     def matmul(self, a: Array, b: Array) -> Array:
         return (a @ b) % P
+
+
+@cache
+def identity(size: int) -> Array:
+    return object_array([[int(i == j) for j in range(size)] for i in range(size)])
 
 
 def residues(a: Array) -> Array:
@@ -172,8 +178,20 @@ class Samples:
             same = self.same(left, right, k)
             if same is False or (same is None and k in self._needed):
                 return False
-            seen = seen or same is not None
+            seen = seen or (same is not None and not self._says_nothing(left, k))
         return seen
+
+    def _says_nothing(self, node: Node, k: int) -> bool:
+        """Whether it is zero or the identity at a place, as what is derived by itself and an empty product are."""
+        value = self.value(node, k)
+        rows, columns = (0, 0) if value is None else value.shape
+        return value is None or not value.any() or (rows == columns and bool((value == identity(rows)).all()))
+
+    def tells(self, formula: Equals) -> bool:
+        """Whether the sides are equal somewhere, and neither zero nor the identity there."""
+        return any(
+            self.same(formula.lhs, formula.rhs, k) and not self._says_nothing(formula.lhs, k) for k in range(len(self))
+        )
 
     def same(self, left: Node, right: Node, k: int) -> bool | None:
         a, b = self.value(left, k), self.value(right, k)
