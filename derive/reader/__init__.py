@@ -4,7 +4,7 @@ r"""From documents to systems and claims.
     trees     tokens grammar stream signs atoms parse account tree        LaTeX: the neutral tree of one formula
     names     names habits scope outputs                                  what scripts can be, what names mean here
     values    values products ranges postfix references derivatives grown continued big calls blocks scripts heads chains
-              resolve troubles                                            every reading of a tree that shapes allow
+              resolve troubles clashes                                      every reading of a tree that shapes allow
     systems   naming terms translate losses define                            forward equations: a system
     claims    relations implications statements new_names variants steering sections claims understand
               own                                                         a document: its claims; our own output, read back

@@ -9,6 +9,7 @@ from sympy import Basic
 from derive.errors import DeriveError, Place
 from derive.notation import Notation
 from derive.printing import latex, text
+from derive.reader.clashes import Clash
 from derive.reader.document import Document, Query
 from derive.reader.relations import Understood
 from derive.reader.scope import Scope
@@ -23,7 +24,8 @@ class Claim:
     `kind`: defines (it introduces a name), sets (a parameter is given a number), equation, relation, implication,
     paths, condition (it only says where) or words.  `expect` and `skip` are
     what directives said of it; `hold`, `unroll`, `loss` the state in which it stands; `where` is what its display says of
-    when it holds: relations of indices, and words.
+    when it holds: relations of indices, and words.  `clash`: every name and sign is understood, and no shapes allow the
+    formula; `mended` are its readings with one transpose more or less.
     """
 
     n: int
@@ -45,6 +47,8 @@ class Claim:
     unroll: int | None = None
     loss: str | None = None
     where: tuple[Basic, ...] = ()
+    clash: Clash | None = None
+    mended: tuple[Understood, ...] = ()
 
     @property
     def formula(self) -> Basic | None:

@@ -41,6 +41,9 @@ MOST_PASSES = 4
 MOST_COMBINATIONS = 500
 """Combinations of readings of the parts of one sum, product or matrix that are tried, likely ones first."""
 
+MOST_MENDED = 40
+"""Places where a transpose is put in or taken out in search of a formula that shapes allow."""
+
 MOST_PATHS = 1_000
 """Paths that one list of paths may stand for."""
 
@@ -50,7 +53,7 @@ MOST_READINGS = 64
 MOST_STEPS = 64
 """Numbers of steps that a claim may ask about: those in its indices and conditions."""
 
-MOST_SECONDS = 20.0
+MOST_SECONDS = 10.0
 """Time for one claim, its causes included; one that takes longer is undecided."""
 
 MOST_STRINGS = 256

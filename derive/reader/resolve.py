@@ -15,6 +15,7 @@ from derive.errors import Place, ShapeError
 from derive.expr import Node, Var
 from derive.reader import blocks, continued, derivatives, references, scripts
 from derive.reader.chains import read_chain
+from derive.reader.clashes import Clash, clash_in
 from derive.reader.products import add, divide, negated
 from derive.reader.scope import Scope
 from derive.reader.tree import Span, Tree, Unread
@@ -26,11 +27,12 @@ class Resolver:
     """Reads the trees of one formula in a scope; each tree once."""
 
     def __init__(self, scope: Scope, where: Callable[[int], Place] | None = None):
-        """`where` is the place of a character of the formula, for messages."""
+        """`where` is the place of a character of the formula, for messages; `clashes` has a row for each of `troubles`."""
         self.scope, self.where = scope, where
         self.known: dict[int, list[Reading]] = {}
         self.kept: list[Tree] = []
         self.troubles: list[tuple[Span, str]] = []
+        self.clashes: list[Clash | None] = []
         self.indices: frozenset[Symbol] = frozenset()
         self.bound: frozenset[str] = frozenset()
         self.dimensions = scope.dimensions
@@ -45,9 +47,12 @@ class Resolver:
             try:
                 found = self.allowed(rule(self, tree)) if rule else []
             except ShapeError as error:
-                self.trouble(tree, str(error))
+                self.trouble(tree, str(error), clash_in(self, tree))
             if not found and len(self.troubles) == before:
-                self.trouble(tree, reason(self, tree))
+                clash, message = clash_in(self, tree), reason(self, tree)
+                if clash is not None:  # what heads take is nothing by itself, and no trouble
+                    del self.troubles[before:], self.clashes[before:]
+                self.trouble(tree, message, clash)
             self.known[id(tree)] = found
         return self.known[id(tree)]
 
@@ -55,8 +60,9 @@ class Resolver:
         """Those that agree with what the document's directives pin."""
         return pruned(r for r in readings if agree(r.choices, self.scope.pins) is not None)
 
-    def trouble(self, tree: Tree, message: str) -> None:
+    def trouble(self, tree: Tree, message: str, clash: Clash | None = None) -> None:
         self.troubles.append((tree.span, message))
+        self.clashes.append(clash)
 
     def unread(self, tree: Tree) -> Unread:
         span, message = self.troubles[0] if self.troubles else (tree.span, "this is not understood")
@@ -78,7 +84,8 @@ class Resolver:
     def inside(self, scope: Scope) -> Resolver:
         """One for a part of the formula that knows more names; what it can't read is noted here."""
         inner = Resolver(scope, self.where)
-        inner.troubles, inner.indices, inner.bound = self.troubles, self.indices, self.bound
+        inner.troubles, inner.clashes = self.troubles, self.clashes
+        inner.indices, inner.bound = self.indices, self.bound
         return inner
 
     def binding(self, indices: Iterable[Symbol]) -> Resolver:

@@ -20,6 +20,7 @@ from derive.expr import Equals, Node, Var
 from derive.reader import document as documents
 from derive.reader import limits
 from derive.reader.claims import Claim, DocumentReading
+from derive.reader.clashes import clash_of, transposed
 from derive.reader.directives import Directive
 from derive.reader.document import Display, Document, Query
 from derive.reader.implications import side_of
@@ -203,7 +204,9 @@ class _Reader(Sections):
         if defined is not None:
             self.append(here, tree, "defines", defined, None)
             return
-        found, unread_ = relate(self.resolver(here, tree), sign, left, right, tree)
+        resolver = self.resolver(here, tree)
+        found, unread_ = relate(resolver, sign, left, right, tree)
+        clash = clash_of(resolver, left, right) if unread_ is not None and sign == "=" else None
         argument = dummy(self.state.scope, left) if unread_ is not None else None
         if argument is not None:
             resolver = self.resolver(here, tree)
@@ -220,6 +223,19 @@ class _Reader(Sections):
         if kind == "equation" and found and (sets or self.gives(found[0].formula)):
             kind = "sets"
         self.append(here, tree, kind, found, unread_, continues)
+        if clash is not None and not found:
+            self.claims[-1] = replace(self.claims[-1], clash=clash, mended=self.mended(here, tree))
+
+    def mended(self, here: _Here, tree: Tree) -> tuple[Understood, ...]:
+        """The likeliest reading of each way to put in or to take out one transpose, where that makes sides that fit."""
+        left, right = tree.children
+        ways = [*((side, right) for side in transposed(left)), *((left, side) for side in transposed(right))]
+        found: dict[Basic, Understood] = {}
+        for sides in ways[: limits.MOST_MENDED]:
+            pair = Tree("relation", tree.value, sides, tree.span)
+            for understood in relate(self.resolver(here, pair), "=", *sides, pair)[0][:1]:
+                found.setdefault(understood.formula, understood)
+        return tuple(sorted(found.values(), key=lambda u: u.cost))
 
     def resolver(self, here: _Here, tree: Tree) -> Resolver:
         """A resolver for one formula, which knows the letters that stand in its indices."""
