@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sympy import Expr
 
 from derive import expr
+from derive.errors import DeriveError
 from derive.evaluate import Array, Unevaluable, integer
 from derive.oracles import clock, points
 from derive.oracles.names import MARKS, Definitions, Given, Names, introduces
@@ -132,16 +133,27 @@ def check_system(system: System, derived: System, **options: Any) -> dict[str, V
 
 
 @lru_cache(maxsize=256)
-def _truth(
+def _unrolled(
     system: System,
     road: Road,
     sizes: tuple[tuple[Any, int], ...],
     seed: int,
     loss: str | None,
     auxiliary: frozenset[str],
-) -> Unrolled:
-    """The same unrolled system serves every question that is asked of it."""
-    return Unrolled(system, road, dict(sizes), seed, loss, auxiliary)
+) -> Unrolled | DeriveError:
+    """The same unrolled system serves every question that is asked of it; what could not be unrolled in time, or at all,
+    is not tried again."""
+    try:
+        return Unrolled(system, road, dict(sizes), seed, loss, auxiliary)
+    except DeriveError as error:
+        return error
+
+
+def _truth(*of: Any) -> Unrolled:
+    found = _unrolled(*of)
+    if isinstance(found, DeriveError):
+        raise found
+    return found
 
 
 @dataclass(frozen=True)

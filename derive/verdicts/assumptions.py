@@ -161,18 +161,21 @@ def _differentiates(formula: Equals) -> bool:
 
 
 def immediate(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
-    """`∂c_t/∂c_{t-1}` on the left is the immediate partial."""
-    transposed = isinstance(formula.lhs, expr.Transpose)
-    lhs = formula.lhs.args[0] if transposed else formula.lhs
-    if isinstance(lhs, Partial) and not lhs.immediate and isinstance(lhs.args[0], Var):
-        y, x, _, held = lhs.args
-        sentence = f"{Partial(y, x)} is the immediate partial: all else that the equation of {y} reads is held constant"
-        direct = Partial(y, x, 1, held)
-        yield Taken(
-            question,
-            Equals(expr.transpose(direct) if transposed else direct, formula.rhs),
-            (Assumption(sentence, "missing-path"),),
-        )
+    """`∂c_t/∂c_{t-1}`, `∂a_{t,i}/∂W_{jk}` on the left is the immediate partial."""
+    found = [n for n in expr.walk(formula.lhs) if isinstance(n, (Partial, expr.GradientOf)) and not n.immediate]
+    if len(found) != 1 or isinstance(formula.lhs, (expr.Sum, expr.Add)):
+        return
+    (node,) = found
+    y, x = node.args[:2]
+    name = y.args[0] if isinstance(y, expr.Entry) else y
+    if not isinstance(name, Var) or name.name == question.system.loss_name:
+        return
+    direct = Partial(y, x, 1, node.args[3]) if isinstance(node, Partial) else expr.GradientOf(y, x, 1)
+    sentence = (
+        f"{text(node)} is the immediate partial: all else that the equation of {text(name)} reads is held constant"
+    )
+    kind = "double-count" if is_parameter(question.system, x) else "missing-path"
+    yield Taken(question, Equals(expr.replace(formula.lhs, {node: direct}), formula.rhs), (Assumption(sentence, kind),))
 
 
 def loss(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
@@ -217,6 +220,8 @@ def start_at_zero(question: Question, formula: Equals, claim: Claim) -> Iterator
     """The states before the first step are zero, where nothing says what they are, and the line does not write them."""
     system = question.system
     given = {n: "zero" for n, kind in system.boundary.items() if kind == "given" and n in system.equations}
+    if _differentiates(formula):
+        return
     written = (v for v in expr.variables(formula) if v.name in given and v.index)
     if given and not any(all(i.is_Integer and i < 1 for i in v.index) for v in written):
         changed = System.of(replace(system.parts, boundary={**system.boundary, **given}))
@@ -235,6 +240,20 @@ def last_step(question: Question, formula: Equals, claim: Claim) -> Iterator[Tak
         if length not in free:
             sentence = f"{text(expr.Relation('=', letter, length))}: it is the last step"
             yield Taken(question, expr.at(formula, {letter: length}), (Assumption(sentence, "boundary"),))
+
+
+def one_before_the_other(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
+    """`∂h_t/∂h_k = J_t ∂h_{t-1}/∂h_k` is meant for k < t."""
+    partials = [
+        n for n in expr.walk(formula.lhs) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])
+    ]
+    for y, x in {(n.args[0].index, n.args[1].index) for n in partials}:
+        if len(y) != 1 or len(x) != 1 or not y[0].free_symbols ^ x[0].free_symbols:
+            continue
+        for first, last in ((x[0], y[0]), (y[0], x[0])):
+            condition = expr.Relation("<", first, last)
+            under = replace(question, conditions=(*question.conditions, condition))
+            yield Taken(under, formula, (Assumption(text(condition), "boundary"),))
 
 
 def beyond(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
@@ -311,6 +330,7 @@ FAMILIES: tuple[tuple[Family, ...], ...] = (
     (arguments,),
     (start_at_zero,),
     (last_step,),
+    (one_before_the_other,),
     (beyond,),
 )
 """What may be meant anywhere, together with what."""
