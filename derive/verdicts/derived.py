@@ -16,6 +16,7 @@ from derive import expr
 from derive.adjoint import DELTA, adjoint
 from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
+from derive.oracles.names import Definitions
 from derive.system import LOSS, System
 from derive.verdicts.sites import Site
 
@@ -43,6 +44,14 @@ def right_sides(system: System, hold: tuple[str, ...], side: Node) -> tuple[Node
     turned = expr.transpose(side)
     straight = [line.rhs for line in lines if line.lhs is side]
     return (*dict.fromkeys(straight + [expr.transpose(line.rhs) for line in lines if line.lhs is turned]),)
+
+
+def meant(side: Node, definitions: Definitions) -> Node:
+    """What a name that the document introduces stands for."""
+    for target, value in definitions.get(side.name, ()) if isinstance(side, Var) else ():
+        if len(target.index) == len(side.index) and all(i.is_Symbol for i in target.index):
+            return expr.at(value, dict(zip(target.index, side.index, strict=True)))  # type: ignore[no-any-return]
+    return side
 
 
 def spelled(system: System, hold: tuple[str, ...], node: Node, formula: Equals) -> Node:

@@ -29,7 +29,7 @@ from derive.printing import text
 from derive.system import System
 from derive.verdicts import boundary, counted, edits, gates, insertions, reordered, residual, summed
 from derive.verdicts.departed import departed, replaced
-from derive.verdicts.derived import charged, departures, right_sides, spelled, suspects, typed
+from derive.verdicts.derived import charged, departures, meant, right_sides, spelled, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
 from derive.verdicts.report import Diagnosis
@@ -69,6 +69,7 @@ COUNTED: dict[str, Rows] = {
 ROWS: tuple[Rows, ...] = (
     (
         ("extra-term", edits.extra_terms),
+        ("symbol", gates.exchanged),
         ("sign", edits.signs),
         ("transpose", edits.transposes),
         ("factor", gates.halves),
@@ -82,7 +83,6 @@ ROWS: tuple[Rows, ...] = (
         ("factor", edits.factors),
         ("factor", edits.extra_factors),
         ("missing-sum", insertions.missing_sums),
-        ("symbol", gates.exchanged),
         ("index", edits.shifts),
     ),
     (
@@ -115,7 +115,9 @@ class _Search:
         self.system = charged(question.system, question.loss)
         lattice = self.system.lattice
         ends = {str(i): str(length) for i, length in zip(lattice.indices, lattice.lengths, strict=True)}
-        self.samples = Samples(places(question.trial(formula)), ends).telling(formula)
+        trial = question.trial(formula)
+        self.definitions, self.free = trial.definitions or {}, trial.free_names
+        self.samples = Samples(places(trial), ends).telling(formula)
         self.sums = [(turned, level) for turned in (False, True) for level in self._levels(turned)]
         self.trials = 0
         self.repairs: set[Basic] = set()
@@ -162,8 +164,7 @@ class _Search:
     # --- an end of the lattice
 
     def _boundary(self) -> Iterator[Diagnosis]:
-        free = self.question.trial(self.formula).free_names
-        condition = partial(boundary.condition, self.system.lattice, free, self.formula.lhs)
+        condition = partial(boundary.condition, self.system.lattice, self.free, self.formula.lhs)
         if condition(self.samples.survey(self.formula)) is None:
             return
         found = condition(self.question.survey(self.formula))
@@ -180,7 +181,8 @@ class _Search:
 
     def _levels(self, turned: bool) -> Iterator[tuple[Contribution, ...]]:
         """The sums that the left side is, or the right one; what is written in derivatives is read so first."""
-        side, other = self.formula.args[:: -1 if turned else 1]
+        shorthand, other = self.formula.args[:: -1 if turned else 1]
+        side = meant(shorthand, self.definitions)
         unworked = any(isinstance(n, (expr.Partial, expr.Pulled)) for n in expr.walk(other))
         found = [
             tuple(Contribution(self._spelled(c.term), c.path) for c in level)
@@ -191,7 +193,11 @@ class _Search:
     def _summed(self) -> Iterator[Diagnosis]:
         """Slips in what is summed, where something is: its terms may vanish, and then any other mends the line."""
         places = [s for s in self.sides[0] if s.indices() or isinstance(s.node, (expr.Sum, expr.Product))]
-        return self._slips(SUMMED, places)
+        found = [
+            (self.samples.idle_terms(cause.repair), cause) for cause in self._slips(SUMMED, places) if cause.repair
+        ]
+        least = min((idle for idle, _ in found), default=0)
+        return (cause for idle, cause in found if idle == least)
 
     def _residual(self) -> Iterator[Diagnosis]:
         found = [
@@ -253,7 +259,7 @@ class _Search:
     @cached_property
     def truths(self) -> tuple[Node, ...]:
         """Right sides that the engine derives for this left side."""
-        found = right_sides(self.system, tuple(self.question.hold), self.formula.lhs)
+        found = right_sides(self.system, tuple(self.question.hold), meant(self.formula.lhs, self.definitions))
         return (*dict.fromkeys(map(self._spelled, found)),)
 
     def _spelled(self, node: Node) -> Node:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from derive import expr
 from derive.expr import Node, Var
-from derive.verdicts.edits import Change
+from derive.verdicts.edits import Change, negated
 from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.residual import terms
+from derive.verdicts.sites import Site, sites
 
 
 def complement(node: Node) -> Node:
@@ -36,16 +37,26 @@ def _is_gate(factor: Node) -> bool:
 
 
 def exchanged(site: Site, pool: Pool) -> Iterator[Change]:
-    """`z` and `1 - z` exchanged throughout."""
+    """`z` and `1 - z` exchanged throughout; the terms with the derivative of the gate may have the sign of the other."""
     if not (site.is_right and isinstance(site.parent, expr.Equals)):
         return
     nodes = expr.walk(site.node)
     derived = {x for n in nodes if isinstance(n, (expr.Partial, expr.Pulled, expr.GradientOf)) for x in n.args[:2]}
     for var in expr.variables(site.node):
         both = complement(var) in nodes or _stands_beside_one(var, nodes)
-        if both and _is_gate(var) and var not in derived and (expr.is_column(var) or expr.is_scalar(var)):
-            new = expr.replace(site.node, {var: complement(var)})
-            yield Change(new, "{0} and {1} are exchanged", (var, complement(var)))
+        twice = sum(s.node is var for s in sites(pool.formula) if s.is_right) > 1
+        if both and twice and _is_gate(var) and var not in derived and (expr.is_column(var) or expr.is_scalar(var)):
+            # By way of a name that stands nowhere: `1 - (1 - z)` is `z`, which would be replaced in its turn.
+            elsewhere = var.marked("exchanged")
+            new = expr.replace(expr.replace(site.node, {var: elsewhere}), {elsewhere: complement(var)})
+            slopes = [term for term in terms(new) if _holds_slope(term, var)]
+            turned = expr.add(*(negated(term) if term in slopes else term for term in terms(new)))
+            for meant in (new, turned) if slopes else (new,):
+                yield Change(meant, "{0} and {1} are exchanged", (var, complement(var)))
+
+
+def _holds_slope(term: Node, var: Node) -> bool:
+    return any(isinstance(n, expr.Had) and {var, complement(var)} <= set(n.args) for n in expr.walk(term))
 
 
 def _stands_beside_one(var: Node, nodes: tuple[object, ...]) -> bool:

@@ -153,10 +153,15 @@ def missing_sums(site: Site, pool: Pool) -> Iterator[Change]:
     if inner:
         return
     bound = {i for i, _, _ in site.indices()}
-    loose = sorted(_indices(node) - bound - _indices(site.other_side), key=str)
+    free = _indices(site.other_side)
+    loose = sorted(_indices(node) - bound - free - set(pool.lengths), key=str)
     for s in loose:
         for lo, hi in _ranges(s, bound, pool):
             new = expr.Sum(node, (s, lo, hi))
+            yield Change(new, "a sum is missing: write {0}", (new,))
+    for t, length in zip(pool.system.lattice.indices, pool.lengths, strict=True):
+        if length in _indices(node) and t not in _indices(node) | bound | free:
+            new = expr.Sum(expr.at(node, {length: t}), (t, Integer(1), length))
             yield Change(new, "a sum is missing: write {0}", (new,))
     if len(loose) > 1 and set(loose) == set(pool.system.lattice.indices):
         new = expr.Sum(node, *pool.system.lattice.ranges)

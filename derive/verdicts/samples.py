@@ -7,15 +7,17 @@ certainly false; one that agrees at all of them is still to be checked in full.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any
 
+from sympy import Basic
+
 from derive import expr
 from derive.errors import DeriveError
-from derive.evaluate import RULES, Array, Point, Ring
+from derive.evaluate import RULES, Array, Point, Ring, integer
 from derive.expr import Equals, Node
 from derive.field import Element, P, entrywise, object_array
 from derive.oracles import ROADS
@@ -187,6 +189,17 @@ class Samples:
         rows, columns = (0, 0) if value is None else value.shape
         return value is None or not value.any() or (rows == columns and bool((value == identity(rows)).all()))
 
+    def idle_terms(self, root: Basic) -> int:
+        """How many terms of its sums vanish, at all places."""
+        return sum(not term.any() for k in range(len(self)) for term in self._terms(root, k))
+
+    def _terms(self, root: Basic, k: int) -> Iterator[Array]:
+        values, env = self._places[k]
+        try:
+            yield from (values.value(body, inner) for body, inner in summands(root, env))
+        except NOWHERE:
+            return
+
     def tells(self, formula: Equals) -> bool:
         """Whether the sides are equal somewhere, and neither zero nor the identity there."""
         return any(
@@ -208,6 +221,22 @@ class Samples:
         chosen._places = [self._places[k] for k in order]
         chosen._needed = frozenset(n for n, k in enumerate(order) if self.same(formula.lhs, formula.rhs, k) is not None)
         return chosen
+
+
+def summands(root: Basic, env: Mapping[str, int]) -> Iterator[tuple[Basic, Mapping[str, int]]]:
+    """What the innermost sums in `root` sum, at each step that they run over."""
+    if not isinstance(root, expr.Sum):
+        for part in root.args if any(isinstance(n, expr.Sum) for n in expr.walk(root)) else ():
+            yield from summands(part, env)
+        return
+    body, (dummy, lo, hi), *ranges = root.args
+    inner = expr.Sum(body, *ranges) if ranges else body
+    for step in range(integer(lo, env), integer(hi, env) + 1):
+        at = {**env, str(dummy): step}
+        if any(isinstance(n, expr.Sum) for n in expr.walk(inner)):
+            yield from summands(inner, at)
+        else:
+            yield inner, at
 
 
 def _degenerate(env: Mapping[str, int], indices: Mapping[str, str]) -> tuple[int, int, int]:
