@@ -244,13 +244,12 @@ def last_step(question: Question, formula: Equals, claim: Claim) -> Iterator[Tak
 
 def one_before_the_other(question: Question, formula: Equals, claim: Claim) -> Iterator[Taken]:
     """`∂h_t/∂h_k = J_t ∂h_{t-1}/∂h_k` is meant for k < t."""
-    partials = [
-        n for n in expr.walk(formula.lhs) if isinstance(n, Partial) and all(isinstance(v, Var) for v in n.args[:2])
-    ]
-    for y, x in {(n.args[0].index, n.args[1].index) for n in partials}:
-        if len(y) != 1 or len(x) != 1 or not y[0].free_symbols ^ x[0].free_symbols:
+    found = [n.args[:2] for n in expr.walk(formula.lhs) if isinstance(n, (Partial, expr.GradientOf))]
+    pairs = [(y.index, x.index) for y, x in found if isinstance(y, Var) and isinstance(x, Var)]
+    for above, below in dict.fromkeys(pairs):
+        if len(above) != 1 or len(below) != 1 or not above[0].free_symbols ^ below[0].free_symbols:
             continue
-        for first, last in ((x[0], y[0]), (y[0], x[0])):
+        for first, last in ((below[0], above[0]), (above[0], below[0])):
             condition = expr.Relation("<", first, last)
             under = replace(question, conditions=(*question.conditions, condition))
             yield Taken(under, formula, (Assumption(text(condition), "boundary"),))
