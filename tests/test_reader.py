@@ -521,3 +521,24 @@ def test_the_system_changes_from_where_it_is_named():
 def test_a_directive_that_is_off_says_what_it_takes(directive):
     with pytest.raises(DeriveError, match=r"^notes\.md:1:\d+: the directive .* takes .*, as in '"):
         claims("h_t = z_t", directives=directive)
+
+
+ONES = {
+    r"M = I \odot (a_t \mathbf 1^\top)": "M = I ⊙ (a_t 𝟏ᵀ)",
+    r"M = I \odot M": "M = I ⊙ M",
+    r"a_t = I \odot h_t": "a_t = h_t",
+    r"M = (a_t \mathbf 1^\top) \odot (W)": "M = (a_t 𝟏ᵀ) ⊙ W",
+    r"V = (o_t \mathbf 1^\top) \odot (V)": "V = (o_t 𝟏ᵀ) ⊙ V",
+    r"V = (\mathbf 1 h_t^\top) \odot V": "V = (𝟏 h_tᵀ) ⊙ V",
+    r"V = V \odot (h_t \mathbf 1^\top)^\top": "V = V ⊙ (𝟏 h_tᵀ)",
+    r"a_t = I \mathbf 1": "a_t = 𝟏",
+    r"M = \mathrm{diag}(I(-\mathbf 1))": "M = -I",
+    r"M = \mathrm{diag}(-\mathbf 1)": "M = -I",
+}
+
+
+@pytest.mark.parametrize("formula", ONES)
+def test_ones_and_identities_beside_matrices(formula):
+    r"""`I` is the identity matrix beside a square one, and `c 𝟏ᵀ` has as many columns as what it stands beside."""
+    found = claim(formula, "rnn", "declare M: n x n")
+    assert found.read_as() == ONES[formula], found.unread

@@ -117,7 +117,7 @@ def _as_diagonal(value: Value) -> Iterator[Reading]:
         # diag(A) of a square matrix, as a matrix: its diagonal alone.
         yield Reading(expr.diag(expr.Diagonal.build(value)), (), 4)
     elif isinstance(value, Number):
-        yield Reading(Unit()) if value.value == 1 else Reading(value)
+        yield Reading(Unit(value.value))
 
 
 def _diagonal_of(value: Value) -> Iterator[Reading]:

@@ -13,7 +13,7 @@ from derive.expr import Node, Var, is_scalar
 from derive.reader.names import index_expression, is_transpose, letters, parts_of
 from derive.reader.products import is_vector
 from derive.reader.tree import Tree
-from derive.reader.values import Cube, Number, Reading, Unit, Value, agree, choice, pruned
+from derive.reader.values import Cube, Number, Reading, Unit, Value, Wide, agree, choice, pruned
 
 if TYPE_CHECKING:
     from derive.reader.resolve import Resolver
@@ -86,6 +86,8 @@ def operated(resolver: Resolver, value: Value, role: str, tree: Tree | None) -> 
             yield Reading(Number(value.value, value.ones, value.ones and not value.row), (), price)
         elif isinstance(value, Unit):
             yield Reading(value, (), price)
+        elif isinstance(value, Wide):
+            yield Reading(Wide(value.column, not value.turned), (), price)
         elif isinstance(value, Cube):
             yield Reading(Cube(value.pull, value.rows, not value.transposed, value.columns), (), price)
         return

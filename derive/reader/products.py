@@ -13,7 +13,7 @@ from sympy import Integer
 from derive import expr
 from derive.errors import ShapeError
 from derive.expr import Node, is_column, is_scalar
-from derive.reader.values import Choices, Cube, Number, Reading, Unit, Value, choice, combined
+from derive.reader.values import Choices, Cube, Number, Reading, Unit, Value, Wide, choice, combined
 
 JUXTAPOSED = ("", "cdot", "times")
 ENTRYWISE = ("odot",)
@@ -48,6 +48,8 @@ def as_node(value: Value, shape: expr.Shape) -> Node | None:
     if isinstance(value, Unit):
         unit = expr.Ones(*shape) if shape == expr.SCALAR else expr.Identity(shape[0])
         return expr.scale(value.coefficient, unit) if shape[0] == shape[1] else None
+    if isinstance(value, Wide):
+        return value.in_shape(shape)
     if isinstance(value, Node) and value.shape == shape:
         return value
     if isinstance(value, Node) and is_scalar(value) and 1 in shape:
@@ -66,11 +68,14 @@ def multiply(sign: str, left: Value, right: Value) -> Iterator[Reading]:
     if isinstance(left, Cube) or isinstance(right, Cube):
         yield from _with_cube(left, right)
         return
+    if isinstance(left, Wide) or isinstance(right, Wide):
+        yield from _with_wide(sign, left, right)
+        return
     if isinstance(left, Number) or isinstance(right, Number):
         yield from _with_number(sign, left, right)
         return
     if isinstance(left, Unit) or isinstance(right, Unit):
-        yield from _with_unit(left, right)
+        yield from _with_unit(sign, left, right)
         return
     if not (isinstance(left, Node) and isinstance(right, Node)):
         return
@@ -94,7 +99,11 @@ def _with_number(sign: str, left: Value, right: Value) -> Iterator[Reading]:
     other = right if isinstance(left, Number) else left
     assert isinstance(number, Number)
     if isinstance(other, Unit):
-        yield Reading(Unit(_coefficient(number.value, other.coefficient)))
+        vector = number.ones and sign in JUXTAPOSED and number.row == (other is right)
+        if vector and not isinstance(other.coefficient, Node):
+            yield Reading(Number(number.value * other.coefficient, True, number.row))
+        else:
+            yield Reading(Unit(_coefficient(number.value, other.coefficient)))
         return
     if not isinstance(other, Node):
         return
@@ -103,7 +112,10 @@ def _with_number(sign: str, left: Value, right: Value) -> Iterator[Reading]:
         yield Reading(expr.scale(number.value, summed))
         return
     if number.row and other is left and is_vector(other):
-        yield Reading(expr.mul(other, expr.Ones(Integer(1), other.shape[0])))
+        yield from _wide(Wide(expr.scale(number.value, other)))
+        return
+    if number.ones and not number.row and sign in JUXTAPOSED and other is right and is_row(other):
+        yield from _wide(Wide(expr.scale(number.value, expr.transpose(other)), True))
         return
     if number.ones and other is left and sign in JUXTAPOSED and not is_vector(other) and not is_scalar(other):
         yield Reading(expr.mul(other, expr.Ones(other.shape[1], Integer(1))))
@@ -111,10 +123,34 @@ def _with_number(sign: str, left: Value, right: Value) -> Iterator[Reading]:
     yield Reading(expr.scale(number.value, other))
 
 
-def _with_unit(left: Value, right: Value) -> Iterator[Reading]:
+def _wide(value: Wide) -> Iterator[Reading]:
+    """A square matrix, or one of as many columns as it needs."""
+    size = value.column.shape[0]
+    yield Reading(value.in_shape((size, size)))
+    yield Reading(value, (), 1)
+
+
+def _with_wide(sign: str, left: Value, right: Value) -> Iterator[Reading]:
+    """Beside a matrix `c 𝟏ᵀ` takes its shape; before a product it is there already as a square."""
+    wide, other = (left, right) if isinstance(left, Wide) else (right, left)
+    assert isinstance(wide, Wide)
+    if isinstance(other, Number) or (isinstance(other, Node) and is_scalar(other)):
+        yield Reading(wide.scaled(other.value if isinstance(other, Number) else other))
+    elif isinstance(other, Node) and sign in ENTRYWISE:
+        spread = wide.in_shape(other.shape)
+        if spread is not None:
+            yield Reading(expr.had(spread, other) if wide is left else expr.had(other, spread))
+
+
+def _with_unit(sign: str, left: Value, right: Value) -> Iterator[Reading]:
     unit, other = (left, right) if isinstance(left, Unit) else (right, left)
     assert isinstance(unit, Unit)
-    if isinstance(other, Unit):
+    if sign in ENTRYWISE and isinstance(other, Node) and is_square(other) and not is_scalar(other):
+        identity = expr.scale(unit.coefficient, expr.Identity(other.shape[0]))
+        yield Reading(expr.had(identity, other) if unit is left else expr.had(other, identity))
+    elif sign in ENTRYWISE and isinstance(other, Node) and is_vector(other):
+        yield Reading(expr.scale(unit.coefficient, other), choice("identity", "ones"))
+    elif isinstance(other, Unit):
         yield Reading(Unit(_coefficient(unit.coefficient, other.coefficient)))
     elif isinstance(other, Node) and is_scalar(other):
         # A true scalar leaves the size of I open; so does it where everything is a scalar, which is the same.
@@ -306,7 +342,7 @@ def add(values: Sequence[Value]) -> Iterator[Reading]:
             yield Reading(Cube(lambda d: expr.add(*(c.pull(d) for c in cubes)), cubes[0].rows, cubes[0].transposed))
         return
     nodes = [v for v in values if isinstance(v, Node)]
-    if any(not isinstance(v, (Node, Number, Unit)) for v in values):
+    if any(not isinstance(v, (Node, Number, Unit, Wide)) for v in values):
         return
     if not nodes:
         units = [v for v in values if isinstance(v, Unit)]
@@ -356,4 +392,4 @@ def negated(value: Value) -> Value | None:
         return Unit(_coefficient(Integer(-1), value.coefficient))
     if isinstance(value, Cube):
         return _scaled_cube(-1, value)
-    return None
+    return value.scaled(-1) if isinstance(value, Wide) else None

@@ -19,7 +19,7 @@ from derive.reader.resolve import Resolver
 from derive.reader.scope import Scope
 from derive.reader.tree import Span, Tree
 from derive.reader.troubles import columns
-from derive.reader.values import ASSUMPTIONS, Choices, Cube, Function, Number, Unit, agree, choice
+from derive.reader.values import ASSUMPTIONS, Choices, Cube, Function, Number, Unit, Wide, agree, choice
 from derive.shapes import dimension
 
 Trouble: TypeAlias = "tuple[str, Span]"
@@ -212,7 +212,7 @@ def trouble(resolver: Resolver, tree: Tree) -> Trouble:
 
 def _in_shape(sign: str, a: Any, b: Any, shape: Shape) -> Iterator[tuple[Basic, Choices, int]]:
     """Where a number or an identity takes its shape from the other side."""
-    if isinstance(a, (Node, Number, Unit)) and isinstance(b, (Node, Number, Unit)):
+    if isinstance(a, (Node, Number, Unit, Wide)) and isinstance(b, (Node, Number, Unit, Wide)):
         left, right = _shaped(a, shape), _shaped(b, shape)
         if left is not None and right is not None:
             yield _formula(sign, left, right), (), 0

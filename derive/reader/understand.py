@@ -229,7 +229,7 @@ class _Reader(Sections):
     def mended(self, here: _Here, tree: Tree) -> tuple[Understood, ...]:
         """The likeliest reading of each way to put in or to take out one transpose, where that makes sides that fit."""
         left, right = tree.children
-        ways = [*((side, right) for side in transposed(left)), *((left, side) for side in transposed(right))]
+        ways = [*((left, side) for side in transposed(right)), *((side, right) for side in transposed(left))]
         found: dict[Basic, Understood] = {}
         for sides in ways[: limits.MOST_MENDED]:
             pair = Tree("relation", tree.value, sides, tree.span)

@@ -69,6 +69,24 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Wide:
+    """`c 𝟏ᵀ`, a column in as many columns as it needs; `turned`: `𝟏 cᵀ`."""
+
+    column: Node
+    turned: bool = False
+
+    def in_shape(self, shape: expr.Shape) -> Node | None:
+        rows, columns = shape[::-1] if self.turned else shape
+        if rows != self.column.shape[0]:
+            return None
+        wide = expr.mul(self.column, expr.Ones(ONE, columns))
+        return expr.transpose(wide) if self.turned else wide
+
+    def scaled(self, number: Any) -> Wide:
+        return Wide(expr.scale(number, self.column), self.turned)
+
+
+@dataclass(frozen=True)
 class Cube:
     """`∂y/∂W` of a column by a matrix, known by its pullback: `pull(d)` is the gradient of `<d, y>`.
 
