@@ -362,3 +362,25 @@ def test_what_convention_got_wrong_is_asked_for_by_name():
 def test_a_file_that_is_no_document(capsys, tmp_path):
     code, _, err = run(capsys, "show", str(tmp_path / "notes.md"))
     assert code == cli.UNUSABLE and "there is no such file" in err
+
+
+LEADING = "$$\n\\begin{aligned} a_t &= W h_{t-1} + U x_t \\\\ h_t &= \\tanh(a_t) \\end{aligned}\n$$\n"
+CLAIM = "$$ \\frac{\\partial h_t}{\\partial a_t} = \\operatorname{diag}(1 - h_t^2) $$\n"
+
+
+@pytest.mark.parametrize("directive", ["scalar", "declare x: n", "alias s = h", "scalar; declare M: n x n"])
+def test_what_stands_further_down_leaves_the_first_system_as_it_is(directive):
+    """With `define` or without, directives are followed where they stand."""
+    below = f"{LEADING}{CLAIM}<!-- derive: {directive} -->\n{CLAIM}"
+    found, wanted = reading(below), reading(f"<!-- derive: define -->\n{below}")
+    shapes = [{v.name: v.shape for v in r.system().variables.values()} for r in (found, wanted)]
+    assert shapes[0] == shapes[1]
+    assert [c.read_as() for c in found.claims] == [c.read_as() for c in wanted.claims]
+
+
+@pytest.mark.parametrize("directive", ["scalar", "declare x: k", "alias h = s"])
+def test_what_stands_above_the_first_equations_is_said_of_them(directive):
+    head = f"<!-- derive: {directive} -->\n"
+    found, wanted = reading(f"{head}{LEADING}"), reading(f"{head}<!-- derive: define -->\n{LEADING}")
+    shapes = [{v.name: v.shape for v in r.system().variables.values()} for r in (found, wanted)]
+    assert shapes[0] == shapes[1] != {v.name: v.shape for v in reading(LEADING).system().variables.values()}

@@ -32,26 +32,39 @@ class Sections:
         self.later = later
         self.state = State(document.macros, later)
         self.at = 0
+        self.settled: frozenset[int] = frozenset()
 
     def start(self) -> None:
-        """A document that neither names nor defines a system may simply start with one: its longest run of equations."""
-        directives = [item for item in self.document.items if isinstance(item, Directive)]
-        if any(item.word in ("system", "define") for item in directives):
+        """A document that neither names nor defines a system may simply start with one: its longest run of equations.
+
+        The directives that stand among them are followed with them, and `settled` says which these were.
+        """
+        if any(map(_starts_system, self.document.items)):
             return
-        for item in directives:
-            if item.word in ("declare", "scalar", "alias"):
-                self.state.obey(item)
-        leading: list[Display] = []
-        for display in (item for item in self.document.items if isinstance(item, Display)):
-            if not self.is_forward(display) or len(leading) == limits.MOST_LEADING:
-                break
-            leading.append(display)
+        leading = self.leading()
         while leading:
+            self.state = State(self.document.macros, self.later)
+            ahead = [n for n in range(leading[-1]) if _shapes_system(self.document.items[n])]
             try:
-                self.define(leading)
+                for n in ahead:
+                    self.state.obey(self.document.items[n])  # type: ignore[arg-type]
+                self.define([item for n in leading if isinstance(item := self.document.items[n], Display)])
+                self.settled = frozenset(ahead)
                 return
             except (DeriveError, Unread):
                 leading.pop()
+        self.state = State(self.document.macros, self.later)
+
+    def leading(self) -> list[int]:
+        """Where the displays stand that may be forward equations; behind them everything may be scalar."""
+        found: list[int] = []
+        for n, item in enumerate(self.document.items):
+            ends = isinstance(item, Display) and not self.is_forward(item)
+            if ends or len(found) == limits.MOST_LEADING or (found and _is_directive(item, "scalar")):
+                break
+            if isinstance(item, Display):
+                found.append(n)
+        return found
 
     def observe(self) -> None:
         """Takes on the habits that the formulas show from here to the next system."""
@@ -119,4 +132,12 @@ class Sections:
 
 
 def _starts_system(item: Item) -> bool:
-    return isinstance(item, Directive) and item.word in ("system", "define")
+    return _is_directive(item, "system", "define")
+
+
+def _shapes_system(item: Item) -> bool:
+    return _is_directive(item, "declare", "scalar", "alias")
+
+
+def _is_directive(item: Item, *words: str) -> bool:
+    return isinstance(item, Directive) and item.word in words

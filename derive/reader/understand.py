@@ -104,7 +104,8 @@ class _Reader(Sections):
         for n, item in enumerate(self.document.items):
             self.at = n
             if isinstance(item, Directive):
-                self.state.obey(item)
+                if n not in self.settled:
+                    self.state.obey(item)
                 if item.word == "system":
                     self.observe()
             elif isinstance(item, Query):
