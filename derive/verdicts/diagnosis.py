@@ -73,7 +73,6 @@ ROWS: tuple[Rows, ...] = (
         ("sign", edits.signs),
         ("transpose", edits.transposes),
         ("factor", gates.halves),
-        ("factor", gates.rates),
         ("index", edits.indices),
         ("order", reordered.orders),
         ("hadamard", reordered.hadamards),
@@ -81,6 +80,7 @@ ROWS: tuple[Rows, ...] = (
         ("activation", insertions.activations),
         ("symbol", insertions.symbols),
         ("factor", edits.factors),
+        ("factor", gates.rates),
         ("factor", edits.extra_factors),
         ("missing-sum", insertions.missing_sums),
         ("index", edits.shifts),
@@ -335,6 +335,14 @@ class _Search:
         added = [n for n in expr.walk(new) if n not in expr.walk(site.node)]
         return site.other_side in added or any(map(self._is_idle, added))
 
+    def _idles(self, repair: Equals) -> bool:
+        """Whether terms of its sums vanish, not at an end only, that did not in the line."""
+        return self.samples.idle_terms(repair) - self.idle_terms > len(self.samples)
+
+    @cached_property
+    def idle_terms(self) -> int:
+        return self.samples.idle_terms(self.formula)
+
     def _tried(self, site: Site, change: Change) -> Equals | None:
         """The mended line, if the change mends it."""
         self.trials += 1
@@ -343,7 +351,7 @@ class _Search:
             if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
                 return None
             repair = site.settle(change.new)
-            if self._is_emptied(repair) or self._adds_nothing(site, change.new):
+            if self._is_emptied(repair) or self._adds_nothing(site, change.new) or self._idles(repair):
                 return None
         except (DeriveError, TypeError, AttributeError):
             return None

@@ -61,9 +61,12 @@ def _turned(node: Basic) -> Node | None:
 
 
 def transposes(site: Site, pool: Pool) -> Iterator[Change]:
-    """A matrix transposed, or no longer."""
+    """A matrix transposed, or no longer; an entry of it with its indices exchanged."""
     node = site.node
-    if isinstance(site.parent, expr.Transpose) or 1 in node.shape:
+    if isinstance(node, expr.Entry) and node.args[0].shape[1] != 1:
+        i, j = node.args[1:]
+        yield instead(site, expr.Entry(node.args[0], j, i), "the indices of {0} are exchanged: write {1}")
+    if isinstance(site.parent, (expr.Transpose, expr.Entry)) or 1 in node.shape:
         return
     turned = expr.transpose(node)
     if turned is not node:
@@ -88,7 +91,7 @@ def indices(site: Site, pool: Pool) -> Iterator[Change]:
                 yield instead(site, moved, "{0} is read at the wrong index: write {1}")
     elif isinstance(node, expr.Entry):
         i, j = node.args[1:]
-        for swapped in {(j, i), (i, i), (j, j)} - {(i, j)} if node.args[0].shape[1] != 1 else ():
+        for swapped in dict.fromkeys(((i, i), (j, j))) if i != j and node.args[0].shape[1] != 1 else ():
             yield instead(site, expr.Entry(node.args[0], *swapped), "{0} is the wrong entry: write {1}")
 
 

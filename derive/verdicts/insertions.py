@@ -87,7 +87,7 @@ def _squares(node: Node, factors: Sequence[Node]) -> Iterator[Change]:
             slope = expr.had(base, _complement(base))
             rest = (*factors[:k], *factors[k + 1 :])
             yield Change(expr.had(*rest, slope), "{0} stands where {1} belongs", (factor, slope))
-    if (base := _complement(node)) and isinstance(base, Var):
+    if (base := _complement(node)) and isinstance(base, (Var, expr.Apply)):
         squared = _complement(expr.power(base, 2))
         yield Change(squared, "{0} stands where {1} belongs", (node, squared))
 

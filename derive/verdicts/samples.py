@@ -17,11 +17,12 @@ from sympy import Basic
 
 from derive import expr
 from derive.errors import DeriveError
-from derive.evaluate import RULES, Array, Point, Ring, integer
+from derive.evaluate import COMPARE, RULES, Array, Point, Ring, integer
 from derive.expr import Equals, Node
 from derive.field import Element, P, entrywise, object_array
 from derive.oracles import ROADS
 from derive.oracles.check import Trial
+from derive.verdicts.question import SIGNS, ranges_of
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,10 @@ class Samples:
     def agree(self, left: Node, right: Node) -> bool:
         """Whether the two are equal wherever both exist, which is where the line that they mend has both sides at least."""
         seen = False
+        ranges = ranges_of(Equals(left, right))
         for k in range(len(self)):
+            if not all(is_true(c, self._places[k][1]) for c in ranges):
+                continue
             same = self.same(left, right, k)
             if same is False or (same is None and k in self._needed):
                 return False
@@ -221,6 +225,10 @@ class Samples:
         chosen._places = [self._places[k] for k in order]
         chosen._needed = frozenset(n for n, k in enumerate(order) if self.same(formula.lhs, formula.rhs, k) is not None)
         return chosen
+
+
+def is_true(condition: expr.Relation, env: Mapping[str, int]) -> bool:
+    return bool(COMPARE[SIGNS[condition.op]](integer(condition.lhs, env), integer(condition.rhs, env)))
 
 
 def summands(root: Basic, env: Mapping[str, int]) -> Iterator[tuple[Basic, Mapping[str, int]]]:

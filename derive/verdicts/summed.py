@@ -16,8 +16,14 @@ from derive.verdicts.sites import Site
 
 
 def bounds(site: Site, pool: Pool) -> Iterator[Change]:
-    """A sum or product that starts or ends elsewhere; then one that does both."""
+    """A sum or product that starts or ends elsewhere, or both; a product in either order, which is often left to the reader."""
     node = site.node
+    yield from _moves(site, node, pool)
+    if isinstance(node, expr.Product) and node.shape != expr.SCALAR:
+        yield from _moves(site, expr.Product(node.args[0], node.args[1], not node.descending), pool)
+
+
+def _moves(site: Site, node: Node, pool: Pool) -> Iterator[Change]:
     if isinstance(node, (expr.Sum, expr.Product)):
         ranges = [(at, a) for at, a in enumerate(node.args) if isinstance(a, Tuple)]
         for at, (dummy, lo, hi) in ranges:
