@@ -31,7 +31,7 @@ from derive.verdicts.implications import supposed, value_of
 from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
 from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question, conditions_of, nothing
-from derive.verdicts.report import FileReport, Finding, Report, worst
+from derive.verdicts.report import Certificate, Diagnosis, FileReport, Finding, Report, worst
 from derive.verdicts.shorthands import Definition, of_entries
 from derive.verdicts.statements import judge_statement
 from derive.verdicts.unknowns import SUPPOSED, unexplained
@@ -128,6 +128,8 @@ class Reviewed:
             return Judged("undecided", claim.formula, reason=broken)
 
     def judge(self, claim: Claim, layout: str | None = None) -> Judged:
+        if claim.clash is not None:
+            return self.clash(claim)
         if claim.unread is not None:
             return Judged("unread", reason=claim.unread)
         if claim.skip or claim.kind in ("defines", "sets", "condition"):
@@ -154,6 +156,22 @@ class Reviewed:
             return self.continued(case, claim.n - 1, before)
         self.cases[claim.n] = case
         return judge(case)
+
+    def clash(self, claim: Claim) -> Judged:
+        """Names and signs are understood, and no shapes allow the formula: with a transpose more or less it may be right."""
+        assert claim.clash is not None
+        question, shapes = (
+            self.question(claim),
+            " and ".join(map(expr.show_shape, (claim.clash.left, claim.clash.right))),
+        )
+        right = [u.formula for u in claim.mended if isinstance(u.formula, Equals) and decided(question, u.formula)]
+        said = f"{claim.unread}".partition("; did you mean")[0]
+        causes = [
+            Diagnosis("transpose", f"a transpose is missing or too many: {said}", repair=formula) for formula in right
+        ]
+        causes = causes or [Diagnosis("ill-typed", said)]
+        sure = Certificate("shape", note=f"{shapes} do not go together")
+        return Judged("fails", claim.formula, causes=tuple(causes[:2]), certificate=sure)
 
     def continued(self, case: Case, previous: int, head: Judged) -> Judged:
         """`a = b = c`: the second claim is `a = c` where `a = b` is true, else `b = c`, which repeats the error of b."""
@@ -267,7 +285,7 @@ class Reviewed:
         judged = self.judged[claim.n]
         return Finding(
             claim.n,
-            claim.unread_place or claim.place if claim.unread else claim.place,
+            claim.unread_place or claim.place if judged.verdict == "unread" else claim.place,
             claim.latex,
             claim.kind,
             judged.verdict,
