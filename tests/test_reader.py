@@ -310,13 +310,13 @@ def test_a_claim_knows_where_its_display_says_that_it_holds():
 @pytest.mark.parametrize(
     ("formula", "said"),
     [
-        (r"h_t = z_t \text{ if } r_t = 0", ["if r_t = 0"]),
-        (r"h_t = z_t \quad \text{when } h_{t-1} = 0", ["when h_{t-1} = 0"]),
+        (r"h_t = z_t \text{ if } r_t = 0", ["r_t = 0"]),
+        (r"h_t = z_t \quad \text{when } h_{t-1} = 0", ["h_{t-1} = 0"]),
         (r"h_t = z_t, \quad t = 1, \dots, T", ["1 ≤ t", "t ≤ T"]),
         (r"h_t = z_t \quad (t < T)", ["t < T"]),
         (r"h_t = z_t \text{ unless } t < T", ["unless t < T"]),
         (r"h_t = z_t \text{ only if } t < T", ["only if t < T"]),
-        (r"\text{If } r_t = 1 \text{ and } x_t = 0, \text{ then } h_t = z_t", ["if r_t = 1", "if x_t = 0"]),
+        (r"\text{If } r_t = 1 \text{ and } x_t = 0, \text{ then } h_t = z_t", ["r_t = 𝟏", "x_t = 0"]),
         (r"h_t = z_t, \quad t \in [1, T-1]", ["t \\in [1, T-1]"]),
         (r"h_t = z_t \quad \forall t", [r"\forall t"]),
     ],
@@ -542,3 +542,35 @@ def test_ones_and_identities_beside_matrices(formula):
     r"""`I` is the identity matrix beside a square one, and `c 𝟏ᵀ` has as many columns as what it stands beside."""
     found = claim(formula, "rnn", "declare M: n x n")
     assert found.read_as() == ONES[formula], found.unread
+
+
+SUPPOSED = {
+    r"h_t = r_t \quad \text{if } h_0 = 0": ["h_0 = 0"],
+    r"h_t = r_t \quad \text{when } z_t = 1": ["z_t = 𝟏"],
+    r"h_t = r_t \quad \text{for } h_0 = 0": ["h_0 = 0"],
+    r"h_t = r_t \quad (\text{if } h_0 = 0)": ["h_0 = 0"],
+    r"h_t = r_t \quad (h_0 = 0)": ["h_0 = 0"],
+    r"h_t = r_t \quad \text{if } z_t = 1 \text{ and } r_t = 0": ["z_t = 𝟏", "r_t = 0"],
+    r"h_t = r_t \quad \text{if } z_t = z_{t-1} = 1": ["z_t = z_{t-1}", "z_{t-1} = 𝟏"],
+    r"h_t = r_t \quad \text{if } U_z = I": ["U_z = I"],
+}
+SAID = {
+    r"h_t = r_t \quad \text{unless } z_t = 1": "unless z_t = 1",
+    r"h_t = r_t \quad \text{only if } z_t = 1": "only if z_t = 1",
+    r"h_t = r_t \quad \text{if } z_t = 1 \text{ or } z_t = 0": "if z_t = 1 or if z_t = 0",
+    r"h_t = r_t \quad \text{if } q_t = 0": "if q_t = 0",
+    r"h_t = r_t \quad \text{if } z_t < 1": "if z_t < 1",
+    r"h_t = r_t \quad \text{if } W_z = I": "if W_z = I",
+}
+
+
+@pytest.mark.parametrize("formula", SUPPOSED)
+def test_a_condition_that_is_read_is_the_equation_itself(formula):
+    found = claim(formula)
+    assert [text(said) for said in found.where] == SUPPOSED[formula]
+    assert all(isinstance(said, expr.Equals) for said in found.where)
+
+
+@pytest.mark.parametrize("formula", SAID)
+def test_a_condition_that_is_none_or_not_read_stays_words(formula):
+    assert [str(said) for said in claim(formula).where] == [str(expr.Words(SAID[formula]))]

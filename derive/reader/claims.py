@@ -24,8 +24,8 @@ class Claim:
     `kind`: defines (it introduces a name), sets (a parameter is given a number), equation, relation, implication,
     paths, condition (it only says where) or words.  `expect` and `skip` are
     what directives said of it; `hold`, `unroll`, `loss` the state in which it stands; `where` is what its display says of
-    when it holds: relations of indices, and words.  `clash`: every name and sign is understood, and no shapes allow the
-    formula; `mended` are its readings with one transpose more or less.
+    when it holds: relations of indices, equations that it supposes, and words.  `clash`: every name and sign is
+    understood, and no shapes allow the formula; `mended` are its readings with one transpose more or less.
     """
 
     n: int

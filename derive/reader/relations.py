@@ -184,7 +184,7 @@ def _shaped(value: Any, shape: Any) -> Node | None:
     if node is None and isinstance(value, Number):
         square = shape[0] == shape[1] and shape != expr.SCALAR
         return expr.scale(value.value, expr.Identity(shape[0])) if square else expr.number(value.value, shape)
-    if node is None and isinstance(value, Unit):
+    if node is None and isinstance(value, Unit) and 1 in shape:
         return expr.Ones(*shape)
     return node
 

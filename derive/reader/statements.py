@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
+from typing import TypeAlias
 
 from sympy import Basic
 
@@ -45,21 +46,35 @@ CONDITIONAL = frozenset(spaced("if when whenever unless provided assuming given 
 NEGATIVE = frozenset(spaced("not unless wrong false incorrect never isn't doesn't don't cannot untrue except"))
 
 
-def conditions_of(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = ()) -> list[Basic]:
-    """What a display says of where its claims hold: `t = 20`, `k < t`, and in words, `T even`, `if z_t = 1`."""
-    found = list(_conditions(tree, excerpt, known))
-    either = any(s.kind == "words" and _words(s) == ["or"] for s in flat(tree))
-    return [Words(" or ".join(map(str, found)))] if either and len(found) > 1 else found
+Supposed: TypeAlias = "Callable[[Tree], Sequence[Basic]]"
+"""What a relation that stands as a condition says, `h_0 = 0`; nothing where it is not read."""
 
 
-def _conditions(tree: Tree, excerpt: Callable[[Span], str], known: Collection[str]) -> Iterator[Basic]:
+def conditions_of(
+    tree: Tree, excerpt: Callable[[Span], str], known: Collection[str] = (), supposed: Supposed = lambda tree: ()
+) -> list[Basic]:
+    """What a display says of where its claims hold: `t = 20`, `k < t`, `z_t = 1`, and in words, `T even`."""
+    if any(s.kind == "words" and _words(s) == ["or"] for s in flat(tree)):
+        found = list(_conditions(tree, excerpt, known, lambda tree: ()))
+        return [Words(" or ".join(map(str, found)))] if len(found) > 1 else found
+    return list(_conditions(tree, excerpt, known, supposed))
+
+
+def _conditions(
+    tree: Tree, excerpt: Callable[[Span], str], known: Collection[str], supposed: Supposed
+) -> Iterator[Basic]:
     statements = list(flat(tree))
     for n, (statement, opener) in enumerate(_opened(statements)):
         before = statements[n - 1] if n else None
         after = statements[n + 1] if n + 1 < len(statements) else None
-        inner = statement.children[0] if _is_bracketed(statement) else statement
-        if opener is not None and inner.kind == "relation" and (_limits(opener) or not is_condition(inner, known)):
-            yield Words(f"{' '.join(_words(opener)[-2:])} {excerpt(statement.span)}")
+        inside, inner = _unbracketed(statement)
+        opener = inside or opener
+        limits = opener is not None and _limits(opener)
+        as_condition = inner.kind == "relation" and (opener is not None or inner is not statement)
+        if as_condition and (limits or not is_condition(inner, known)):
+            said = _words(opener)[-2:] if opener is not None else []
+            read = () if limits else supposed(inner)
+            yield from read or [Words(" ".join([*said, excerpt(inner.span)]))]
         elif is_condition(inner, known):
             if after is not None and after.kind == "symbol" and after.value == "dots" and inner.value == ("=",):
                 yield from _from_to(inner, statements[n + 2 : n + 3])
@@ -72,10 +87,10 @@ def _conditions(tree: Tree, excerpt: Callable[[Span], str], known: Collection[st
         elif any(t.names("forall") for t in statement.walk()) or _is_remark(statement):
             yield Words(excerpt(statement.span))
         elif statement.kind == "words" and not (is_conditional(statement) or set(_words(statement)) <= CONNECTIVES):
-            said = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
+            of_what = [excerpt(before.span)] if before is not None and before.kind in OBJECTS else []
             own = str(statement.value).split()
             of = [excerpt(after.span)] if own[:1] == ["for"] and after is not None and after.kind in OBJECTS else []
-            yield Words(" ".join([*said, *own, *of]))
+            yield Words(" ".join([*of_what, *own, *of]))
 
 
 def _from_to(first: Tree, last: Sequence[Tree]) -> Iterator[Basic]:
@@ -95,9 +110,15 @@ def _is_list_of_relations(tree: Tree) -> bool:
     return len(tree.children) > 1 or str(tree.value) != "("
 
 
-def _is_bracketed(tree: Tree) -> bool:
-    """`(t < T)`."""
-    return tree.kind == "group" and len(tree.children) == 1 and tree.children[0].kind == "relation"
+def _unbracketed(tree: Tree) -> tuple[Tree | None, Tree]:
+    r"""`(t < T)`, `(\text{if } i_t = 0)`: the relation, and the words before it."""
+    if tree.kind == "group" and tree.children and tree.children[-1].kind == "relation":
+        *words, inner = tree.children
+        if not words:
+            return None, inner
+        if len(words) == 1 and is_conditional(words[0]):
+            return words[0], inner
+    return None, tree
 
 
 def _is_remark(tree: Tree) -> bool:

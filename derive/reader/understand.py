@@ -132,7 +132,8 @@ class _Reader(Sections):
             self.append(here, whole, "equation", (), (str(error), error.span))
             return
         before, known = len(self.claims), self.state.scope.names.keys() - set(self.state.scope.letters)
-        here = replace(here, where=tuple(conditions_of(tree, display.excerpt, known)))
+        where = conditions_of(tree, display.excerpt, known, lambda said: self.supposed(here, said))
+        here = replace(here, where=tuple(where))
         if speaks(tree):
             self.append(here, tree, "words", (Understood(expr.Words(said(tree, display.excerpt))),), None)
             return
@@ -145,6 +146,17 @@ class _Reader(Sections):
                 self.append(here, statement, "words", (), (message, statement.span))
         if len(self.claims) == before:
             self.no_claim(here, tree)
+
+    def supposed(self, here: _Here, tree: Tree) -> list[Basic]:
+        r"""`\text{if } z_t = z_{t-1} = 1`: the equations that a condition says; none where one is not read."""
+        found: list[Basic] = []
+        for sign, (left, right) in zip(tree.value, pairwise(tree.children), strict=True):
+            pair = Tree("relation", (sign,), (left, right), tree.span)
+            readings, _ = relate(self.resolver(here, pair), sign, left, right, pair)
+            if not readings or not isinstance(readings[0].formula, Equals):
+                return []
+            found.append(readings[0].formula)
+        return found
 
     def no_claim(self, here: _Here, tree: Tree) -> None:
         """A display of conditions alone, or of less: nothing is skipped in silence."""
