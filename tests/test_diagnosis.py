@@ -13,6 +13,7 @@ from corpus_means import means
 from mutants import Mutant, mutants
 
 from derive import expr
+from derive.canonical import canonical
 from derive.catalogue import load, names
 from derive.check import Claim, claim_ranges, system_claims
 from derive.expr import Equals
@@ -22,10 +23,11 @@ from derive.oracles.check import Trial
 from derive.printing import text
 from derive.reader.understand import read
 from derive.system import System
-from derive.verdicts.diagnosis import ROWS, diagnose
+from derive.verdicts.diagnosis import diagnose
 from derive.verdicts.elimination import small, solve
 from derive.verdicts.report import KINDS, Diagnosis
 from derive.verdicts.sites import sites
+from derive.verdicts.slips import COUNTED, ROWS, SUMMED
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,29 @@ CASES = (
      "a factor is missing in Wᵀ (1 - h_{t+1}²): write Wᵀ diag(∇_{h_{t+1}} L) (1 - h_{t+1}²)"),
     ("rnn", "D(h[t], h[t-2]) == D(h[t], h[t-1]) @ D(h[t-1], h[t-2]) + W", "extra-term",
      "the term W does not belong here"),
+    ("rnn", "bar(o[t]) == y[t] - y_hat[t]", "sign", "the sign of y_t - ŷ_t is wrong: write ŷ_t - y_t"),
+    ("rnn", "bar(o[t]) == 2 * (y_hat[t] - y[t])", "factor",
+     "the number in front of 2 (ŷ_t - y_t) is wrong: write ŷ_t - y_t"),
+    ("gru", "D(h[t], z[t]) == diag(h_tilde[t] - h[t-1])", "sign",
+     "the sign of diag(h̃_t - h_{t-1}) is wrong: write diag(h_{t-1} - h̃_t)"),
+    ("gru", GRU.replace("z", "1 - z") + Z_PATH.replace("h[t-1] - h_tilde[t]", "h_tilde[t] - h[t-1]")
+     + " + diag(z[t]) @ D(h_tilde[t], h[t-1])", "symbol", "z_t and 1 - z_t are exchanged"),
+    ("gru", "D(z[t], h[t-1]) == diag(z[t]) @ U_z", "factor",
+     "the factor 1 - z_t is missing in z_t: write z_t ⊙ (1 - z_t)"),
+    ("gru", "bar(b_z) == Sum(z[t] * (h[t-1] - h_tilde[t]) * bar(h[t]), (t, 1, T))", "factor",
+     "the factor 1 - z_t is missing in z_t ⊙ (h_{t-1} - h̃_t) ⊙ ∇_{h_t} L: "
+     "write z_t ⊙ (1 - z_t) ⊙ (h_{t-1} - h̃_t) ⊙ ∇_{h_t} L"),
+    ("rnn", "bar(h[t]) == Sum(D(h[s], h[t]).T @ V.T @ (y_hat[s] - y[s]), (s, 1, t))", "bounds",
+     "the sum runs over the wrong steps: write Σ_{s=t..T} (∂h_s/∂h_t)ᵀ Vᵀ (ŷ_s - y_s)"),
+    ("rnn", "bar(h[t]) == Sum(D(h[t], h[k]).T @ grad(L[k], h[k]), (k, t, T))", "index",
+     "∂h_t/∂h_k is read at the wrong indices: write ∂h_k/∂h_t"),
+    ("rnn", "bar(h[t]) == Sum(D(h[k], h[t]).T @ bar(h[k]), (k, t, T))", "double-count",
+     "∇_{h_k} L is of the losses of all later steps, which other terms count too: write ∇_{h_k} L_k"),
+    ("rnn", "D(h[t], h[k]) == Prod(diag(1 - h[j]**2) @ W, (j, k, t))", "bounds",
+     "the product starts at j = k: it must start at j = k+1"),
+    ("birnn", "bar(h_fwd[t]) == V_fwd.T @ bar(o[t]) + U_fwd.T @ ((1 - h_fwd[t-1]**2) * bar(h_fwd[t-1]))", "index",
+     "U_{fwd}ᵀ ((1 - h_{fwd,t-1}²) ⊙ ∇_{h_{fwd,t-1}} L) is read at the wrong index: "
+     "write U_{fwd}ᵀ ((1 - h_{fwd,t+1}²) ⊙ ∇_{h_{fwd,t+1}} L)"),
 )  # fmt: skip
 
 
@@ -121,6 +146,19 @@ def test_the_cause_is_named_and_said(name, written, kind, sentence):
     cause = diagnose(question, line(system, written))[0]
     assert (cause.kind, cause.sentence) == (kind, sentence)
     assert question.holds(cause.repair)
+
+
+def test_a_repair_says_something():
+    system = load("rnn")
+    for written in (
+        "D(h[t], h[k]) == W",
+        "D(h[k], h[t+1]) == Prod(W, (j, t, k))",
+        "bar(h[t]) == (1 - h[t]) * bar(h[t])",
+    ):
+        formula = line(system, written)
+        for cause in diagnose(Asked(system), formula):
+            added = set(expr.walk(cause.repair.rhs)) - set(expr.walk(formula.rhs))
+            assert not any(isinstance(n, expr.Zero) for n in added) and formula.lhs not in added, plain(cause.repair)
 
 
 def test_an_end_of_the_lattice_is_a_condition_and_a_term():
@@ -238,6 +276,21 @@ def test_every_repair_holds_by_other_seeds(name):
             assert mended, f"{mutant}\n{cause.kind}: {cause.sentence}\n{repair}"
 
 
+def terms_of(root) -> int:
+    return sum(len(n.args) for n in expr.walk(root) if isinstance(n, expr.Add))
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_repair_is_an_edit_of_the_line(name):
+    """It is a term longer at most, but for paths that are missing, and no two causes come to the same."""
+    for mutant, causes in found(name):
+        for cause in causes:
+            if isinstance(cause.repair, Equals) and cause.kind != "missing-path":
+                longest = max(terms_of(mutant.equation) + 2, terms_of(mutant.claim.equation))
+                assert terms_of(cause.repair) <= longest, f"{mutant}\n{cause.repair}"
+        assert len({(c.kind, canonical(c.repair)) for c in causes}) == len(causes), mutant
+
+
 def test_nearly_every_wrong_line_gets_a_cause_and_the_right_one():
     every = [pair for name in SAMPLE for pair in found(name)]
     named = [causes for _, causes in every if causes]
@@ -264,7 +317,7 @@ def test_the_same_line_always_gets_the_same_cause():
 
 
 def test_every_kind_of_a_row_is_a_kind():
-    assert {kind for rows in ROWS for kind, _ in rows} <= set(KINDS)
+    assert {kind for rows in (*ROWS, SUMMED, *COUNTED.values()) for kind, _ in rows} <= set(KINDS)
 
 
 @pytest.mark.parametrize("name", names())

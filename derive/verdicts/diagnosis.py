@@ -27,7 +27,7 @@ from derive.notation import Notation
 from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
-from derive.verdicts import boundary, counted, edits, gates, insertions, reordered, residual, summed
+from derive.verdicts import boundary, counted, insertions, residual
 from derive.verdicts.departed import departed, replaced
 from derive.verdicts.derived import charged, departures, meant, right_sides, spelled, suspects, typed
 from derive.verdicts.edits import Change
@@ -36,6 +36,7 @@ from derive.verdicts.report import Diagnosis
 from derive.verdicts.residual import Contribution, Parts
 from derive.verdicts.samples import Samples, places
 from derive.verdicts.sites import Site, sites
+from derive.verdicts.slips import COUNTED, DERIVATIVES, ROWS, SUMMED, Rows
 
 MOST_CAUSES = 2
 MOST_TRIALS = 2000
@@ -56,43 +57,7 @@ class Question(Protocol):
     def survey(self, formula: Equals) -> Sequence[tuple[dict[str, int], bool]]: ...
 
 
-Rows: TypeAlias = "tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...]"
 Stage: TypeAlias = "Callable[[], Iterator[Diagnosis]]"
-DERIVATIVES: Rows = (("double-count", edits.derivatives),)
-SUMMED: Rows = (("bounds", summed.bounds), ("index", summed.turned), ("double-count", summed.losses))
-COUNTED: dict[str, Rows] = {
-    "double-count": (("double-count", edits.extra_terms), ("double-count", edits.factors)),
-    "sign": (("sign", edits.signs), ("factor", edits.factors)),
-    "factor": (("factor", edits.factors), ("double-count", edits.extra_terms), ("factor", edits.extra_factors)),
-}
-"""How a line is mended in which a contribution is counted with another number than one, by kind."""
-ROWS: tuple[Rows, ...] = (
-    (
-        ("extra-term", edits.extra_terms),
-        ("symbol", gates.exchanged),
-        ("sign", edits.signs),
-        ("transpose", edits.transposes),
-        ("factor", gates.halves),
-        ("index", edits.indices),
-        ("order", reordered.orders),
-        ("hadamard", reordered.hadamards),
-        ("bounds", summed.bounds),
-        ("activation", insertions.activations),
-        ("symbol", insertions.symbols),
-        ("factor", edits.factors),
-        ("factor", gates.rates),
-        ("factor", edits.extra_factors),
-        ("missing-sum", insertions.missing_sums),
-        ("index", edits.shifts),
-    ),
-    (
-        ("factor", insertions.missing_factors),
-        ("missing-path", insertions.missing_terms),
-        ("symbol", insertions.quantities),
-    ),
-    (("symbol", insertions.exchanged),),
-)
-"""Kind and edit, in groups: where one of a group explains the line, the later and larger ones are not tried."""
 
 
 def diagnose(

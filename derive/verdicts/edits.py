@@ -1,6 +1,6 @@
 """Single edits of a formula: what one slip of the pen would have to be for the line to be right.
 
-An edit is a function of a place in the formula that lists what could stand there instead; `derive.verdicts.diagnosis.ROWS`
+An edit is a function of a place in the formula that lists what could stand there instead; `derive.verdicts.slips`
 is the table of them.
 """
 
