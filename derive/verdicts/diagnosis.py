@@ -20,7 +20,6 @@ from typing import Protocol, TypeAlias
 from sympy import Basic
 
 from derive import expr
-from derive.canonical import canonical
 from derive.errors import DeriveError
 from derive.expr import Equals, Node
 from derive.notation import Notation
@@ -32,6 +31,7 @@ from derive.verdicts.departed import departed, replaced
 from derive.verdicts.derived import charged, departures, meant, right_sides, spelled, suspects, typed
 from derive.verdicts.edits import Change
 from derive.verdicts.pool import Pool
+from derive.verdicts.repairs import Repairs
 from derive.verdicts.report import Diagnosis
 from derive.verdicts.residual import Contribution, Parts
 from derive.verdicts.samples import Samples, places
@@ -84,8 +84,7 @@ class _Search:
         self.definitions, self.free = trial.definitions or {}, trial.free_names
         self.samples = Samples(places(trial), ends).telling(formula)
         self.sums = [(turned, level) for turned in (False, True) for level in self._levels(turned)]
-        self.trials = 0
-        self.repairs: set[Basic] = set()
+        self.repairs = Repairs(formula, self.samples, question.holds)
 
     def causes(self) -> tuple[Diagnosis, ...]:
         return tuple(islice(self._causes(), MOST_CAUSES))
@@ -108,23 +107,12 @@ class _Search:
 
     def _fresh(self, stage: Stage) -> Iterator[Diagnosis]:
         """What a stage finds, with trials of its own."""
-        self.trials = 0
+        self.repairs.trials = 0
         return stage()
 
     def say(self, node: Basic) -> str:
         """On one line."""
         return " ".join(text(node, self.notation).split())
-
-    def _mends(self, repair: Equals) -> bool:
-        """Whether the full check accepts the line, which says something; each line once."""
-        form = canonical(repair)
-        if form in self.repairs:
-            return False
-        self.repairs.add(form)
-        try:
-            return self.samples.tells(repair) and self.question.holds(repair)
-        except DeriveError:
-            return False
 
     # --- an end of the lattice
 
@@ -187,12 +175,12 @@ class _Search:
         line = self._with(turned, missing)
         if len(wrong) > 1:
             return
-        kind, change, repair = "", None, line if not wrong and self._mends(line) else None
+        kind, change, repair = "", None, line if not wrong and self.repairs.mends(line) else None
         if wrong:
             kind, change, repair = self._counted(turned, line, wrong[0])
         if repair is None and wrong == ["double-count"] and len(kinds[wrong[0]]) == 1:
             less = self._with(turned, (*missing, *kinds[wrong[0]]))
-            kind, repair = wrong[0], less if self._mends(less) else None
+            kind, repair = wrong[0], less if self.repairs.mends(less) else None
         if repair is None:
             return
         side = self.formula.args[turned]
@@ -215,7 +203,7 @@ class _Search:
         for named, row in COUNTED[kind]:
             for site in places:
                 for change in _changes(row, site, self.pool):
-                    if (mended := self._tried(site, change)) is not None:
+                    if (mended := self.repairs.tried(site, change)) is not None:
                         return change.kind or named, change, mended
         return kind, None, None
 
@@ -261,17 +249,14 @@ class _Search:
 
     def _changed(self, site: Site, changes: Iterator[tuple[str, Change]]) -> Iterator[Diagnosis]:
         for kind, change in changes:
-            mended = self._tried(site, change)
+            mended = self.repairs.tried(site, change)
             if mended is not None:
                 yield self._cause(kind, change, mended)
 
     def _idle_derivatives(self) -> Iterator[Diagnosis]:
         """Slips in a derivative that is zero everywhere, which nobody writes on purpose."""
-        places = [s for s in self.everywhere if self._is_idle(s.node) or self._is_idle(s.parent)]
+        places = [s for s in self.everywhere if self.repairs.is_idle(s.node) or self.repairs.is_idle(s.parent)]
         return self._slips((*ROWS[0], ("symbol", insertions.quantities)), places)
-
-    def _is_idle(self, node: Basic) -> bool:
-        return isinstance(node, (expr.Partial, expr.Pulled, expr.GradientOf)) and self.samples.vanishes(node)
 
     def _slips(self, rows: Rows, places: Sequence[Site]) -> Iterator[Diagnosis]:
         for kind, row in rows:
@@ -279,7 +264,7 @@ class _Search:
                 for change in _changes(row, site, self.pool):
                     if self._is_spent():
                         return
-                    mended = self._tried(site, change)
+                    mended = self.repairs.tried(site, change)
                     if mended is not None:
                         yield self._cause(change.kind or kind, change, mended)
 
@@ -287,40 +272,7 @@ class _Search:
         return Diagnosis(kind, change.words.format(*map(self.say, change.nodes)), repair=mended)
 
     def _is_spent(self) -> bool:
-        return self.trials >= MOST_TRIALS or perf_counter() > self.deadline
-
-    def _is_emptied(self, repair: Equals) -> bool:
-        """Whether a zero stands in the repair that the line does not have."""
-        return any(isinstance(n, expr.Zero) for n in expr.walk(repair)) and not any(
-            isinstance(n, expr.Zero) for n in expr.walk(self.formula)
-        )
-
-    def _adds_nothing(self, site: Site, new: Basic) -> bool:
-        """Whether a zero was put in, with which all that is wrong goes away, or the other side, which is equal to itself."""
-        added = [n for n in expr.walk(new) if n not in expr.walk(site.node)]
-        return site.other_side in added or any(map(self._is_idle, added))
-
-    def _idles(self, repair: Equals) -> bool:
-        """Whether terms of its sums vanish, not at an end only, that did not in the line."""
-        return self.samples.idle_terms(repair) - self.idle_terms > len(self.samples)
-
-    @cached_property
-    def idle_terms(self) -> int:
-        return self.samples.idle_terms(self.formula)
-
-    def _tried(self, site: Site, change: Change) -> Equals | None:
-        """The mended line, if the change mends it."""
-        self.trials += 1
-        try:
-            bare = site.put(change.new)
-            if bare.lhs.shape != bare.rhs.shape or not self.samples.agree(bare.lhs, bare.rhs):
-                return None
-            repair = site.settle(change.new)
-            if self._is_emptied(repair) or self._adds_nothing(site, change.new) or self._idles(repair):
-                return None
-        except (DeriveError, TypeError, AttributeError):
-            return None
-        return repair if self._mends(repair) else None
+        return self.repairs.trials >= MOST_TRIALS or perf_counter() > self.deadline
 
 
 def _changes(row: Callable[[Site, Pool], Iterator[Change]], site: Site, pool: Pool) -> Iterator[Change]:
