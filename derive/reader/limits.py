@@ -50,10 +50,10 @@ MOST_PATHS = 1_000
 MOST_READINGS = 64
 """Readings of one formula that are kept; a formula with more is not understood."""
 
-MOST_STEPS = 64
+MOST_STEPS = 128
 """Numbers of steps that a claim may ask about: those in its indices and conditions."""
 
-MOST_SECONDS = 10.0
+MOST_SECONDS = 30.0
 """Time for one claim, its causes included; one that takes longer is undecided."""
 
 MOST_STRINGS = 256

@@ -123,7 +123,7 @@ def _with_value(question: Question, name: Var, value: Node) -> Question | str:
     if name.name not in system.variables:
         return _of_a_name(question, name, value)
     if name.index and any(i.is_number for i in name.index):
-        return f"only a value at every step can be supposed, found {name}"
+        return _before_the_first_step(question, name, value)
     values = question.values
     if equation is not None:
         reason = _unreachable(equation.rhs, value)
@@ -139,6 +139,15 @@ def _with_value(question: Question, name: Var, value: Node) -> Question | str:
         return f"{name} = {value} can't be supposed: {error}"
     definitions = tuple((target, with_values(meaning, values)) for target, meaning in question.definitions)
     return replace(question, system=changed, definitions=definitions, values=values)
+
+
+def _before_the_first_step(question: Question, name: Var, value: Node) -> Question | str:
+    """`h_0 = 0`."""
+    system = question.system
+    if not isinstance(value, expr.Zero) or not all(i.is_Integer and i < 1 for i in name.index):
+        return f"only a value at every step can be supposed, or h_0 = 0, found {name} = {value}"
+    boundary = {**system.boundary, name.name: "zero"}
+    return replace(question, system=System.of(replace(system.parts, boundary=boundary)))
 
 
 def _of_a_name(question: Question, name: Var, value: Node) -> Question | str:

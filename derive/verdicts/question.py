@@ -27,6 +27,8 @@ LONGEST = 4
 """Every question is asked at 1 to 4 steps."""
 OF_PRODUCTS = 6
 """A product over an index also at so many: a path may need five steps to come back to where a factor is wrong."""
+BEYOND = 3
+"""So far beyond the largest number that stands in a line."""
 QUICK = 3
 
 
@@ -54,6 +56,9 @@ class Question:
 
     def ask(self, formula: Equals, road: str = "field") -> Verdict:
         """Both sides at every point, by one road; *undecided* where a side has no value."""
+        if self.unroll is None and self.largest(formula) > limits.MOST_STEPS:
+            reason = f"it takes more steps than {limits.MOST_STEPS}, which are as many as are tried"
+            return Verdict("undecided", road, 0, 0, reason=reason)
         try:
             return self.trial(formula).verdict(road)
         except DeriveError as error:
@@ -133,16 +138,21 @@ class Question:
 
     def steps(self, formula: Equals) -> Steps:
         """1 to 4 steps; more than any number that stands in an index or a bound; only so many as `unroll` says."""
-        dimension = self.system.lattice.dimension
+        dimension, largest = self.system.lattice.dimension, self.largest(formula)
         if self.unroll is not None:
             return [(self.unroll,) * dimension]
         if dimension > 1:
-            return LENGTHS.get(dimension, ((1,) * dimension, (2,) * dimension))
-        largest = max((n for root in (formula, *self.conditions) for n in literals(root)), default=0)
+            grids = LENGTHS.get(dimension, ((1,) * dimension, (2,) * dimension))
+            return [*grids, *([(largest + BEYOND,) * dimension] if 1 < largest <= LONGEST else [])]
         few = list(range(1, LONGEST + 1))
         if any(isinstance(node, expr.Product) for node in expr.walk(formula)):
             few.append(OF_PRODUCTS)
-        return [*few, *(n for n in (largest, largest + 1) if LONGEST < n <= limits.MOST_STEPS and n not in few)]
+        more = (largest, largest + BEYOND) if 1 < largest <= limits.MOST_STEPS else ()
+        return [*few, *(n for n in more if n > LONGEST and n not in few)]
+
+    def largest(self, formula: Equals) -> int:
+        """The largest number in an index, a bound or a condition: a line is asked well beyond it."""
+        return max((n for root in (formula, *self.conditions) for n in literals(root)), default=0)
 
     def _runs(self, system: System, formula: Equals) -> Iterator[tuple[Mapping[Any, int], int | tuple[int, ...]]]:
         """Every number of steps at one set of unequal sizes; one of them at another, where sizes tell more than steps."""
