@@ -143,9 +143,9 @@ def factors(site: Site, pool: Pool) -> Iterator[Change]:
 
 
 def extra_terms(site: Site, pool: Pool) -> Iterator[Change]:
-    """A sum without one of its terms."""
+    """A sum without one of its terms; of `1 - h²` among factors it is the factor that does not belong there."""
     node = site.node
-    if isinstance(node, expr.Add):
+    if isinstance(node, expr.Add) and not (is_slope(node) and isinstance(site.parent, (expr.Mul, expr.Had))):
         for k, term in enumerate(node.args):
             kept = (*node.args[:k], *node.args[k + 1 :])
             new = kept[0] if len(kept) == 1 else expr.Add(*kept)
