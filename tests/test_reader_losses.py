@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_reader_systems import defined, reading
 
+from derive import expr
 from derive.canonical import same
 from derive.errors import DeriveError
 from derive.system import System
@@ -151,3 +152,11 @@ def test_a_function_in_the_font_of_words_is_a_function():
         rf"\begin{{aligned}}{OUTPUTS.replace('operatorname', 'text')}L &= \sum_t \text{{CE}}(p_t, d_t)\end{{aligned}}"
     )
     assert_same(found, defined(rf"\begin{{aligned}}{OUTPUTS}L_t &= -d_t^\top \log p_t\end{{aligned}}"))
+
+
+def test_a_loss_written_out_with_dots_is_the_sum_over_the_steps():
+    lines = r"L_t &= \frac12 \|y_t-d_t\|^2 \\ L &= L_1 + L_2 + \dots + L_T"
+    claims = reading(f"<!-- derive: define -->\n$$\\begin{{aligned}}{CELL}{lines}\\end{{aligned}}$$").claims
+    total = claims[-1].formula
+    assert total is not None and claims[-1].unread is None
+    assert {str(n) for n in total.atoms(expr.Var)} >= {"L"} and total.args[1].func is expr.Sum, total

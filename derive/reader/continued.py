@@ -44,7 +44,7 @@ def sum_(resolver: Resolver, tree: Tree) -> list[Reading]:
     count = len(before)
 
     def make(*values: Value) -> Iterator[Reading]:
-        terms = spread(values)
+        terms = spread(map(resolver.losses, values))
         if terms is None or len({t.shape for t in terms}) > 1:
             return
         for start in range(count - 1, -1, -1) if count == 1 else range(count - 1):
