@@ -50,9 +50,9 @@ class Repairs:
         return site.other_side in added or any(map(self.is_idle, added))
 
     def _idles(self, repair: Equals) -> bool:
-        """Whether terms of its sums vanish, not at an end only, that did not in the line, which has sums."""
+        """Whether terms of its sums vanish, not at an end only, that did not in the line; on a grid most points are ends."""
         summed = any(isinstance(n, expr.Sum) for n in expr.walk(self.formula))
-        return summed and self.samples.idle_terms(repair) - self.idle > len(self.samples)
+        return summed and not self.samples.on_grid and self.samples.idle_terms(repair) - self.idle > len(self.samples)
 
     @cached_property
     def idle(self) -> int:

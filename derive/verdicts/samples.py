@@ -193,6 +193,11 @@ class Samples:
         rows, columns = (0, 0) if value is None else value.shape
         return value is None or not value.any() or (rows == columns and bool((value == identity(rows)).all()))
 
+    @property
+    def on_grid(self) -> bool:
+        """Whether the lattice has more than one direction."""
+        return len(self._indices) > 1
+
     def idle_terms(self, root: Basic) -> int:
         """How many terms of its sums vanish, at all places."""
         return sum(not term.any() for k in range(len(self)) for term in self._terms(root, k))
