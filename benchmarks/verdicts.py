@@ -39,7 +39,7 @@ from derive.reader.own import read_back, scope_of
 from derive.reader.scope import Scope
 from derive.reader.tree import Unread
 from derive.system import System
-from derive.verdicts.diagnosis import diagnose
+from derive.verdicts.causes.diagnosis import diagnose
 from derive.verdicts.ladder import decided
 from derive.verdicts.question import Question
 

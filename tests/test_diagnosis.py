@@ -23,11 +23,11 @@ from derive.oracles.check import Trial
 from derive.printing import text
 from derive.reader.understand import read
 from derive.system import System
-from derive.verdicts.diagnosis import diagnose
-from derive.verdicts.elimination import small, solve
+from derive.verdicts.causes.diagnosis import diagnose
+from derive.verdicts.causes.elimination import small, solve
+from derive.verdicts.causes.sites import sites
+from derive.verdicts.causes.slips import COUNTED, ROWS, SUMMED
 from derive.verdicts.report import KINDS, Diagnosis
-from derive.verdicts.sites import sites
-from derive.verdicts.slips import COUNTED, ROWS, SUMMED
 
 
 @dataclass(frozen=True)

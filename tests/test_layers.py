@@ -83,29 +83,32 @@ def test_imports_go_one_way(path):
     assert not later, f"{own} imports {', '.join(later)}, which stand after it"
 
 
+def dotted(folder: Path) -> str:
+    return ".".join(("derive", *folder.relative_to(PACKAGE).parts))
+
+
 def inside(path: Path) -> set[str]:
     """The modules of its own sub-package that a file imports when it is imported."""
-    package, found = f"derive.{path.parent.name}", set()
+    package, found = dotted(path.parent), set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module == package:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
-            found.add((node.module or "").split(".")[2])
+            found.add((node.module or "").removeprefix(f"{package}.").split(".")[0])
     return found & {p.stem for p in path.parent.glob("*.py")}
 
 
-@pytest.mark.parametrize("package", sorted({p.parent.name for p in modules() if p.parent != PACKAGE}))
-def test_no_module_of_a_sub_package_needs_itself(package):
+@pytest.mark.parametrize("folder", sorted({p.parent for p in modules() if p.parent != PACKAGE}), ids=dotted)
+def test_no_module_of_a_sub_package_needs_itself(folder):
     """Each can be imported first: what it imports, directly or not, does not import it."""
-    needs = {p.stem: inside(p) for p in (PACKAGE / package).glob("*.py") if p.stem != "__init__"}
+    needs = {p.stem: inside(p) for p in folder.glob("*.py") if p.stem != "__init__"}
     while free := {name for name, needed in needs.items() if not needed & needs.keys()}:
         needs = {name: needed for name, needed in needs.items() if name not in free}
     assert not needs, f"a circle of imports among {', '.join(sorted(needs))}"
 
 
-def test_the_reader_says_where_each_of_its_modules_belongs():
-    import derive.reader
-
-    assert {p.stem for p in (PACKAGE / "reader").glob("*.py")} - {"__init__"} <= set(
-        (derive.reader.__doc__ or "").split()
-    )
+@pytest.mark.parametrize("name", ["reader", "verdicts", "verdicts.causes"])
+def test_a_large_sub_package_says_where_each_of_its_modules_belongs(name):
+    folder = PACKAGE.joinpath(*name.split("."))
+    said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert {p.stem for p in folder.glob("*.py")} - {"__init__"} <= set(said.split())

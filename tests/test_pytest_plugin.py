@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from made_reports import BALLS, made
 
-from derive.pytest_plugin import Document, heading
 from derive import documents
+from derive.pytest_plugin import Document, heading
 from derive.reader.document import parse
 from derive.reader.understand import read
 from derive.verdicts.report import Assumption, Diagnosis, FileReport

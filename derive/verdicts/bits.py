@@ -50,7 +50,7 @@ def judge(review: Reviewed, claim: Claim) -> Judged | None:
             sure = Certificate("enumeration", points=outcome.points, note=outcome.note)
             return Judged("holds", understood.formula, understood, (READING,), certificate=sure)
         found.append((understood, outcome.counterexample))
-    if not found or any(isinstance(said, expr.Words) for said in claim.where):
+    if not found or any(isinstance(said, (expr.Words, Equals)) for said in claim.where):
         return None
     understood, (at, left, right) = found[0]
     sure = Certificate("enumeration", at=at, left=left, right=right)

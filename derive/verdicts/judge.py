@@ -23,7 +23,8 @@ from derive.oracles.check import AT_FEW_STEPS, EMPTY, NOWHERE
 from derive.reader import limits
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
-from derive.verdicts import assumptions, diagnosis
+from derive.verdicts import assumptions
+from derive.verdicts.causes import diagnosis
 from derive.verdicts.ladder import certificate, decided, numeric
 from derive.verdicts.question import Question
 from derive.verdicts.report import Assumption, Certificate, Diagnosis, Numeric

@@ -11,9 +11,9 @@ from derive import expr
 from derive.canonical import canonical
 from derive.errors import DeriveError
 from derive.expr import Equals
-from derive.verdicts.edits import Change
-from derive.verdicts.samples import Samples
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.edits import Change
+from derive.verdicts.causes.samples import Samples
+from derive.verdicts.causes.sites import Site
 
 
 class Repairs:

@@ -10,9 +10,9 @@ from sympy import Basic, Expr, Integer, Symbol, Tuple
 from derive import expr
 from derive.expr import Node, Var
 from derive.system import LOSS
-from derive.verdicts.edits import Change, instead
-from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.edits import Change, instead
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.sites import Site
 
 
 def bounds(site: Site, pool: Pool) -> Iterator[Change]:

@@ -26,17 +26,17 @@ from derive.notation import Notation
 from derive.oracles.check import Trial
 from derive.printing import text
 from derive.system import System
-from derive.verdicts import boundary, counted, insertions, residual
-from derive.verdicts.departed import departed, replaced
-from derive.verdicts.derived import charged, departures, meant, right_sides, spelled, suspects, typed
-from derive.verdicts.edits import Change
-from derive.verdicts.pool import Pool
-from derive.verdicts.repairs import Repairs
+from derive.verdicts.causes import boundary, counted, insertions, residual
+from derive.verdicts.causes.departed import departed, replaced
+from derive.verdicts.causes.derived import charged, departures, meant, right_sides, spelled, suspects, typed
+from derive.verdicts.causes.edits import Change
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.repairs import Repairs
+from derive.verdicts.causes.residual import Contribution, Parts
+from derive.verdicts.causes.samples import Samples, places
+from derive.verdicts.causes.sites import Site, sites
+from derive.verdicts.causes.slips import COUNTED, DERIVATIVES, ROWS, SUMMED, Rows
 from derive.verdicts.report import Diagnosis
-from derive.verdicts.residual import Contribution, Parts
-from derive.verdicts.samples import Samples, places
-from derive.verdicts.sites import Site, sites
-from derive.verdicts.slips import COUNTED, DERIVATIVES, ROWS, SUMMED, Rows
 
 MOST_CAUSES = 2
 MOST_TRIALS = 2000

@@ -10,7 +10,7 @@ from sympy import Basic, Rational
 
 from derive import expr
 from derive.expr import Node
-from derive.verdicts.residual import Parts
+from derive.verdicts.causes.residual import Parts
 
 Say: TypeAlias = "Callable[[Basic], str]"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from derive.verdicts import edits, gates, insertions, reordered, summed
-from derive.verdicts.edits import Change
-from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.causes import edits, gates, insertions, reordered, summed
+from derive.verdicts.causes.edits import Change
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.sites import Site
 
 Rows: TypeAlias = "tuple[tuple[str, Callable[[Site, Pool], Iterator[Change]]], ...]"
 

@@ -10,9 +10,9 @@ from sympy import Integer, Symbol
 from derive import expr, functions
 from derive.expr import Node, Var
 from derive.partials import elementwise_derivative
-from derive.verdicts.edits import Change, fits, is_slope
-from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.edits import Change, fits, is_slope
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.sites import Site
 
 
 def activations(site: Site, pool: Pool) -> Iterator[Change]:

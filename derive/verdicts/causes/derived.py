@@ -18,7 +18,7 @@ from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
 from derive.oracles.names import Definitions
 from derive.system import LOSS, System
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.sites import Site
 
 AROUND, WITHIN = 2, 3
 """So far above and below a suspicious place what it stands in and its parts are suspected too."""

@@ -7,9 +7,9 @@ from itertools import combinations, pairwise
 
 from derive import expr
 from derive.expr import Node
-from derive.verdicts.edits import Change, fits, instead
-from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.edits import Change, fits, instead
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.sites import Site
 
 
 def orders(site: Site, pool: Pool) -> Iterator[Change]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from derive import expr
 from derive.expr import Node
-from derive.verdicts.edits import Change, is_slope
-from derive.verdicts.insertions import LARGEST
-from derive.verdicts.residual import terms
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.edits import Change, is_slope
+from derive.verdicts.causes.insertions import LARGEST
+from derive.verdicts.causes.residual import terms
+from derive.verdicts.causes.sites import Site
 
 
 def departed(site: Site, right: Node) -> Iterator[tuple[str, Change]]:

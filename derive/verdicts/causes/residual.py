@@ -19,8 +19,8 @@ from derive.expr import Equals, Node, Var
 from derive.lattice import Offset
 from derive.partials import Entry, differentiate, table
 from derive.system import LOSS, System
-from derive.verdicts.elimination import small, solve
-from derive.verdicts.samples import Samples
+from derive.verdicts.causes.elimination import small, solve
+from derive.verdicts.causes.samples import Samples
 
 MOST_PATHS = 40
 FEW = 3

@@ -1,6 +1,6 @@
 """Single edits of a formula: what one slip of the pen would have to be for the line to be right.
 
-An edit is a function of a place in the formula that lists what could stand there instead; `derive.verdicts.slips`
+An edit is a function of a place in the formula that lists what could stand there instead; `derive.verdicts.causes.slips`
 is the table of them.
 """
 
@@ -15,8 +15,8 @@ from sympy import Basic, Integer, Rational
 
 from derive import expr
 from derive.expr import Node, Var
-from derive.verdicts.pool import Pool
-from derive.verdicts.sites import Site
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.sites import Site
 
 
 @dataclass(frozen=True)

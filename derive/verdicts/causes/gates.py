@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from derive import expr
 from derive.expr import Node, Var
-from derive.verdicts.edits import Change, negated
-from derive.verdicts.pool import Pool
-from derive.verdicts.residual import terms
-from derive.verdicts.sites import Site, sites
+from derive.verdicts.causes.edits import Change, negated
+from derive.verdicts.causes.pool import Pool
+from derive.verdicts.causes.residual import terms
+from derive.verdicts.causes.sites import Site, sites
 
 
 def complement(node: Node) -> Node:
