@@ -485,7 +485,7 @@ DIRECTIVE_ERRORS = {
     "unroll 1e3": "takes a whole number from 1 to 64",
     "unroll ³": "takes a whole number from 1 to 64",
     "expect": "takes a verdict, and the kind of mistake if one is meant, as in 'expect fails missing-path', found nothing",
-    "expect fail": "the verdicts are defines, holds, holds-if, fails, undecided, unread (did you mean fails?)",
+    "expect fail": "the verdicts are fails, unread, undecided, holds-if, holds, defines (did you mean fails?)",
     "expect fails missing path": "(did you mean missing-path?)",
     "expect holds sign": "a kind goes with fails and holds-if only",
 }

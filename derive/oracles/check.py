@@ -149,6 +149,11 @@ def _unrolled(
         return error
 
 
+def forget() -> None:
+    """Start anew: an unrolled system remembers what it was asked, and its error bounds grow with that."""
+    _unrolled.cache_clear()
+
+
 def _truth(*of: Any) -> Unrolled:
     found = _unrolled(*of)
     if isinstance(found, DeriveError):

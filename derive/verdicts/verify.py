@@ -17,6 +17,7 @@ from derive.canonical import same
 from derive.errors import DeriveError, Place, SystemError_
 from derive.expr import Equals, Node, Var
 from derive.oracles import Verdict, clock
+from derive.oracles.check import forget
 from derive.processes import mapped
 from derive.reader import limits
 from derive.reader.claims import Claim, DocumentReading
@@ -71,6 +72,7 @@ def verify_file(
     source: str | Path | Document, *, seed: int = 0, given: Sequence[str] = (), progress: Progress | None = None
 ) -> FileReport:
     """One document; what keeps it from being used is its `trouble`."""
+    forget()  # what is said of one document must not depend on those before it
     start, name = monotonic(), source.name if isinstance(source, Document) else str(source)
     try:
         document = source if isinstance(source, Document) else read(source)
