@@ -186,6 +186,11 @@ class Var(Node):
     def shape_of(cls, base: Str, marks: Tuple, index: Tuple, rows: Expr, columns: Expr) -> Shape:
         return rows, columns
 
+    @property
+    def stem(self) -> str:
+        """The name without its last mark: `h` of `h_bar`."""
+        return "_".join((self.base, *self.marks[:-1]))
+
     def at(self, index: Iterable[Any]) -> Var:
         return Var(self.args[0], self.args[1], tuple(index), *self.shape)
 

@@ -27,7 +27,12 @@ def within(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
+def is_up() -> bool:
+    """Whether the end has come."""
+    return monotonic() > _end.get()
+
+
 def check() -> None:
     """Raises `OutOfTime` where the end has come."""
-    if monotonic() > _end.get():
+    if is_up():
         raise OutOfTime("it takes too long to work out")

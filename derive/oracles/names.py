@@ -40,7 +40,7 @@ def introduces(system: System, var: expr.Var) -> bool:
     """Whether `var` is known by its equation only: a `delta` of a state that is no single activation."""
     if not var.marks or var.marks[-1] != "delta" or var.name in system.variables:
         return False
-    equation = system.equations.get("_".join((var.base, *var.marks[:-1])))
+    equation = system.equations.get(var.stem)
     return equation is None or preactivation(equation) is None
 
 
@@ -78,7 +78,7 @@ class Names:
             return self._forward(var, at)
         if not var.marks:
             return self._from_equation(var, at) if self.given.free else self._forward(var, at)
-        base, mark = "_".join((var.base, *var.marks[:-1])), var.marks[-1]
+        base, mark = var.stem, var.marks[-1]
         if base in self.truth.system.variables and mark in MARKS and not introduces(self.truth.system, var):
             return MARKS[mark](self, base, at)
         return self._from_equation(var, at)

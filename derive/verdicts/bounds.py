@@ -97,9 +97,14 @@ def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:
 
 def _multiplies(question: Question, y: Var) -> bool:
     """Whether the Jacobian over two steps is the product of those over one."""
-    (t,) = question.system.lattice.indices
-    now, before, first = y.at((t,)), y.at((t - 1,)), y.at((t - 2,))
-    return question.holds(Equals(Partial(now, first), expr.mul(Partial(now, before), Partial(before, first))))
+    return question.holds(two_steps(y.at(question.system.lattice.indices)))
+
+
+def two_steps(y: Var) -> Equals:
+    """`∂y_t/∂y_{t-2} = ∂y_t/∂y_{t-1} ∂y_{t-1}/∂y_{t-2}`: true of what is the whole state that a step hands on."""
+    (t,) = y.index
+    now, before, first = y, y.at((t - 1,)), y.at((t - 2,))
+    return Equals(Partial(now, first), expr.mul(Partial(now, before), Partial(before, first)))
 
 
 def one_step(question: Question, state: Var) -> Expr | None:

@@ -69,7 +69,7 @@ def vanishes(question: Question, parameter: Var) -> Judged:
 def _rate(question: Question, state: Var) -> sympy.Expr | None:
     """A bound of the one-step Jacobian's norm that holds for every further step too."""
     worked_out = jacobian(question, Partial(state, state.at((state.index[0] - 1,))))
-    if worked_out is None or not decided(question, two_steps(state)):
+    if worked_out is None or not decided(question, bounds.two_steps(state)):
         return None
     number, body = expr.split_number(worked_out)
     factors = [_bound(question, f) for f in (body.args if isinstance(body, (expr.Had, expr.Mul)) else (body,))]
@@ -99,13 +99,6 @@ def jacobian(question: Question, partial: Partial) -> Node | None:
         return None
     holds = isinstance(found, Node) and found.shape == partial.shape and question.holds(Equals(partial, found))
     return found if holds else None
-
-
-def two_steps(y: Var) -> Equals:
-    """`∂y_t/∂y_{t-2} = ∂y_t/∂y_{t-1} ∂y_{t-1}/∂y_{t-2}`: true of what is the whole state that a step hands on."""
-    (t,) = y.index
-    now, before, first = y, y.at((t - 1,)), y.at((t - 2,))
-    return Equals(Partial(now, first), expr.mul(Partial(now, before), Partial(before, first)))
 
 
 def recurrent(system: System) -> Iterator[Var]:

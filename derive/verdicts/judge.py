@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from time import monotonic
 
 from sympy import Basic, Tuple
 
 from derive import expr
 from derive.expr import Equals, Partial
-from derive.oracles import Verdict
+from derive.oracles import Verdict, clock
 from derive.oracles.check import AT_FEW_STEPS, EMPTY, NOWHERE
 from derive.reader import limits
 from derive.reader.claims import Claim
@@ -70,16 +69,11 @@ class Case:
     with_values: Question | None = None
     """The question with the numbers that the text has given to parameters, where it has."""
     asked: dict[Equals, Verdict] = field(default_factory=dict)
-    started: float = field(default_factory=monotonic)
 
     def ask(self, formula: Equals) -> Verdict:
         if formula not in self.asked:
             self.asked[formula] = decided(self.question, formula)
         return self.asked[formula]
-
-    @property
-    def late(self) -> bool:
-        return monotonic() - self.started > limits.MOST_SECONDS
 
     def equations(self) -> list[Understood]:
         found = [u for u in self.readings if isinstance(u.formula, Equals)]
@@ -94,7 +88,7 @@ def judge(case: Case) -> Judged:
         found = step(case)
         if found is not None:
             return found
-        if case.late:
+        if clock.is_up():
             return Judged("undecided", case.equations()[0].formula, reason=TOO_LONG)
     return wrong(case)
 
@@ -176,7 +170,7 @@ def as_left_unsaid(case: Case) -> Judged | None:
                     readings, slips = assumptions.notes(understood, case.claim)
                     judged = _true(case, understood, readings, (*taken.assumptions, *slips), found)
                     return replace(judged, causes=_missing(case, understood.formula, taken.assumptions))
-                if case.late:
+                if clock.is_up():
                     return None
     return None
 
@@ -280,7 +274,7 @@ def explained(case: Case, likely: Sequence[Understood]) -> tuple[Understood, tup
     """The first reading whose mistake is found; where none is, the likeliest."""
     for understood in likely[:MOST_EXPLAINED]:
         causes = diagnosis.diagnose(case.question, understood.formula)
-        if causes or case.late:
+        if causes or clock.is_up():
             return understood, causes
     return likely[0], ()
 

@@ -40,7 +40,7 @@ def range_of(node: Node) -> Range | None:
     if len(names) != 1 or not expr.is_scalar(node) or not expr.is_scalar(names[0]):
         return None
     value = as_function(node, names[0])
-    return None if value is None else _range(value)
+    return None if value is None else range_of_expression(value)
 
 
 def without_extrema(root: Basic) -> Basic:
@@ -60,7 +60,7 @@ def without_extrema(root: Basic) -> Basic:
 def range_of_function(name: str, order: int = 0) -> Range | None:
     """The range of a row of the table, or of its derivative."""
     value = functions.expression(name, order)
-    return None if value is None or len(value.free_symbols) > 1 else _range(value.subs(functions.x, _u))
+    return None if value is None or len(value.free_symbols) > 1 else range_of_expression(value.subs(functions.x, _u))
 
 
 def as_function(node: Node, of: Var) -> Expr | None:
@@ -97,13 +97,8 @@ def _value(node: Node, of: Var, done: dict[Basic, Expr | None]) -> Expr | None:
     return None
 
 
-def range_of_expression(value: Expr) -> Range | None:
-    """The range of an expression in `u` over the reals."""
-    return _range(value)
-
-
 @lru_cache(maxsize=256)
-def _range(value: Expr) -> Range | None:
+def range_of_expression(value: Expr) -> Range | None:
     """Of an expression in `u` over the reals."""
     if not value.has(_u):
         return Range(value, value, True, True)
@@ -130,11 +125,11 @@ def _without_bars(value: Expr) -> Range | None:
     """Where what stands between bars has one sign."""
     signs = {}
     for bars in value.atoms(sympy.Abs):
-        inside = None if bars.args[0].has(sympy.Abs) else _range(bars.args[0])
+        inside = None if bars.args[0].has(sympy.Abs) else range_of_expression(bars.args[0])
         if inside is None or not (inside.low >= 0 or inside.high <= 0):
             return None
         signs[bars] = bars.args[0] if inside.low >= 0 else -bars.args[0]
-    return _range(value.xreplace(signs))
+    return range_of_expression(value.xreplace(signs))
 
 
 def _of_polynomial(value: Expr, domain: sympy.Set) -> Range | None:

@@ -42,10 +42,10 @@ SEARCHES = 4
 
 def judge(review: Reviewed, claim: Claim) -> Judged:
     """The first reading that is settled; *fails* only if none holds."""
-    found = []
+    found, question = [], review.question(claim)
     for understood in claim.readings:
         if isinstance(understood.formula, expr.Relation):
-            judged = settle(review, claim, review.question(claim), understood.formula)
+            judged = settle(review, claim, question, understood.formula)
             readings, slips = notes(understood, claim)
             verdict = "holds-if" if judged.verdict == "holds" and slips else judged.verdict
             found.append(replace(judged, verdict=verdict, understood=understood, readings=readings, assumptions=slips))
@@ -93,30 +93,24 @@ def entries(question: Question, node: Node) -> Range | None:
         return None
     state = question.system.equations.get(names[0].name)
     if state is None:
+        if expr.is_scalar(names[0]):
+            return range_of(node)
         value = as_function(node, names[0])
-        return range_of(node) if expr.is_scalar(names[0]) else _of_entries(value)
+        return None if value is None else range_of_expression(value)
     if not isinstance(state.rhs, expr.Apply) or len(state.rhs.arguments) != 1:
         return None
     domain, value = range_of_function(state.rhs.function, state.rhs.order), as_function(node, names[0])
     return None if domain is None or value is None else over_interval(value, domain)
 
 
-def _of_entries(value: sympy.Expr | None) -> Range | None:
-    return None if value is None else range_of_expression(value)
-
-
 def _compare(review: Reviewed, claim: Claim, question: Question, relation: expr.Relation) -> Judged:
     left, right = relation.lhs, relation.rhs
     if not (isinstance(left, Node) and isinstance(right, Node)):
         return Judged("undecided", relation, reason="this compares indices, and says where, not what")
-    difference = entries(question, expr.add(left, expr.scale(-1, right)))
+    apart = expr.add(left, expr.scale(-1, right))
+    difference = entries(question, apart)
     if difference is not None:
-        return _by_range(
-            "holds" if IN_ORDER[relation.op](difference) else "fails",
-            relation,
-            expr.add(left, expr.scale(-1, right)),
-            difference,
-        )
+        return _by_range("holds" if IN_ORDER[relation.op](difference) else "fails", relation, apart, difference)
     proof = bounds.prove(question, relation)
     if proof is not None:
         return Judged("holds", relation, certificate=Certificate("proof", note=proof.sentence))

@@ -19,6 +19,7 @@ from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
 from derive.oracles.names import Definitions
 from derive.oracles.points import free_indices
+from derive.reader.outputs import OF_OUTPUT, OUTPUTS
 from derive.system import Equation, System, Variable
 
 Definition: TypeAlias = "tuple[Var, Node]"
@@ -60,10 +61,6 @@ def explain(system: System, formula: Equals, definitions: Iterable[Definition]) 
     return Explained(system, written, rest, auxiliary | outputs)
 
 
-OUTPUTS = {"cross_entropy": "softmax", "logistic": "sigmoid"}
-"""A loss of the argument of an output, and the output that people take it of."""
-
-
 @lru_cache(maxsize=1024)
 def through_its_output(system: System, formula: Equals) -> tuple[System, frozenset[str]]:
     """Where a derivative is taken by `ŷ = softmax(o)` and the loss is `CE(o, y)`, it is `-yᵀ log ŷ`: the same loss."""
@@ -79,21 +76,11 @@ def through_its_output(system: System, formula: Equals) -> tuple[System, frozens
                 continue
             if loss.arguments[0] == output.arguments[0]:  # type: ignore[attr-defined]
                 var = equations[name].target
-                equations[other] = replace(equation, rhs=_OF_OUTPUT[loss.function](var, loss.arguments[1]))
+                equations[other] = replace(equation, rhs=OF_OUTPUT[loss.function](var, loss.arguments[1]))
                 found.add(name)
     if not found:
         return system, frozenset()
     return System.of(replace(system.parts, equations=equations)), frozenset(found)
-
-
-def _minus_log(p: Node, y: Node) -> Node:
-    return expr.scale(-1, expr.inner(y, expr.apply("log", p)))
-
-
-_OF_OUTPUT = {
-    "cross_entropy": _minus_log,
-    "logistic": lambda p, y: expr.add(_minus_log(p, y), _minus_log(1 - p, 1 - y)),
-}
 
 
 def _used(formula: Basic, known: Mapping[str, tuple[Definition, ...]]) -> dict[str, tuple[Definition, ...]]:
@@ -110,7 +97,7 @@ def _used(formula: Basic, known: Mapping[str, tuple[Definition, ...]]) -> dict[s
 
 def without_mark(var: Var) -> str:
     """The name of what a mark is put on: `h` of `h_bar`."""
-    return "_".join((var.base, *var.marks[:-1])) if var.marks and var.marks[-1] in MARKS else var.name
+    return var.stem if var.marks and var.marks[-1] in MARKS else var.name
 
 
 def _differentiated(formula: Basic, known: Mapping[str, tuple[Definition, ...]]) -> set[str]:

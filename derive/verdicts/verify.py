@@ -102,7 +102,7 @@ class Reviewed:
         for claim in self.claims:
             if self.progress is not None:
                 self.progress(claim.n, len(self.claims))
-            self.judged[claim.n] = self.safely(claim)
+            self.judged[claim.n] = self.safely(claim, partial(self.judge, claim))
         self.settle_layout()
         return tuple(self.as_expected(self.finding(claim) for claim in self.claims))
 
@@ -120,16 +120,16 @@ class Reviewed:
                 return Judged("undecided", judged.formula, judged.understood, judged.readings, reason=reason)
         return judged
 
-    def safely(self, claim: Claim) -> Judged:
+    def safely(self, claim: Claim, judging: Callable[[], Judged]) -> Judged:
         """A claim on which the program itself breaks is undecided, and the others are judged all the same."""
         try:
             with clock.within(limits.MOST_SECONDS):
-                return self.under_its_conditions(claim, self.judge(claim))
+                return self.under_its_conditions(claim, judging())
         except Exception as error:
             broken = f"{BROKEN}: {type(error).__name__}: {error}"
             return Judged("undecided", claim.formula, reason=broken)
 
-    def judge(self, claim: Claim, layout: str | None = None) -> Judged:
+    def judge(self, claim: Claim) -> Judged:
         if claim.clash is not None:
             return self.clash(claim)
         if claim.unread is not None:
@@ -137,10 +137,10 @@ class Reviewed:
         if claim.skip or claim.kind in ("defines", "sets", "condition"):
             return Judged("defines", claim.formula, claim.readings[0] if claim.readings else None)
         if claim.kind == "equation":
-            return self.equation(claim, layout)
+            return self.equation(claim)
         return bits.judge(self, claim) or judge_statement(self, claim)
 
-    def equation(self, claim: Claim, layout: str | None) -> Judged:
+    def equation(self, claim: Claim) -> Judged:
         if states_an_equation(claim):
             return Judged("defines", claim.formula, claim.readings[0], reason="an equation of the system")
         new = self.introduces(claim)
@@ -151,7 +151,7 @@ class Reviewed:
         if of_bits is not None:
             return of_bits
         question = self.question(claim)
-        case = Case(claim, question, claim.readings, layout, self.among_numbers, self.with_values(claim, question))
+        case = Case(claim, question, claim.readings, None, self.among_numbers, self.with_values(claim, question))
         head = self.head(claim)
         before = self.judged.get(head.n) if head is not None else None
         if head is not None and before is not None:
@@ -281,7 +281,7 @@ class Reviewed:
             understood = self.judged[n].understood
             pinned = case.claim.scope is not None and "layout" in dict(case.claim.scope.pins)
             if understood is not None and not pinned and layout not in layouts(understood):
-                self.judged[n] = self.under_its_conditions(case.claim, judge(replace(case, layout=layout)))
+                self.judged[n] = self.safely(case.claim, partial(judge, replace(case, layout=layout)))
 
     def finding(self, claim: Claim) -> Finding:
         judged = self.judged[claim.n]

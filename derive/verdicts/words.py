@@ -25,7 +25,7 @@ from derive.reader.claims import Claim
 from derive.reader.relations import letters_in
 from derive.reader.resolve import Resolver
 from derive.reader.tree import Tree
-from derive.verdicts import growth
+from derive.verdicts import bounds, growth
 from derive.verdicts.judge import Judged
 from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question
@@ -207,7 +207,7 @@ def telescopes(review: Reviewed, claim: Claim, product: expr.Product) -> Judged 
     if y.name != x.name or y.index[0] - x.index[0] != 1 or y.name not in question.system.equations:
         return None
     y = y.at(indices)
-    found = decided(question, growth.two_steps(y))
+    found = decided(question, bounds.two_steps(y))
     if found.verdict != "fails":
         reason = f"the product is {text(y)}'s Jacobian over all steps; how near it comes to 1 depends on all parameters"
         return Judged("undecided", claim.formula, reason=found.reason or reason)
@@ -224,7 +224,7 @@ def _past(question: Question, y: Var) -> tuple[Diagnosis, ...]:
         return ()
     between = y.at((y.index[0] - 1,))
     lost = [walk for walk in walks if between not in walk.nodes(place)]
-    formula = growth.two_steps(y)
+    formula = bounds.two_steps(y)
     missing = expr.add(*(walk.partials(place) for walk in lost))
     repair = Equals(formula.lhs, expr.add(formula.rhs, missing))
     if not question.holds(repair):

@@ -147,7 +147,7 @@ def summands(node: Node) -> tuple[Node, ...]:
 
 def _of_gradient(system: System, hold: tuple[str, ...], side: Var) -> Iterator[tuple[Contribution, ...]]:
     local = table(system).without(hold)
-    base = "_".join((side.base, *side.marks[:-1]))
+    base = side.stem
     plain = adjoint(system, hold, name_deltas=False)
     live = [e for e in local.of_source(base) if f"{e.target.name}_bar" in plain.variables or e.target.name == LOSS]
     near = tuple(_along(system, side, (e,), plain) for e in live)
