@@ -112,6 +112,8 @@ _at_least_one.__name__ = "number"
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
+    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture; a wrong one lists them"}),
+    "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "what the picture is about: dh[t]/dh[t-1]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
     "format": (
@@ -231,6 +233,18 @@ def _export(options: argparse.Namespace) -> int:
     return _print(source)
 
 
+def _plot(options: argparse.Namespace) -> int:
+    from derive import pictures, render
+
+    write = pictures.writer(options.output or "stdout.svg")
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "seed") if getattr(options, name)}
+    picture = pictures.draw(_load(options.system), options.kind, options.query, **given)
+    if not options.output:
+        return _print(write(picture))
+    render.write(options.output, write(picture))
+    return DONE
+
+
 def _check(options: argparse.Namespace) -> int:
     from derive import catalogue
 
@@ -318,6 +332,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         _solve,
         "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",
         ("system", "queries", "output", "hold", "where", "unroll", "layout", "notation", "check", "seed", "format"),
+    ),
+    "plot": (
+        _plot,
+        "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
+        ("system", "kind", "query", "output", "unroll", "hold", "seed"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "verify": (
