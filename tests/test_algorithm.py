@@ -69,9 +69,7 @@ class Run:
         }
         given = [sizes[name] if name in sizes else values[name] for name in routine.arguments]
         found = self.program.module[routine.name](*given)
-        last = routine.source.splitlines()[-1].strip().removeprefix("return").strip()
-        names = last.split(", ") if last else []
-        return dict(zip(names, found if len(names) > 1 else [found], strict=True))
+        return dict(zip(routine.results, [found] if len(routine.results) == 1 else found, strict=True))
 
     def given(self) -> dict[str, Any]:
         names, values = self.program.names, {}

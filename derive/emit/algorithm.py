@@ -16,7 +16,7 @@ from sympy import Expr, Integer, Symbol
 
 from derive import expr
 from derive.adjoint import adjoint
-from derive.emit.code import wrapped
+from derive.emit.code import WIDTH, wrapped
 from derive.emit.columns import ColumnPrinter, definitions
 from derive.emit.layout import Names, spaced
 from derive.emit.numpy import beyond, can_be_infinite, is_backward, summand
@@ -49,18 +49,19 @@ class Routine:
     """One function of the program: its source, and what its names stand for.
 
     `variables`: by their Python names, without an index.  `symbols`: dimensions, lengths and indices by theirs.
-    `starts`, `results`: the boundary entries that an argument holds at the start, and that are returned of a trajectory.
+    `starts`, `reached`: the boundary entries that an argument holds at the start, and a result at the end.
     """
 
     name: str
     title: str
     source: str
     arguments: tuple[str, ...]
+    results: tuple[str, ...]
     variables: Mapping[str, Var]
     symbols: Mapping[str, Symbol]
     functions: Mapping[str, tuple[str, int]]
     starts: Mapping[str, tuple[Var, ...]] = field(default_factory=dict)
-    results: Mapping[str, tuple[Var, ...]] = field(default_factory=dict)
+    reached: Mapping[str, tuple[Var, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,7 @@ class _Sweep:
         body = self._loops()
         results = [self.names.of[name] for name in self.own]
         lines = [*self._declared([n for n in self.own if n not in started]), *body]
-        lines += [f"return {', '.join(results)}"]
-        return self._routine("forward", "Forward sweep", [*given, *started], lines, {}, called)
+        return self._routine("forward", "Forward sweep", [*given, *started], lines, results, {}, called)
 
     def backward(self, called: dict[str, tuple[str, int]]) -> Routine:
         equations = self.system.equations
@@ -148,18 +148,19 @@ class _Sweep:
         returned = [n for n, kind in kinds.items() if kind == "parameter"]
         returned += [n for n, kind in kinds.items() if kind == "input" and n not in ends] + ends
         lines = [*self._declared(self.own), *body]
-        lines += [f"return {', '.join(self.names.of[n] for n in returned)}"] if returned else ["return"]
         given = [v.name for v in self.system.variables.values() if v.kind != "parameter" and v.name not in self.own]
-        results = {self.names.of[n]: tuple(self._ends(equations[n])) for n in ends}
-        return self._routine("backward", "Backward sweep", given, lines, results, called)
+        reached = {self.names.of[n]: tuple(self._ends(equations[n])) for n in ends}
+        results = [self.names.of[n] for n in returned]
+        return self._routine("backward", "Backward sweep", given, lines, results, reached, called)
 
     def _routine(
         self,
         name: str,
         title: str,
         given: Sequence[str],
-        lines: Sequence[str],
-        results: Mapping[str, tuple[Var, ...]],
+        lines: list[str],
+        results: Sequence[str],
+        reached: Mapping[str, tuple[Var, ...]],
         called: dict[str, tuple[str, int]],
     ) -> Routine:
         called.update(self.printer.called)
@@ -167,8 +168,7 @@ class _Sweep:
         parameters = [v.name for v in self.system.parameters]
         variables = [n for n in (*given, *parameters) if uses(lines, self.names.of[n])]
         arguments = (*(n for n in sizes if uses(lines, n)), *(self.names.of[n] for n in variables))
-        head = wrapped(f"def {name}", f"({', '.join(arguments)})")
-        head[-1] += ":"
+        head = listed(f"def {name}(", arguments, "):")
         starts: dict[str, list[Var]] = {}
         for border in self._borders(variables if name == "forward" else ()):
             var = self.system.variables[border.variable]
@@ -177,13 +177,14 @@ class _Sweep:
         return Routine(
             name,
             title,
-            "\n".join([*head, *indented(lines)]),
+            "\n".join([*head, *indented([*lines, *_returned(results)])]),
             arguments,
+            tuple(results),
             {self.names.of[n]: self._var(n) for n in self.system.variables},
             {**sizes, **dict(zip(self.names.index, self.lattice.indices, strict=True))},
             dict(self.printer.called),
             {key: tuple(found) for key, found in starts.items()},
-            results,
+            reached,
         )
 
     def _declared(self, names: Sequence[str]) -> list[str]:
@@ -196,8 +197,9 @@ class _Sweep:
             groups.setdefault(value, []).append(self.names.of[name])
         lines = []
         for value, group in groups.items():
-            several = f"({value} for _ in range({len(group)}))" if len(group) > 1 else value
-            lines += [f"{', '.join(group)} = {several}"]
+            for row in packed(group, WIDTH - len(f" = ({value} for _ in range(10))")):
+                several = f"({value} for _ in range({len(row)}))" if len(row) > 1 else value
+                lines.append(f"{', '.join(row)} = {several}")
         return lines
 
     # --- loops --------------------------------------------------------------------------------------------------------
@@ -312,12 +314,38 @@ class _Sweep:
 
     def _without_beyond(self, rhs: Node) -> Node:
         def leaf(node: Any) -> Any:
-            if isinstance(node, Var) and node.index and (is_backward(node) or "ct" in node.marks):
-                if any(beyond(index, n) for index, n in zip(node.index, self.lattice.lengths, strict=True)):
-                    return expr.Zero(*node.shape)
-            return node
+            if not isinstance(node, Var) or not node.index or not (is_backward(node) or "ct" in node.marks):
+                return node
+            outside = (beyond(index, n) for index, n in zip(node.index, self.lattice.lengths, strict=True))
+            return expr.Zero(*node.shape) if any(outside) else node
 
         return expr.rewrite(rhs, leaf)
+
+
+def packed(words: Sequence[str], width: int) -> list[list[str]]:
+    """Words in rows that are no wider than `width` when they are set with commas, as far as that can be."""
+    rows: list[list[str]] = []
+    for word in words:
+        if rows and len(", ".join([*rows[-1], word])) <= width:
+            rows[-1].append(word)
+        else:
+            rows.append([word])
+    return rows
+
+
+def listed(head: str, words: Sequence[str], tail: str) -> list[str]:
+    """`head a, b, c tail`, on lines of their own where one is too short."""
+    one = f"{head}{', '.join(words)}{tail}"
+    if len(one) <= WIDTH:
+        return [one]
+    return [head, *(f"    {', '.join(row)}," for row in packed(words, WIDTH - 5)), tail]
+
+
+def _returned(names: Sequence[str]) -> list[str]:
+    if not names:
+        return ["return ()"]
+    lines = listed("return (", names, ")")
+    return lines if len(lines) > 1 else [f"return {', '.join(names)}"]
 
 
 def _is_adjoint(equation: Equation) -> bool:
