@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from sympy import Expr, Integer, Symbol
@@ -59,6 +59,7 @@ class Routine:
     results: tuple[str, ...]
     variables: Mapping[str, Var]
     symbols: Mapping[str, Symbol]
+    indices: tuple[Symbol, ...]
     functions: Mapping[str, tuple[str, int]]
     starts: Mapping[str, tuple[Var, ...]] = field(default_factory=dict)
     reached: Mapping[str, tuple[Var, ...]] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class Program:
         return namespace
 
 
+@cache
 def program(system: System) -> Program:
     """`forward` and `backward` of a system; of an adjoint or a tangent `forward` alone, which is all of it."""
     derived = bool(system.parts.given)
@@ -182,6 +184,7 @@ class _Sweep:
             tuple(results),
             {self.names.of[n]: self._var(n) for n in self.system.variables},
             {**sizes, **dict(zip(self.names.index, self.lattice.indices, strict=True))},
+            self.lattice.indices,
             dict(self.printer.called),
             {key: tuple(found) for key, found in starts.items()},
             reached,
