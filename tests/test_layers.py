@@ -28,6 +28,8 @@ ORDER = [
     "tangent",
     "paths",
     "affine",
+    "ranges",
+    "norms",
     "printing",
     "canonical",
     "derivation",
