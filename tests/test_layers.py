@@ -33,6 +33,7 @@ ORDER = [
     "readings",
     "queries",
     "evaluate",
+    "automata",
     "scalars",
     "residues",
     "field",
