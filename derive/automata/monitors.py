@@ -69,7 +69,7 @@ class Outcome:
     def sentence(self) -> str:
         """What a proof rests on."""
         compared = f", compared with the specification's {self.specification}" if self.specification else ""
-        return f"{self.network} reachable state{'s' * (self.network != 1)}{compared}: true for every length"
+        return f"{self.network} reachable state{'s' * (self.network != 1)}{compared}, for strings of every length"
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _checks(wiring: Wiring, formula: Basic, letter: Symbol, guard: Any) -> Itera
 
 def _check(wiring: Wiring, formula: Any, letter: Symbol, guard: Any) -> Check:
     op = SIGNS.get("=" if isinstance(formula, expr.Equals) else formula.op)
-    if op is None or not isinstance(formula.lhs, Node) or formula.lhs.shape != formula.rhs.shape:
+    sides = formula.lhs, formula.rhs
+    if op is None or not all(isinstance(side, Node) for side in sides) or sides[0].shape != sides[1].shape:
         raise Inapplicable(f"{formula} is no comparison of values of one shape")
     return Check(op, wiring.terms(formula.lhs, letter), wiring.terms(formula.rhs, letter), guard)
 
