@@ -26,6 +26,7 @@ ORDER = [
     "partials",
     "adjoint",
     "tangent",
+    "forcing",
     "paths",
     "printing",
     "canonical",
