@@ -5,7 +5,8 @@
 
 What the prediction of a target is, the loss says: `squared_error(y_hat, y)` compares `y` with `y_hat`, `cross_entropy(o, y)`
 with `softmax(o)`, `logistic(o, y)` with `sigmoid(o)`.  A read is replaced whether it goes by the prediction's name or
-spells it out.  The target is then an input of the system, with a boundary value of its own (`y[0]`, the start symbol).
+spells it out.  The target is then read by the equations too, data like an input (an emitted `forward` takes it among
+its inputs), and has a boundary value of its own: `y[0]`, the start symbol.
 
 Forcing is not `hold`.  Holding `y_hat` constant keeps the values of the free-running system and lets no gradient pass
 `y_hat` at all, that of the loss included.  Forcing changes the values: `y_hat` is computed and charged as before, only its
@@ -22,6 +23,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TypeAlias
+
+from sympy import Expr, Symbol
 
 from derive import expr
 from derive.adjoint import contributions
@@ -29,7 +33,7 @@ from derive.errors import DeriveError
 from derive.expr import SCALAR, Node, Var
 from derive.functions import OUTPUTS
 from derive.lattice import Loop
-from derive.partials import Entry, table
+from derive.partials import Entry, Key, table
 from derive.system import LOSS, Equation, Parts, System, Variable
 
 COMPARED = ("squared_error", *OUTPUTS)
@@ -46,8 +50,12 @@ class Pair:
     prediction: Node
     target: Var
 
-    def at(self, shift: Mapping) -> tuple[Node, Var]:
+    def at(self, shift: Mapping[Symbol, Expr]) -> tuple[Node, Var]:
         return expr.at(self.prediction, shift), expr.at(self.target, shift)
+
+
+Feedback: TypeAlias = "list[tuple[Pair, Mapping[Symbol, Expr]]]"
+"""Pairs, each with a shift at which its prediction is read."""
 
 
 @cache
@@ -59,7 +67,7 @@ def teacher_forced(system: System) -> System:
     found = _fed_back(system)
     feedback = {read: target for pair, shift in found for read, target in (pair.at(shift),)}
     parts = _without_reads(system, feedback)
-    return System.of(_named(_with_inputs(parts, found), "teacher-forced", "with teacher forcing", WILLIAMS_ZIPSER))
+    return System.of(_named(_with_targets(parts, found), "teacher-forced", "with teacher forcing", WILLIAMS_ZIPSER))
 
 
 @cache
@@ -75,7 +83,7 @@ def scheduled_sampling(system: System) -> System:
         if taken in system.variables:
             raise DeriveError(f"{system.name} has a variable {taken}, which scheduled sampling needs; rename that one")
     feedback = {pair.at(shift)[0]: expr.at(mixed[pair], shift) for pair, shift in found}
-    parts = _with_inputs(_without_reads(system, feedback), found)
+    parts = _with_targets(_without_reads(system, feedback), found)
     variables = {**parts.variables, MASK: Variable(mask, "input", True)}
     boundary = {**parts.boundary, MASK: "given"}
     equations = {n: e for n, e in parts.equations.items() if n != LOSS}
@@ -120,7 +128,7 @@ def _pairs(system: System) -> Iterator[Pair]:
         if not isinstance(node, expr.Apply) or node.function not in COMPARED:
             continue
         output, target = node.arguments
-        if isinstance(target, Var) and system.variables[target.name].kind in ("target", "input"):
+        if isinstance(target, Var) and system.variables[target.name].kind == "target":
             prediction = expr.apply(OUTPUTS[node.function], output) if node.function in OUTPUTS else output
             yield Pair(prediction, target)
             for equation in system.equations.values():
@@ -128,7 +136,7 @@ def _pairs(system: System) -> Iterator[Pair]:
                     yield Pair(equation.target, target)
 
 
-def _fed_back(system: System) -> list[tuple[Pair, Mapping]]:
+def _fed_back(system: System) -> Feedback:
     """Each pair with each shift at which an equation, the loss aside, reads the prediction."""
     if system.parts.given:
         raise DeriveError(f"{system.name} is derived from another system: force that one, then derive from it")
@@ -136,7 +144,7 @@ def _fed_back(system: System) -> list[tuple[Pair, Mapping]]:
     offsets = sorted({offset for _, _, offset in system.reads if any(offset)})
     nodes = {n for name, e in system.equations.items() if name != LOSS for n in expr.walk(e.rhs)}
     shifts = [system.lattice.shifted(offset) for offset in offsets]
-    found = [(pair, shift) for pair in known for shift in shifts if pair.at(shift)[0] in nodes]
+    found: Feedback = [(pair, shift) for pair in known for shift in shifts if pair.at(shift)[0] in nodes]
     if not found:
         names = [p.prediction.name for p in known if isinstance(p.prediction, Var)]
         reads = f"{names[0]}[{system.lattice.point((-1,))}]" if names else "its prediction at another step"
@@ -156,15 +164,14 @@ def _without_reads(system: System, feedback: Mapping[Node, Node]) -> Parts:
     return replace(system.parts, equations=equations)
 
 
-def _with_inputs(parts: Parts, found: list[tuple[Pair, Mapping]]) -> Parts:
-    """The targets that are fed back as inputs, with the boundary values of what they stand for."""
-    variables, boundary = dict(parts.variables), dict(parts.boundary)
+def _with_targets(parts: Parts, found: Feedback) -> Parts:
+    """The targets that are read take over the boundary values of what they stand for; data, they are never learned."""
+    boundary = dict(parts.boundary)
     for pair, _ in found:
-        name = pair.target.name
-        variables[name] = replace(variables[name], kind="input")
         if isinstance(pair.prediction, Var):
-            boundary[name] = boundary[pair.prediction.name]
-    return replace(parts, variables=variables, boundary=boundary)
+            was = boundary[pair.prediction.name]
+            boundary[pair.target.name] = "zero" if was == "zero" else "given"
+    return replace(parts, boundary=boundary)
 
 
 def _named(parts: Parts, transformation: str, manner: str, source: str) -> Parts:
@@ -193,7 +200,7 @@ class Vanished:
     term: Node
 
     @property
-    def key(self) -> tuple:
+    def key(self) -> Key:
         return self.entry.key
 
 
