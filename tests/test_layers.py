@@ -16,6 +16,7 @@ ORDER = [
     "processes",
     "functions",
     "expr",
+    "clipping",
     "notation",
     "lattice",
     "shapes",
