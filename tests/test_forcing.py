@@ -251,6 +251,14 @@ def test_held_the_mixture_is_the_token_that_is_not_differentiated_through():
     assert verdict, verdict
 
 
+def test_the_query_shows_what_is_cut_and_is_right(system: System):
+    derivation = system.derive("forcing")
+    assert derivation.check(SEED), system.name
+    marked = [n for line in derivation.result for n in expr.walk(line) if isinstance(n, expr.Labelled)]
+    assert len(marked) == len(forcing.vanished(system)), system.name
+    assert ("still takes" in derivation.steps[-1].reason) == (system.name in STILL_RECURRENT)
+
+
 SPELLED = [
     "0.5 * sum((y_hat[t] - y[t])**2)",
     "(y[t] - y_hat[t]).T @ (y[t] - y_hat[t])",
