@@ -240,6 +240,14 @@ def test_a_shorthand_is_known_from_its_definition_on_and_before():
     assert [f.verdict for f in wrong] == ["defines", "fails"]
 
 
+@pytest.mark.parametrize(("below", "verdict"), [("I & 0", "holds"), ("0 & I", "fails"), ("I & W", "fails")])
+def test_a_part_of_what_is_varied_does_not_move_with_the_other_parts(below, verdict):
+    pair = r"\frac{\partial[h_t;h_{t-1}]}{\partial[h_{t-1};h_{t-2}]}"
+    above = r"\mathrm{diag}(h_t\odot(1-h_t))W & \mathrm{diag}(h_t\odot(1-h_t))M"
+    block = rf"\begin{{bmatrix}}{above}\\ {below}\end{{bmatrix}}"
+    assert only(f"<!-- derive: system skip-rnn -->\n\n$$ {pair} = {block} $$").verdict == verdict
+
+
 def test_a_recurrent_shorthand_is_worked_out_from_its_end():
     text = r"""<!-- derive: system linear-rnn -->
 $$ s_t = x_t + s_{t+1} $$
