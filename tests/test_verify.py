@@ -294,6 +294,18 @@ def test_a_bound_is_proved_or_a_counterexample_is_found_or_it_stays_open(formula
     assert verdict != "holds" or found.certificate.method == "proof"
 
 
+@pytest.mark.parametrize(
+    ("loss", "rate", "verdict"),
+    [("final", r"\tfrac14", "holds"), ("final", r"\tfrac15", "undecided"), ("every", r"\tfrac14", "undecided")],
+)
+def test_a_bound_of_the_gradient_needs_a_loss_at_the_end_only(loss, rate, verdict):
+    network = "<!-- derive: declare x: m, h: n -->\n<!-- derive: define -->\n$$ h_t=\\sigma(Wh_{t-1}+Ux_t) $$"
+    gradient = r"\left\|\frac{\partial L}{\partial h_%s}\right\|"
+    bound = rf"{gradient % 't'} \le {gradient % 'T'} ({rate} \|W\|)^{{T-t}}"
+    found = only(f"{network}\n<!-- derive: loss {loss} -->\n\n$$ {bound} $$")
+    assert found.verdict == verdict, described(found)
+
+
 def test_what_only_the_tower_of_primes_can_tell_holds():
     found = only("<!-- derive: declare a: scalar, b: scalar -->\n$$ e^{a+b} = e^a e^b $$")
     assert (found.verdict, found.certificate.method) == ("holds", "tower"), described(found)
