@@ -306,6 +306,15 @@ def test_a_bound_of_the_gradient_needs_a_loss_at_the_end_only(loss, rate, verdic
     assert found.verdict == verdict, described(found)
 
 
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [("2 + 3 = 5", "holds"), ("2 + 3 = 6", "fails"), ("6 = 2 + 3", "fails"), (r"2 + 3 \le 4", "fails")],
+)
+def test_numbers_alone_say_nothing_of_where_and_are_a_claim(formula, verdict):
+    found = about("rnn", formula)
+    assert found.verdict == verdict, described(found)
+
+
 def test_what_only_the_tower_of_primes_can_tell_holds():
     found = only("<!-- derive: declare a: scalar, b: scalar -->\n$$ e^{a+b} = e^a e^b $$")
     assert (found.verdict, found.certificate.method) == ("holds", "tower"), described(found)
