@@ -4,6 +4,8 @@ forward · table · adjoint · tangent
 dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
 d+h[t]/dh[t-1]       the immediate partial
 paths c[t] <- c[t-1]
+closed h[t]          a closed form, where the equation is linear in its own past
+bound dL/dh[t]       an upper bound of the norm of a derivative
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ _NAME = r"[A-Za-z_]\w*"
 _REFERENCE = rf"({_NAME})\s*(?:\[([^\]]*)\])?"
 _DERIVATIVE = re.compile(rf"\s*d(\+?)\s*{_REFERENCE}\s*/\s*d\s*{_REFERENCE}\s*")
 _PATHS = re.compile(rf"\s*paths\s+{_REFERENCE}\s*<-\s*{_REFERENCE}\s*")
-FORMS = "'forward', 'table', 'adjoint', 'tangent', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', 'paths h[t] <- h[t-1]'"
+_CLOSED = re.compile(rf"\s*closed\s+{_REFERENCE}\s*")
+FORMS = "'forward', 'table', 'adjoint', 'tangent', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', 'paths h[t] <- h[t-1]', 'closed h[t]'"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def parse(text: str, system: System) -> Query:
         return Query(
             words, "paths", _reference(found[1], found[2], system, words), _reference(found[3], found[4], system, words)
         )
+    if found := _CLOSED.fullmatch(text):
+        return Query(words, "closed", _reference(found[1], found[2], system, words))
     raise QueryError(f"the query {words!r} is not understood{did_you_mean(words, WORDS)}; a query is one of {FORMS}")
 
 

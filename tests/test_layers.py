@@ -27,6 +27,7 @@ ORDER = [
     "adjoint",
     "tangent",
     "paths",
+    "affine",
     "printing",
     "canonical",
     "derivation",
