@@ -619,7 +619,7 @@ class _Module:
         direct, after = self._direct(place)
         body += [*direct, "gradients = _pull(values, sizes, bars)", *after, "return loss, gradients"]
         fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
-        first = ["values, sizes = _run(params, inputs, initial, targets)"]
+        first = [f"values, sizes = _run(params, inputs, initial{', targets' if self.targets else ''})"]
         if fed:
             first = [f"inputs = {{**inputs{fed}}}", *first]
         targets = [v for v in self.targets if v not in self.fed and uses(body, self.names.of[v.name])]
