@@ -36,6 +36,7 @@ ORDER = [
     "readings",
     "queries",
     "evaluate",
+    "automata",
     "scalars",
     "residues",
     "field",
