@@ -265,6 +265,9 @@ $$ s_t = \sum_{k=t+1}^{T} x_k $$"""
         (r"z_t = 1 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "holds"),
         (r"z_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
         (r"z_t = \tfrac12 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "undecided"),
+        (r"z_t > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 1", "undecided"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 2", "undecided"),
         (r"h_t \in [-1, 1]", "undecided"),
         (r"z_t \in (0, 1)", "holds"),
         (r"z_t \in (0, \tfrac12)", "fails"),
@@ -312,6 +315,16 @@ def test_a_bound_of_the_gradient_needs_a_loss_at_the_end_only(loss, rate, verdic
 )
 def test_numbers_alone_say_nothing_of_where_and_are_a_claim(formula, verdict):
     found = about("rnn", formula)
+    assert found.verdict == verdict, described(found)
+
+
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [(r"|w|^{T-t}", "holds"), (r"\prod_{k=t+1}^{T} |w|", "holds"), (r"\tfrac12 |w|^{T-t}", "fails"), ("|u|", "fails")],
+)
+def test_a_bound_of_numbers_is_proved_like_one_of_norms(bound, verdict):
+    network = r"<!-- derive: scalar -->" "\n$$ s_t = \\tanh(u x_t + w s_{t-1}) $$\n"
+    found = verified(network + rf"$$ \left| \frac{{\partial s_T}}{{\partial s_t}} \right| \le {bound} $$").findings[-1]
     assert found.verdict == verdict, described(found)
 
 

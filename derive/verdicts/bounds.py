@@ -36,13 +36,22 @@ def prove(question: Question, relation: expr.Relation) -> Proof | None:
     if relation.op not in ("<=", "<", ">=", ">") or question.system.lattice.dimension != 1:
         return None
     small, large = (relation.lhs, relation.rhs) if relation.op in ("<=", "<") else (relation.rhs, relation.lhs)
-    if relation.op in ("<", ">") or not isinstance(small, expr.Norm):
+    sized = _sized(small)
+    if relation.op in ("<", ">") or sized is None:
         return None
-    inner = small.args[0].args[0] if isinstance(small.args[0], expr.Transpose) else small.args[0]
+    inner = sized.args[0] if isinstance(sized, expr.Transpose) else sized
     try:
         return _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
     except DeriveError:
         return None
+
+
+def _sized(node: Basic) -> Node | None:
+    """What `‖…‖`, or `|…|` of a number, stands around."""
+    if isinstance(node, expr.Norm):
+        return node.args[0]
+    magnitude = isinstance(node, expr.Apply) and node.function == "abs" and expr.is_scalar(node)
+    return node.arguments[0] if magnitude else None
 
 
 def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:

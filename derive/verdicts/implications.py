@@ -16,6 +16,7 @@ from sympy import Basic, Tuple
 from derive import expr
 from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
+from derive.printing import text
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.system import System
@@ -45,7 +46,21 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
     found = [_conclusion(review, claim, question, formula.lhs, part) for part in parts(formula.rhs)]
     verdict = worst(judged.verdict for judged in found)
     chosen = next(judged for judged in found if judged.verdict == verdict or verdict == "holds")
+    open_premise = next((p for p in _inequalities(formula.lhs) if not _is_true(review, claim, question, p)), None)
+    if verdict == "fails" and open_premise is not None:
+        return Judged("undecided", formula, reason=f"{UNUSED} {text(open_premise)}")
     return replace(chosen, formula=formula)
+
+
+UNUSED = "the conclusion fails in general, and nothing here can suppose that"
+
+
+def _inequalities(premise: Basic) -> list[expr.Relation]:
+    return [part for part in parts(premise) if isinstance(part, expr.Relation) and not is_condition(part)]
+
+
+def _is_true(review: Reviewed, claim: Claim, question: Question, premise: expr.Relation) -> bool:
+    return relations.settle(review, claim, question, premise).verdict == "holds"
 
 
 def parts(side: Basic) -> tuple[Basic, ...]:
