@@ -7,7 +7,7 @@ that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 from sympy import Basic, Expr, Symbol
@@ -60,7 +60,8 @@ def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
     state = question.system.variables[inner.base].var.at((t,))
     after = state.at((t + 1,))
     step = expr.mul(expr.transpose(Partial(after, state)), after.marked("bar"))
-    if inner.index != (t,) or not question.holds(Equals(state.marked("bar"), step)):
+    earlier = replace(question, conditions=(*question.conditions, expr.Relation("<", t, length)))
+    if inner.index != (t,) or not earlier.holds(Equals(state.marked("bar"), step)):
         return None
     rate = one_step(question, state)
     base = norm_symbol(state.at((length,)).marked("bar"), {})
