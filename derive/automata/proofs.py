@@ -1,7 +1,7 @@
 """Is a network of threshold units what its specification says, on strings of every length?
 
-    prove(network, specification, values)              a `Proof`: true or false, with a shortest counterexample
-    ranges(network, specification, "c", values)        the values of a parameter for which it is
+prove(network, specification, values)              a `Proof`: true or false, with a shortest counterexample
+ranges(network, specification, "c", values)        the values of a parameter for which it is
 """
 
 from __future__ import annotations

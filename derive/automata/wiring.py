@@ -189,7 +189,9 @@ class Wiring:
         result = self.terms(value, letter)
         if not isinstance(condition, expr.Otherwise):
             first.append((value, condition))
-            result = _array([[read(Slot("a step to which no case applies", 0, 0, None))] * result.shape[1]] * len(result))
+            result = _array(
+                [[read(Slot("a step to which no case applies", 0, 0, None))] * result.shape[1]] * len(result)
+            )
         for value, condition in reversed(first):
             result = self.ring.where(self.condition(condition), self.terms(value, letter), result)
         return result
@@ -306,7 +308,9 @@ def spread(array: Array, shape: tuple[int, int], name: str) -> Array:
         return _array([[array[0, 0]] * shape[1] for _ in range(shape[0])])
     if array.shape == shape[::-1] and 1 in shape:
         return array.T
-    raise DeriveError(f"{name} is {shape[0]} × {shape[1]}, the value that it is given {array.shape[0]} × {array.shape[1]}")
+    raise DeriveError(
+        f"{name} is {shape[0]} × {shape[1]}, the value that it is given {array.shape[0]} × {array.shape[1]}"
+    )
 
 
 def _array(rows: list[list[Any]]) -> Array:

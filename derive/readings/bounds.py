@@ -1,9 +1,9 @@
 r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of its proof.
 
-    1  the Jacobian of one step, of all that a step hands on: the oracles confirm it like any other formula
-    2  its blocks' norms by `‖AB‖ ≤ ‖A‖ ‖B‖`: a small matrix `N_t` of numbers that are not negative
-    3  the supremum of each activation and of its derivative, from the table of functions; how large the states can be
-    4  the product over the steps: `‖∂u_t/∂v_k‖` is at most the entry of `N_t ⋯ N_{k+1} ≤ N^(t-k)`
+1  the Jacobian of one step, of all that a step hands on: the oracles confirm it like any other formula
+2  its blocks' norms by `‖AB‖ ≤ ‖A‖ ‖B‖`: a small matrix `N_t` of numbers that are not negative
+3  the supremum of each activation and of its derivative, from the table of functions; how large the states can be
+4  the product over the steps: `‖∂u_t/∂v_k‖` is at most the entry of `N_t ⋯ N_{k+1} ≤ N^(t-k)`
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ def bound(request: Request) -> Derivation:
             f"ask 'paths {above} <- {below}' for how many there are"
         )
     if below.index is None or (above.index is None and above.name != LOSS):
-        raise QueryError(f"a bound is asked of a derivative by a state at an index, as in 'bound dL/dh[t]'; found {query.text!r}")
+        raise QueryError(
+            f"a bound is asked of a derivative by a state at an index, as in 'bound dL/dh[t]'; found {query.text!r}"
+        )
     local = table(system).without(request.hold)
     parts = jacobians.ordered(system, local, above.name, below.name)
     product = Steps(request, parts)
     for name in (below.name, *((above.name,) if above.name != LOSS else ())):
         if name not in parts.cut:
-            handed = " or ".join(f"'{'bound d' + (above.name if above.name == LOSS else f'{n}[t]')}/d{n}[k]'" for n in parts.cut)
+            handed = " or ".join(
+                f"'{'bound d' + (above.name if above.name == LOSS else f'{n}[t]')}/d{n}[k]'" for n in parts.cut
+            )
             raise QueryError(
                 f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; ask {handed}"
             )
@@ -145,7 +149,9 @@ class Steps:
     def states(self, index: Expr) -> list[Var]:
         """What a step hands on, at an index."""
         return [
-            self.system.variables[n].var.at((index + self.direction * d,)) for d in range(self.parts.delays) for n in self.parts.cut
+            self.system.variables[n].var.at((index + self.direction * d,))
+            for d in range(self.parts.delays)
+            for n in self.parts.cut
         ]
 
     # --- lines ---
@@ -236,7 +242,9 @@ def _result(request: Request, product: Steps) -> tuple[list[Basic], Node]:
     (t,), (k,) = above.index, below.index
     apart = (t - k) * -product.direction
     if apart.is_negative or apart.is_zero:
-        raise QueryError(f"{request.query.text!r}: a bound is asked of a later step by an earlier one, in the order of computation")
+        raise QueryError(
+            f"{request.query.text!r}: a bound is asked of a later step by an earlier one, in the order of computation"
+        )
     total = expr.Norm(Partial(y, x, held=request.hold))
     result = product.over(above.name, below.name, apart)
     kept = product.product(above.name, below.name, t, k)
@@ -297,7 +305,9 @@ def _suprema(system: System, product: Steps) -> Step | None:
     used = {n.function for n in expr.walk(product.parts.step) if isinstance(n, expr.Apply)}
     u = Var("u", (), (), 1, 1)
     lines: list[Basic] = []
-    for function in dict.fromkeys(f for f in applied if f in used or isinstance(functions.row(f), functions.Elementwise)):
+    for function in dict.fromkeys(
+        f for f in applied if f in used or isinstance(functions.row(f), functions.Elementwise)
+    ):
         for order in (0, 1):
             value = norms.greatest(range_of_function(function, order)) if function != LOSS else None
             if value is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from html import unescape
 from typing import Any
 
@@ -44,19 +43,18 @@ def later(body: str) -> str:
 def _set(wanted: list[tuple[str, str]]) -> list[str]:
     if not wanted:
         return []
-    found = json.loads(_katex().eval(f"({_TYPESET})({json.dumps(json.dumps(wanted))})"))
+    with _engine()() as context:  # one that is left to the end of the process can keep it from ending
+        context.eval((HERE / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+        found = json.loads(context.eval(f"({_TYPESET})({json.dumps(json.dumps(wanted))})"))
     for (_, tex), (_, complaint) in zip(wanted, found, strict=True):
         if complaint is not None:
             raise DeriveError(f"KaTeX refuses {tex!r}: {complaint}")
     return [html for html, _ in found]
 
 
-@cache
-def _katex() -> Any:
+def _engine() -> Any:
     try:
         from py_mini_racer import MiniRacer
     except ImportError:
         raise DeriveError("the site needs mini-racer, which runs KaTeX: pip install 'derive-bptt[docs]'") from None
-    context = MiniRacer()
-    context.eval((HERE / "katex" / "katex.min.js").read_text(encoding="utf-8"))
-    return context
+    return MiniRacer

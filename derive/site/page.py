@@ -147,7 +147,7 @@ class _Writer:
     def drawn(self, block: Drawn) -> str:
         anchor = f"picture-{self.number('picture')}"
         return (
-            f'<figure class="picture" id="{anchor}">{block.picture.svg(prefix=anchor)}'
+            f'<figure class="picture" id="{anchor}">{block.picture.svg()}'
             f"<figcaption>{escape(block.picture.title)}{_command(block.command)}</figcaption></figure>"
         )
 
