@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from derive.pictures import Request
 
 SIZE = 15.0
+BELOW = 20.0
+"""What the index of a step takes below its cell."""
 NARROWEST = 330.0
 MOST_STEPS = {1: 8, 2: 4, 3: 2}
 """How many steps along each axis a picture unrolls, by the dimension of the lattice."""
@@ -93,7 +95,7 @@ class Graph:
     # --- shapes ---
 
     def picture(self) -> Picture:
-        shapes = [*self.bands(), *self.edges(), *beyond.shapes(self), *self.nodes()]
+        shapes = [*self.bands(), *self.edges(), *beyond.shapes(self), *self.nodes(), *self.titles()]
         drawn = framed("", "", shapes, narrowest=max(NARROWEST, legend.width(self.highlight)))
         shapes = [*drawn.shapes, *legend.rows(self.highlight, drawn.width, drawn.height)]
         done = framed(self.caption(), legend.alternative(self), shapes)
@@ -104,29 +106,36 @@ class Graph:
         return f"Dependency graph of {self.asked.system.title}{shown}"
 
     def bands(self) -> Iterator[Shape]:
-        cell, dimension = self.grid.cell, self.grid.dimension
-        width, height = cell.width + 14, cell.height + NODE + 14
+        """A ground for each cell; in three dimensions they would cover each other."""
+        width, height = self.footprint
+        for offset in self.window.points if self.grid.dimension < 3 else []:
+            x, y = self.grid.centre(offset)
+            below = BELOW if self.grid.dimension == 1 else 0
+            yield Box((x, y + below / 2), width, height + below, 10, "band")
+
+    @property
+    def footprint(self) -> XY:
+        return self.grid.cell.width + 14, self.grid.cell.height + NODE + 14
+
+    def titles(self) -> Iterator[Shape]:
+        """The index of each cell: below it, or on a plane before its row and above its column."""
+        width, height = self.footprint
+        (left, *_), (top, *_) = self.window.low[::-1], self.window.low
         for offset in self.window.points:
             x, y = self.grid.centre(offset)
-            if dimension == 1:
-                yield Box((x, y + 10), width, height + 20, 10, "band")
-                yield _title((x, y + height / 2 + 13), self.title(offset))
-            elif dimension == 2:
-                yield Box((x, y), width, height, 10, "band")
+            parts = self.title(offset).split(",")
+            if len(parts) == 1:
+                yield _title((x, y + height / 2 + 13), parts[0])
+            elif len(parts) > 2:
+                title = _title((x + 10, y + height / 2 + 4), ",".join(parts), 11, "start")
+                start, above, right, bottom = title.extent
+                yield Box(((start + right) / 2, (above + bottom) / 2), right - start, bottom - above, 2, "ground")
+                yield title
             else:
-                yield _title((x + cell.width / 2 + 4, y + height / 2 + 6), self.title(offset), 11)
-        if dimension == 2:
-            yield from self.headers(width, height)
-
-    def headers(self, width: float, height: float) -> Iterator[Shape]:
-        """On a plane the first index stands before its row, the second above its column."""
-        (top, left), (bottom, right) = self.window.low, self.window.high
-        for i in range(top, bottom + 1):
-            x, y = self.grid.centre((i, left))
-            yield _title((x - width / 2 - beyond.ROOM, y + 4), self.title((i, left)).split(",")[0], anchor="end")
-        for j in range(left, right + 1):
-            x, y = self.grid.centre((top, j))
-            yield _title((x, y - height / 2 - beyond.ROOM), self.title((top, j)).split(",")[1])
+                if offset[1] == left:
+                    yield _title((x - width / 2 - beyond.ROOM, y + 4), parts[0], anchor="end")
+                if offset[0] == top:
+                    yield _title((x, y - height / 2 - beyond.ROOM), parts[1])
 
     def nodes(self) -> Iterator[Shape]:
         for offset in self.window.points:
