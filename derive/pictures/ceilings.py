@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sympy import Basic
 
@@ -38,7 +36,6 @@ def _formula(system: System, above: str, below: str) -> Node | None:
 
 def _value(system: System, state: str, formula: Node, draw: Draw, index: dict[str, int]) -> float:
     """The formula's value, every matrix norm in it the spectral norm of the matrix that was drawn."""
-    numbers: dict[Any, int] = {d: n for v in system.variables.values() for d, n in sizes(system, state, v.var)}
     known: dict[str, float] = {}
 
     def leaf(node: Basic) -> Basic:
@@ -49,5 +46,5 @@ def _value(system: System, state: str, formula: Node, draw: Draw, index: dict[st
         return node
 
     rewritten = expr.rewrite(formula, leaf)
-    value = evaluate(rewritten, Ring(), lambda v, _: np.array([[known[v.name]]]), index, numbers)
+    value = evaluate(rewritten, Ring(), lambda v, _: np.array([[known[v.name]]]), index, sizes(system, state))
     return float(value[0, 0])

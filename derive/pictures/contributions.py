@@ -102,11 +102,10 @@ def jacobians(
     draw = sampled.draw(system, state, scale, steps, seed, where)
     values = sampled.compiled(system).forward(draw.params, draw.inputs)
     point = _middle(walks, steps)
-    sizes = {d: n for v in system.variables.values() for d, n in sampled.sizes(system, state, v.var)}
 
     def read(var: Var, at: tuple[int, ...]) -> np.ndarray:
         array = draw.params[var.name] if not at else {**draw.inputs, **values}[var.name][tuple(i - 1 for i in at)]
-        return np.reshape(array, sampled.shape(system, state, var))
+        return np.reshape(array, sampled.shape(system, state, var.name))
 
     index = dict(zip(system.lattice.indices, point, strict=True))
     at = placing(system.lattice)
@@ -114,7 +113,7 @@ def jacobians(
 
     def factor(node: Node) -> np.ndarray:
         if node not in known:
-            known[node] = evaluate(node, Ring(), read, index, sizes)
+            known[node] = evaluate(node, Ring(), read, index, sampled.sizes(system, state))
         return known[node]
 
     return [_product([factor(at.node(e.map.jacobian(), o)) for e, o in walk.steps]) for walk in walks]

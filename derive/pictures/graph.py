@@ -23,7 +23,7 @@ from derive.pictures.edges import CLEAR, NODE, bend, shifted, sides, trimmed
 from derive.pictures.model import XY, Box, Label, Picture, Shape, Stroke, framed
 from derive.pictures.style import HUES
 from derive.pictures.words import Words, formula, typed
-from derive.printing import index_string, text
+from derive.printing import index_string
 from derive.system import LOSS
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ SIZE = 15.0
 BELOW = 20.0
 """What the index of a step takes below its cell."""
 NARROWEST = 330.0
+NARROW = 140.0
+"""Three steps of a cell are shown if each is no wider, else two."""
 MOST_STEPS = {1: 8, 2: 4, 3: 2}
 """How many steps along each axis a picture unrolls, by the dimension of the lattice."""
 
@@ -90,7 +92,7 @@ class Graph:
         return index_string(index, TEXT).replace("-", "−")
 
     def named(self, point: Point) -> str:
-        return text(dependencies.named_at(self.asked.system, point, self.window.base))
+        return legend.as_typed(dependencies.named_at(self.asked.system, point, self.window.base))
 
     # --- shapes ---
 
@@ -229,8 +231,8 @@ def _window(graph: Graph) -> Window:
     if dimension > 1:
         return Window(base, (-1,) * dimension, (0,) * dimension)
     back, ahead = max([0, *(-o[0] for o in offsets)]), max([0, *(o[0] for o in offsets)])
-    wide = graph.grid.cell.width > 130
-    return Window(base, (-max(back, 1),), (max(ahead, 0 if wide else 1),))
+    narrow = graph.grid.axes[0][0] <= NARROW
+    return Window(base, (-max(back, 1),), (max(ahead, 1 if narrow else 0),))
 
 
 def _limited(window: Window, name: str) -> Window:

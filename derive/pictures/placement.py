@@ -66,7 +66,7 @@ def cell(names: Sequence[str], links: Sequence[Link], upwards: bool, widths: dic
     """A cell whose layers follow each other upwards, or downwards."""
     layer = layers(names, links)
     rows = [[n for n in names if layer[n] == k] for k in range(max(layer.values(), default=0) + 1)]
-    across = max([ACROSS, *(max(widths[n] for n in row) + 10 for row in rows if len(row) > 1)])
+    across = max([ACROSS, *(max(widths[n] for n in row) + 6 for row in rows if len(row) > 1)])
     broad = max(len(row) for row in rows)
     slots = _ordered(rows, links, broad)
     height = ALONG * (len(rows) - 1)

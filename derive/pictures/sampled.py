@@ -45,7 +45,7 @@ def draw(
     rng = np.random.default_rng(seed)
     recurrent = recurrent_matrices(system)
     params = {
-        v.name: _parameter(rng, shape(system, state, v.var), scale, v.name in recurrent) for v in system.parameters
+        v.name: _parameter(rng, shape(system, state, v.name), scale, v.name in recurrent) for v in system.parameters
     }
     for name, value in (where or {}).items():
         if name not in params:
@@ -55,7 +55,7 @@ def draw(
         params[name] = np.full_like(params[name], value)
     size = (steps,) * system.lattice.dimension
     given = system.of_kind("input", "target")
-    inputs = {v.name: rng.standard_normal((*size, *_lean(shape(system, state, v.var)))) for v in given}
+    inputs = {v.name: rng.standard_normal((*size, *_lean(shape(system, state, v.name)))) for v in given}
     return Draw(params, inputs, steps)
 
 
@@ -74,23 +74,29 @@ def compiled_adjoint(system: System, output: str) -> Any:
 def direction(system: System, state: str, output: str, steps: int, at: int, seed: int) -> np.ndarray:
     """A cotangent of `output` that is zero but at the point `at` (along every axis), where it has length one."""
     dimension = system.lattice.dimension
-    found = np.zeros(((steps,) * dimension) + _lean(shape(system, state, system.variables[output].var)))
+    found = np.zeros(((steps,) * dimension) + _lean(shape(system, state, output)))
     here = np.random.default_rng((seed, 1)).standard_normal(found[(at,) * dimension].shape)
     found[(at,) * dimension] = here / np.sqrt((here**2).sum())
     return found
 
 
-def shape(system: System, state: str, var: Var) -> tuple[int, int]:
-    """The numbers for the shape of a variable, when those of `state` are `UNITS`."""
+@cache
+def sizes(system: System, state: str) -> dict[Any, int]:
+    """A number for every dimension: `UNITS` for those of `state`."""
     measured = {s for size in system.variables[state].shape for s in size.free_symbols}
-    sizes = {d: UNITS if d in measured else OTHERS for d in system.dimensions}
-    rows, columns = (int(size.subs(sizes)) for size in var.shape)
+    return {d: UNITS if d in measured else OTHERS for d in system.dimensions}
+
+
+@cache
+def _shapes(system: System, state: str) -> dict[str, tuple[int, ...]]:
+    numbers = sizes(system, state)
+    return {name: tuple(int(size.subs(numbers)) for size in v.shape) for name, v in system.variables.items()}
+
+
+def shape(system: System, state: str, name: str) -> tuple[int, int]:
+    """The numbers of rows and columns of a variable."""
+    rows, columns = _shapes(system, state)[name]
     return rows, columns
-
-
-def sizes(system: System, state: str, var: Var) -> list[tuple[Any, int]]:
-    """The dimensions in the shape of a variable with their numbers."""
-    return [(d, n) for d, n in zip(var.shape, shape(system, state, var), strict=True) if d.is_Symbol]
 
 
 def _lean(shape: tuple[int, int]) -> tuple[int, ...]:
