@@ -103,6 +103,13 @@ def _values(value: str) -> dict[str, int]:
 _values.__name__ = "values"
 
 
+def _numbers(value: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in _names(value))
+
+
+_numbers.__name__ = "numbers"
+
+
 def _at_least_one(value: str) -> int:
     number = int(value)
     if number < 1:
@@ -129,6 +136,15 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "NAMES", "type": _values, "default": {}, "help": "the result at a value: z=1 (every entry)"},
     ),
     "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
+    "labels": (("--labels",), {"action": "store_true", "help": "the edges of a graph with their local partials"}),
+    "others": (
+        ("--with",),
+        {"dest": "others", "metavar": "SYSTEMS", "type": _names, "default": (), "help": "beside it: lstm,gru"},
+    ),
+    "scales": (
+        ("--scales",),
+        {"metavar": "NUMBERS", "type": _numbers, "default": (), "help": "norms of the recurrent matrices: 0.5,1,3"},
+    ),
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
     "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
@@ -240,8 +256,9 @@ def _plot(options: argparse.Namespace) -> int:
     from derive import pictures, render
 
     write = pictures.writer(options.output or "stdout.svg")
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "seed") if getattr(options, name)}
-    picture = pictures.draw(_load(options.system), options.kind, options.query, **given)
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    others = tuple(map(_load, options.others))
+    picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
     if not options.output:
         return _print(write(picture))
     render.write(options.output, write(picture))
@@ -339,7 +356,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
     "plot": (
         _plot,
         "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
-        ("system", "kind", "query", "output", "unroll", "hold", "seed"),
+        ("system", "kind", "query", "output", "unroll", "hold", "where", "labels", "others", "scales", "seed"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "verify": (

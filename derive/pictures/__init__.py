@@ -8,7 +8,13 @@ What is drawn:
     placement       where its nodes stand
     edges           how an edge goes from one to another
     beyond          what lies outside the points that are shown
+    partials        the local Jacobians beside its edges
     legend          its paths in words
+    flow            the gradient's norm over the distance, for several scales of the weights
+    contributions   what each path of a Jacobian contributes
+    sampled         the random parameters and inputs that these two measure with
+    ceilings        the bound beside a curve
+    axes            the frame of a chart
 How it is written:
     model           strokes, boxes, areas and labels, each with a role
     words           text with sub- and superscripts
@@ -19,13 +25,13 @@ How it is written:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from derive.errors import DeriveError, did_you_mean
-from derive.pictures import graph
+from derive.pictures import contributions, flow, graph
 from derive.pictures.model import Picture
 from derive.system import System
 
@@ -40,7 +46,15 @@ class Request:
     query: str | None = None
     unroll: int | None = None
     hold: tuple[str, ...] = ()
+    labels: bool = False
+    """Whether the edges of a graph carry their local partials."""
     seed: int = 0
+    where: Mapping[str, float] = field(default_factory=dict)
+    """Parameters every entry of which has a given value."""
+    scales: tuple[float, ...] = ()
+    """Spectral norms of the recurrent matrices, one curve for each."""
+    others: tuple[System, ...] = ()
+    """Systems beside which the first is shown."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,19 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "graph": Kind(
-        graph.draw, "the unrolled dependency graph, the paths of QUERY highlighted", ("query", "unroll", "hold")
+        graph.draw,
+        "the unrolled dependency graph, the paths of QUERY highlighted",
+        ("query", "unroll", "hold", "labels"),
+    ),
+    "flow": Kind(
+        flow.draw,
+        "the gradient's norm against the distance from the loss, for several scales of the weights",
+        ("query", "seed", "where", "scales", "others"),
+    ),
+    "paths": Kind(
+        contributions.draw,
+        "what each path of a Jacobian QUERY contributes: the norm of its product",
+        ("query", "hold", "seed", "where", "scales"),
     ),
 }
 
@@ -70,8 +96,7 @@ def draw(system: System, kind: str, query: str | None = None, **options: Any) ->
     if kind not in KINDS:
         raise DeriveError(f"there is no picture {kind!r}{did_you_mean(kind, KINDS)}; the kinds are {', '.join(KINDS)}")
     row = KINDS[kind]
-    unset = {f.name: f.default for f in fields(Request)}
-    given = {name: value for name, value in {"query": query, **options}.items() if value != unset.get(name)}
+    given = {name: value for name, value in {"query": query, **options}.items() if value or name not in _FIELDS}
     for name in given:
         if name not in row.options:
             taken = ", ".join(row.options)
@@ -81,6 +106,9 @@ def draw(system: System, kind: str, query: str | None = None, **options: Any) ->
     held = given.get("hold", ())
     given["hold"] = tuple(held.replace(",", " ").split()) if isinstance(held, str) else tuple(held)
     return row.draw(Request(system, **given))
+
+
+_FIELDS = frozenset(f.name for f in fields(Request))
 
 
 def writer(path: str | Path) -> Callable[[Picture], str]:

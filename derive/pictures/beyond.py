@@ -26,7 +26,9 @@ ROOM = 42.0
 
 
 def shapes(graph: Graph) -> Iterator[Shape]:
-    """The edges across the border of the window, and what they lead to."""
+    """The edges across the border of the window, and what they lead to; in three dimensions there is no room for them."""
+    if graph.grid.dimension > 2:
+        return
     beyond: dict[Point, None] = {}
     strokes: dict[Shape, None] = {}
     for offset in graph.window.points:

@@ -155,7 +155,8 @@ def highlight(system: System, text: str, unroll: int | None, held: tuple[str, ..
         )
     if query.below.index is None:
         raise QueryError(
-            f"{query.below} is read at every point and stands at none of the graph; ask for an indexed name"
+            f"{query.below} in {text!r} is a parameter, which every point reads: a picture shows paths between variables "
+            f"at points, as in 'dL/dh[t]'"
         )
     local = table(system).without(held)
     if query.above.index is None:
@@ -165,8 +166,12 @@ def highlight(system: System, text: str, unroll: int | None, held: tuple[str, ..
     _at_a_distance(query, y, x)
     found, place, move = jacobians.find_walks(request, local, y, x)
     base = tuple(move[i] for i in system.lattice.indices) if move else (Integer(0),) * system.lattice.dimension
-    kept = [w for w in found if w.steps and (query.kind != "immediate" or len(w.steps) == 1)]
+    kept = sorted((w for w in found if w.steps and (query.kind != "immediate" or len(w.steps) == 1)), key=_length)
     return Highlight(base, (str(query.below), str(query.above)), tuple(kept), False, held, place)
+
+
+def _length(walk: Walk) -> int:
+    return len(walk.steps)
 
 
 def _at_a_distance(query: Query, y: expr.Var, x: expr.Var) -> None:
@@ -186,16 +191,16 @@ def _of_total(system: System, local: Table, above: Reference, below: Reference, 
     source = Point(below.name, (0,) * lattice.dimension)
     found: list[Walk] = []
     for offset in _ahead(system, below.name):
-        found += walks(local, Point(LOSS, offset), source, jacobians.MOST_PATHS)
+        found += sorted(walks(local, Point(LOSS, offset), source, jacobians.MOST_PATHS), key=_length)
     return Highlight(below.index, (str(below), "L"), tuple(found), True, held, placing(lattice))
 
 
 def _ahead(system: System, name: str) -> list[Offset]:
-    """The points near by at which a loss reads what `name` has become: two steps along a chain, one on a grid."""
+    """The points near by at which a loss reads what `name` has become: two steps of a small cell, one of a large or a grid."""
     links = reads(system)
     reached = reaching([(k.source, k.target, k.offset) for k in links], name)
     steps = [o for k in links if k.source in reached and k.target in reached for o in k.offset]
-    far = 2 if system.lattice.dimension == 1 else 1
+    far = 2 if system.lattice.dimension == 1 and len(system.equations) < MOST_VARIABLES - 2 else 1
     low, high = (-far if any(o > 0 for o in steps) else 0), (far if any(o < 0 for o in steps) else 0)
     if low and high:
         low, high = -1, 1

@@ -17,20 +17,26 @@ from derive.errors import QueryError
 from derive.lattice import Offset
 from derive.notation import TEXT
 from derive.paths import Point
-from derive.pictures import beyond, dependencies, legend, placement
+from derive.pictures import beyond, dependencies, legend, partials, placement
 from derive.pictures.dependencies import Highlight, Link, Window
 from derive.pictures.edges import CLEAR, NODE, bend, shifted, sides, trimmed
 from derive.pictures.model import XY, Box, Label, Picture, Shape, Stroke, framed
 from derive.pictures.style import HUES
 from derive.pictures.words import Words, formula, typed
-from derive.printing import index_string, text
+from derive.printing import index_string
 from derive.system import LOSS
 
 if TYPE_CHECKING:
     from derive.pictures import Request
 
 SIZE = 15.0
+BELOW = 20.0
+"""What the index of a step takes below its cell."""
 NARROWEST = 330.0
+NARROW = 140.0
+"""Three steps of a cell are shown if each is no wider, else two."""
+ROOMY = 1.5
+"""How much further apart the layers stand where edges have labels."""
 MOST_STEPS = {1: 8, 2: 4, 3: 2}
 """How many steps along each axis a picture unrolls, by the dimension of the lattice."""
 
@@ -75,8 +81,9 @@ class Graph:
         dimension = self.asked.system.lattice.dimension
         if dimension > max(MOST_STEPS):
             raise QueryError(f"a picture has at most {max(MOST_STEPS)} axes; {self.asked.system.name} has {dimension}")
-        cell = placement.cell(self.names, self.links, dimension == 1, self.widths)
-        return placement.Grid(cell, dimension)
+        room = ROOMY if self.asked.labels else 1.0
+        cell = placement.cell(self.names, self.links, dimension == 1, self.widths, room * placement.ALONG)
+        return placement.Grid(cell, dimension, room**2 * placement.GAP)
 
     @cached_property
     def window(self) -> Window:
@@ -88,12 +95,13 @@ class Graph:
         return index_string(index, TEXT).replace("-", "−")
 
     def named(self, point: Point) -> str:
-        return text(dependencies.named_at(self.asked.system, point, self.window.base))
+        return legend.as_typed(dependencies.named_at(self.asked.system, point, self.window.base))
 
     # --- shapes ---
 
     def picture(self) -> Picture:
-        shapes = [*self.bands(), *self.edges(), *beyond.shapes(self), *self.nodes()]
+        shapes = [*self.bands(), *self.edges(), *beyond.shapes(self), *self.nodes(), *self.titles()]
+        shapes += partials.labels(self) if self.asked.labels else []
         drawn = framed("", "", shapes, narrowest=max(NARROWEST, legend.width(self.highlight)))
         shapes = [*drawn.shapes, *legend.rows(self.highlight, drawn.width, drawn.height)]
         done = framed(self.caption(), legend.alternative(self), shapes)
@@ -104,29 +112,36 @@ class Graph:
         return f"Dependency graph of {self.asked.system.title}{shown}"
 
     def bands(self) -> Iterator[Shape]:
-        cell, dimension = self.grid.cell, self.grid.dimension
-        width, height = cell.width + 14, cell.height + NODE + 14
+        """A ground for each cell; in three dimensions they would cover each other."""
+        width, height = self.footprint
+        for offset in self.window.points if self.grid.dimension < 3 else []:
+            x, y = self.grid.centre(offset)
+            below = BELOW if self.grid.dimension == 1 else 0
+            yield Box((x, y + below / 2), width, height + below, 10, "band")
+
+    @property
+    def footprint(self) -> XY:
+        return self.grid.cell.width + 14, self.grid.cell.height + NODE + 14
+
+    def titles(self) -> Iterator[Shape]:
+        """The index of each cell: below it, or on a plane before its row and above its column."""
+        width, height = self.footprint
+        (left, *_), (top, *_) = self.window.low[::-1], self.window.low
         for offset in self.window.points:
             x, y = self.grid.centre(offset)
-            if dimension == 1:
-                yield Box((x, y + 10), width, height + 20, 10, "band")
-                yield _title((x, y + height / 2 + 13), self.title(offset))
-            elif dimension == 2:
-                yield Box((x, y), width, height, 10, "band")
+            parts = self.title(offset).split(",")
+            if len(parts) == 1:
+                yield _title((x, y + height / 2 + 13), parts[0])
+            elif len(parts) > 2:
+                title = _title((x + 10, y + height / 2 + 4), ",".join(parts), 11, "start")
+                start, above, right, bottom = title.extent
+                yield Box(((start + right) / 2, (above + bottom) / 2), right - start, bottom - above, 2, "ground")
+                yield title
             else:
-                yield _title((x + cell.width / 2 + 4, y + height / 2 + 6), self.title(offset), 11)
-        if dimension == 2:
-            yield from self.headers(width, height)
-
-    def headers(self, width: float, height: float) -> Iterator[Shape]:
-        """On a plane the first index stands before its row, the second above its column."""
-        (top, left), (bottom, right) = self.window.low, self.window.high
-        for i in range(top, bottom + 1):
-            x, y = self.grid.centre((i, left))
-            yield _title((x - width / 2 - beyond.ROOM, y + 4), self.title((i, left)).split(",")[0], anchor="end")
-        for j in range(left, right + 1):
-            x, y = self.grid.centre((top, j))
-            yield _title((x, y - height / 2 - beyond.ROOM), self.title((top, j)).split(",")[1])
+                if offset[1] == left:
+                    yield _title((x - width / 2 - beyond.ROOM, y + 4), parts[0], anchor="end")
+                if offset[0] == top:
+                    yield _title((x, y - height / 2 - beyond.ROOM), parts[1])
 
     def nodes(self) -> Iterator[Shape]:
         for offset in self.window.points:
@@ -185,8 +200,13 @@ class Graph:
         return Stroke((first, last), role, True, control, tip)
 
     @cached_property
+    def standing(self) -> list[tuple[XY, str]]:
+        """Where each node stands, and its name."""
+        return [(self.grid.node(n, o), n) for o in self.window.points for n in self.names]
+
+    @cached_property
     def centres(self) -> list[XY]:
-        return [self.grid.node(n, o) for o in self.window.points for n in self.names]
+        return [at for at, _ in self.standing]
 
 
 def _title(at: XY, index: str, size: float = 13, anchor: str = "middle") -> Label:
@@ -220,8 +240,8 @@ def _window(graph: Graph) -> Window:
     if dimension > 1:
         return Window(base, (-1,) * dimension, (0,) * dimension)
     back, ahead = max([0, *(-o[0] for o in offsets)]), max([0, *(o[0] for o in offsets)])
-    wide = graph.grid.cell.width > 130
-    return Window(base, (-max(back, 1),), (max(ahead, 0 if wide else 1),))
+    narrow = graph.grid.axes[0][0] <= NARROW
+    return Window(base, (-max(back, 1),), (max(ahead, 1 if narrow else 0),))
 
 
 def _limited(window: Window, name: str) -> Window:

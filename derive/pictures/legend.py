@@ -79,7 +79,8 @@ def alternative(graph: Graph) -> str:
     index = ", ".join(map(str, system.lattice.indices))
     points = [f"({graph.title(o)})" if len(o) > 1 else graph.title(o) for o in window.points]
     several = f"the variables {listed(graph.names)}" if len(graph.names) > 1 else f"the variable {graph.names[0]}"
-    told = f"The dependency graph of {system.name} at {index} = {listed(points)}: at each {several}."
+    where = f"for {index} =" if len(system.lattice.indices) > 1 else "at the steps"
+    told = f"The dependency graph of {system.name} {where} {listed(points)}: at each {several}."
     if across := _across(graph):
         told += f" From point to point it reads {'; '.join(across)}."
     if any(link.through for link in graph.links):

@@ -45,6 +45,7 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (7, 3), (2, 2.5), (9, 3, 2, 3), (14
 
 STYLES: dict[str, Style] = {
     "band": Style("line", 1, (), "wash"),
+    "ground": Style("paper", 0, (), "paper", 0.85),
     "edge": Style("faint", 1.3, ()),
     "node": Style("ink", 1.3, (), "paper"),
     "input": Style("faint", dash=(3, 2)),
@@ -57,9 +58,12 @@ STYLES: dict[str, Style] = {
     "grid": Style("line", 1, ()),
     "curve": Style("ink", 2.2, ()),
     "spread": Style(fill="faint", opacity=0.16),
+    "mark": Style(width=1),
     "bar": Style("faint", 1, (), "faint", 0.55),
+    "whisker": Style("ink", 1.2, ()),
     **{f"path-{k}": Style(f"hue-{k}", 2.2, DASHES[k - 1]) for k in range(1, HUES + 1)},
-    **{f"fill-{k}": Style(f"hue-{k}", fill=f"hue-{k}") for k in range(1, HUES + 1)},
+    **{f"hue-{k}": Style(f"hue-{k}") for k in range(1, HUES + 1)},
+    **{f"tint-{k}": Style(fill=f"hue-{k}") for k in range(1, HUES + 1)},
     "aside": Style("aside"),
     "on-path": Style(width=2.2),
     "end": Style(width=2.8, bold=True),
