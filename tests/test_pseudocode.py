@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ from conftest import program as installed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from derive import catalogue, expr
+from derive import catalogue, cli, expr
 from derive.canonical import canonical
 from derive.emit.algorithm import program
 from derive.emit.columns import ColumnPrinter
@@ -213,3 +214,30 @@ def test_without_latexify_there_is_python_and_a_sentence(monkeypatch):
     assert forward.source.startswith("def forward(") and forward.title == "Forward sweep"
     with pytest.raises(DeriveError, match=r"needs latexify-py, .* pip install 'derive-bptt\[latex\]' .* Python"):
         _ = forward.latex
+
+
+# --- the command ----------------------------------------------------------------------------------------------------------
+
+
+def test_show_prints_python_and_has_the_latex_as_json(capsys):
+    assert cli.main(["show", "rnn", "--pseudocode"]) == 0
+    shown = capsys.readouterr().out
+    forward, backward = of("rnn")
+    assert shown == f"# Forward sweep\n\n{forward.source}\n\n\n# Backward sweep\n\n{backward.source}\n"
+    assert cli.main(["show", "rnn", "--pseudocode", "--format", "json", "--notation", "bar,superscript"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["latex"] for row in rows] == [a.latex for a in of("rnn", "bar,superscript")]
+
+
+def test_a_cell_of_a_users_own_and_a_document_have_algorithms(tmp_path, capsys):
+    cell = tmp_path / "cells.py"
+    cell.write_text(
+        "from derive import System\n"
+        "leaky = System('leaky', equations='h[t] = a * h[t-1] + tanh(W @ x[t])',\n"
+        "               inputs='x: m', parameters='a, W', shapes='h: n')\n"
+    )
+    paper = tmp_path / "paper.tex"
+    paper.write_text("% derive: define\n\\[ h_t = a \\odot h_{t-1} + \\tanh(W x_t) \\]\n")
+    for name in (f"{cell}:leaky", str(paper)):
+        assert cli.main(["show", name, "--pseudocode"]) == 0
+        assert "h[t] = a * h[t - 1] + tanh(W @ x[t])" in capsys.readouterr().out
