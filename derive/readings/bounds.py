@@ -8,7 +8,7 @@ r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from derive.queries import Request
 
 NORM = (
-    "For the norms 1, 2 and ∞ and the norms of matrices that they induce: ‖AB‖ ≤ ‖A‖ ‖B‖, ‖Ax‖ ≤ ‖A‖ ‖x‖ and ‖diag(v)‖ = ‖v‖_∞, "
-    "the largest entry. With the largest entry of a matrix for ‖A‖ it would be false. "
-    "Gradients are rows, measured in the dual norm: for the norm 2 that is the same."
+    "This holds for the norms 1, 2 and infinity of vectors, with the norms of matrices that they induce: for the norm 2 the "
+    "spectral norm. With the largest entry of a matrix in its place it would be false. "
+    "A gradient is a row, measured in the dual norm: that of the norm 2 is itself."
 )
 
 
@@ -50,13 +50,16 @@ def bound(request: Request) -> Derivation:
             f"a bound is asked of a derivative by a state at an index, as in 'bound dL/dh[t]'; found {query.text!r}"
         )
     local = table(system).without(request.hold)
-    parts = jacobians.ordered(system, local, above.name, below.name)
+    try:
+        parts = jacobians.ordered(system, local, above.name, below.name)
+    except QueryError as error:
+        reason = str(error).partition(";")[0]
+        raise QueryError(f"{query.text!r}: {reason}, so that no product of steps carries a bound") from None
     product = Steps(request, parts)
     for name in (below.name, *((above.name,) if above.name != LOSS else ())):
         if name not in parts.cut:
-            handed = " or ".join(
-                f"'{'bound d' + (above.name if above.name == LOSS else f'{n}[t]')}/d{n}[k]'" for n in parts.cut
-            )
+            wanted = [f"'bound dL/d{n}[t]'" if above.name == LOSS else f"'bound d{n}[t]/d{n}[k]'" for n in parts.cut]
+            handed = " or ".join(wanted)
             raise QueryError(
                 f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; ask {handed}"
             )
@@ -65,10 +68,19 @@ def bound(request: Request) -> Derivation:
         steps.forward(system),
         held_step(request),
         Step("one step", "What one step hands to the next", product.said, (), product.jacobian_lines),
-        Step("norm", "Norms of the blocks", NORM, (), product.norm_lines),
+        Step("law", "The norm", NORM, (), tuple(_laws())),
+        Step(
+            "norm",
+            "The norm of one step" if product.alone else "The norms of the blocks",
+            product.norms_said,
+            (),
+            product.norm_lines,
+        ),
         _suprema(system, product),
         _state_sizes(system, product.sizes),
-        Step("substitution", "Every factor at its largest", product.worst_said, (), product.worst_lines),
+        None
+        if product.worst is product.kept
+        else Step("norm", "Every factor at its largest", product.worst_said, (), product.worst_lines),
         Step("product", "The product over the steps", _product_said(product), (), tuple(lines)),
         _conditions(product, request),
     ]
@@ -143,8 +155,13 @@ class Steps:
         return Var(self.name, (), (self.index,), self.size, self.size)
 
     @property
+    def rate(self) -> Node:
+        """The bound of one step, by a name where it is a sum."""
+        return self.always if self.alone and isinstance(self.worst, expr.Add) else self.worst
+
+    @property
     def always(self) -> Var:
-        return Var(self.name, (), (), self.size, self.size)
+        return Var(self.name, (), (), self.size, self.size) if not self.alone else Var(self.name, (), (), 1, 1)
 
     def states(self, index: Expr) -> list[Var]:
         """What a step hands on, at an index."""
@@ -175,10 +192,32 @@ class Steps:
         return tuple(blocks.block_lines(self.parts, self.system, self.request.hold))
 
     @property
+    def norms_said(self) -> str:
+        return "What stands on a diagonal counts by its largest entry" + (
+            "." if self.alone else f"; `{self.name}[{self.index}]` is the matrix of the norms of the blocks."
+        )
+
+    @property
     def norm_lines(self) -> tuple[Basic, ...]:
         if self.alone:
             return (Relation("<=", expr.Norm(self._one_step()), self.kept),)
-        return (Equals(self.at_step, self.kept),)
+        lines = [
+            Relation("<=", expr.Norm(line.lhs), bound)
+            for line, bound in zip(self.jacobian_lines, (b for row in self.kept.args for b in row), strict=False)
+            if not isinstance(bound, expr.Zero)
+        ]
+        return (*lines, Equals(self.at_step, self.norms))
+
+    @property
+    def norms(self) -> Node:
+        """The norms of the blocks, not worked out; the rows that only pass values on as they are."""
+        partials = [line.lhs for line in self.jacobian_lines]
+        width = self.size
+        rows = [list(row) for row in self.kept.args]
+        for n, partial in enumerate(partials):
+            if not isinstance(rows[n // width][n % width], expr.Zero):
+                rows[n // width][n % width] = expr.Norm(partial)
+        return expr.Block(*rows)
 
     def _one_step(self) -> Node:
         return Partial(self.states(self.index)[0], self.states(self.index + self.direction)[0], held=self.request.hold)
@@ -186,7 +225,8 @@ class Steps:
     @property
     def worst_lines(self) -> tuple[Basic, ...]:
         if self.alone:
-            return (Relation("<=", expr.Norm(self._one_step()), self.worst),)
+            line = Relation("<=", expr.Norm(self._one_step()), self.rate)
+            return (line,) if self.rate is self.worst else (Equals(self.rate, self.worst), line)
         return (Equals(self.always, self.worst),)
 
     @property
@@ -201,7 +241,7 @@ class Steps:
     def over(self, above: str, below: str, apart: Expr) -> Node:
         """The bound over so many steps, of one of the states by one of them."""
         if self.alone:
-            return expr.power(self.worst, apart)
+            return _power(self.rate, apart)
         return self._entries(expr.MatrixPower(self.always, apart), above, self._starts(below, self.sizes.entries))
 
     def product(self, above: str, below: str, t: Expr, k: Expr) -> Node:
@@ -264,7 +304,8 @@ def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list
     lines: list[Basic] = []
     far = last if one else s
     term = _reached(product, name, far, (far - t) if down else (t - far))
-    lines.append(Relation("<=", expr.Norm(expr.GradientOf(system.variables[LOSS].var.at((far,)), x)), term))
+    whole = x.marked("bar") if system.loss == "last" and above.index is None else None
+    lines.append(Relation("<=", expr.Norm(whole or expr.GradientOf(system.variables[LOSS].var.at((far,)), x)), term))
     if one:
         return lines, term
     range_ = (s, t, length) if down else (s, 1, t)
@@ -286,11 +327,26 @@ def _reached(product: Steps, name: str, at: Expr, apart: Expr) -> Node:
     for u, block in read:
         var = expr.at(u, {own: at})
         direct = expr.GradientOf(loss, var) if len(read) == 1 else expr.transpose(expr.at(block, {own: at}))
-        terms.append(expr.had(product.over(u.name, name, apart), expr.Norm(direct)))
+        terms.append(expr.Had(product.over(u.name, name, apart), expr.Norm(direct)))
     return steps.sum_of(terms)
 
 
+def _power(rate: Node, exponent: Expr) -> Node:
+    """`(¼ ‖W‖)^(t-k)`, its number inside."""
+    return expr.power(rate, exponent) if isinstance(rate, (expr.Ones, expr.Norm, Var)) else expr.Power(rate, exponent)
+
+
 # --- the ingredients --------------------------------------------------------------------------------------------------
+
+
+def _laws() -> Iterator[Basic]:
+    """What is asked of a norm."""
+    n = Symbol("n")
+    a, b = (Var(name, (), (), n, n) for name in "AB")
+    x, v = (Var(name, (), (), n, 1) for name in "xv")
+    yield Relation("<=", expr.Norm(expr.mul(a, b)), expr.had(expr.Norm(a), expr.Norm(b)))
+    yield Relation("<=", expr.Norm(expr.mul(a, x)), expr.had(expr.Norm(a), expr.Norm(x)))
+    yield Equals(expr.Norm(expr.diag(v)), expr.Norm(v, "inf"))
 
 
 def _suprema(system: System, product: Steps) -> Step | None:
@@ -344,16 +400,19 @@ def _conditions(product: Steps, request: Request) -> Step:
     """When the bound goes to zero; and that it is a bound only."""
     rate, lines = product.worst, ()
     name = next(iter(product.parts.cut))
-    warning = (
-        "A bound from above does not say that a gradient is as large: large weights drive units into saturation, where the "
-        "derivative of their activation is nearly zero, so that the gradient may vanish all the same."
+    warning = "A bound from above does not say that a gradient is as large"
+    warning += (
+        ": large weights drive units into saturation, where the derivative of their activation is nearly zero, so that the "
+        "gradient may vanish all the same."
+        if _saturates(product)
+        else ": its factors may turn in directions that the others shrink, or be zero where a unit is off."
     )
     if product.alone:
         least = _constant(rate)
         if least < 1:
             y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
             goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
-            lines = (expr.Implies(Relation("<", rate, expr.Ones(1, 1)), goes),)
+            lines = (expr.Implies(Relation("<", product.rate, expr.Ones(1, 1)), goes),)
             said = "Below 1, the bound falls with every step: the gradient vanishes."
         else:
             said = "This bound never falls below 1, whatever the weights: what lets the gradient vanish, or not, is the gates."
@@ -361,7 +420,9 @@ def _conditions(product: Steps, request: Request) -> Step:
     diagonal = [_constant(product.worst.args[k][k]) for k in range(product.size)]
     if product.parts.delays == 2 and len(product.parts.cut) == 1 and max(diagonal) < 1:
         total = expr.add(*product.worst.args[0])
-        lines = (Relation("<", total, expr.Ones(1, 1)),)
+        y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
+        goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
+        lines = (expr.Implies(Relation("<", total, expr.Ones(1, 1)), goes),)
         said = f"The powers of `{product.name}` go to zero where the sum of its first row is below 1: then the gradient vanishes."
     elif max(diagonal) >= 1:
         kept = product.parts.cut[diagonal.index(max(diagonal)) % len(product.parts.cut)]
@@ -371,7 +432,26 @@ def _conditions(product: Steps, request: Request) -> Step:
         )
     else:
         said = f"The powers of `{product.name}` go to zero where its spectral radius is below 1: then the gradient vanishes."
+    if _grows_with_length(product):
+        said += f" The bound of the states grows with the number of steps, and `{product.name}` with it."
     return Step("condition", "What it says, and what not", f"{said} {warning}", (), lines)
+
+
+def _grows_with_length(product: Steps) -> bool:
+    """Whether the bound of a step grows with the length of the chain."""
+    (length,) = product.system.lattice.lengths
+    numbers = [
+        n.args[0] for n in expr.walk(product.worst) if isinstance(n, expr.Scale) and not isinstance(n.args[0], Node)
+    ]
+    return any(length in number.free_symbols for number in numbers)
+
+
+def _saturates(product: Steps) -> bool:
+    """Whether a bounded activation stands in the recurrence."""
+    names = [v.name for v in expr.variables(product.parts.step)]
+    rhs = [product.system.equations[n].rhs for n in names if n in product.system.equations]
+    applied = [n for e in rhs for n in expr.walk(e) if isinstance(n, expr.Apply) and len(n.arguments) == 1]
+    return any(norms.greatest(range_of_function(n.function)) is not None for n in applied)
 
 
 def _constant(node: Node) -> Expr:
