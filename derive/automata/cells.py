@@ -57,7 +57,8 @@ class Ranges:
         axes = list(self.intervals.values())
         bad = (cell.box for cell in self.cells if cell.counterexample is not None)
         return not any(
-            all(any(not (part & side).is_empty for part in axis) for axis, side in zip(axes, box, strict=True)) for box in bad
+            all(any(not (part & side).is_empty for part in axis) for axis, side in zip(axes, box, strict=True))
+            for box in bad
         )
 
     def __str__(self) -> str:

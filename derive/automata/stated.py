@@ -1,8 +1,8 @@
 """Systems as a person states them: a name, a file, a document with its numbers, or the equations themselves.
 
-    stated("h[t] = step(x[t] + h[t-1] - 3/2); h[0] = 1")     equations and values, one after the other
-    stated("x: 2; y[t] = y[t-1] * abs(sum(x[t]) - 1)")       a shape; a size that nothing settles is 1
-    stated("net.py:net"), stated("notes.md:2")               the numbers of a document are its own
+stated("h[t] = step(x[t] + h[t-1] - 3/2); h[0] = 1")     equations and values, one after the other
+stated("x: 2; y[t] = y[t-1] * abs(sum(x[t]) - 1)")       a shape; a size that nothing settles is 1
+stated("net.py:net"), stated("notes.md:2")               the numbers of a document are its own
 """
 
 from __future__ import annotations
