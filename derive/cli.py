@@ -31,7 +31,10 @@ queries:
   forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
   dh[t]/dh[t-1]   d+h[t]/dh[t-1]           the total Jacobian, path by path; the immediate partial
   dL/dU_z   dL/dh[t]   dL[t]/dh[k]         a gradient
+  'd(c[t],h[t])/d(c[t-1],h[t-1])'          the block Jacobian of all that a step hands to the next
   'paths c[t] <- c[t-1]'                   the paths and how many there are
+  'closed h[t]'                            a linear recurrence solved, with its induction
+  'bound dL/dh[t]'   'bound dh[t]/dh[k]'   a norm bound, with the ingredients of its proof
 
 examples:
   derive solve gru 'dh[t]/dh[t-1]' --hold z

@@ -30,6 +30,8 @@ ORDER = [
     "forcing",
     "paths",
     "affine",
+    "ranges",
+    "norms",
     "printing",
     "canonical",
     "derivation",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from derive.expr import Node
 from derive.notation import Notation
 from derive.partials import table
-from derive.readings import closed, gradients, jacobians, listings, systems
+from derive.readings import blocks, bounds, closed, gradients, jacobians, listings, systems
 from derive.system import LOSS
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ READINGS: dict[str, Callable[[Request], Derivation]] = {
     "unrolled": gradients.unrolled,
     "paths": listings.paths,
     "closed": closed.closed,
+    "bound": bounds.bound,
+    "blocks": blocks.blocks,
 }
 
 

@@ -53,7 +53,9 @@ def closed(request: Request) -> Derivation:
         Step("claim", "The claim", "For every number of steps, as the first ones suggest.", (), (line,)),
         *_induction(found, solved, line),
         _geometric(found, solved),
-        Step("closed form", "The closed form", _conclusion(found), (), (Equals(expr.at(own, at), expr.at(result, at)),)),
+        Step(
+            "closed form", "The closed form", _conclusion(found), (), (Equals(expr.at(own, at), expr.at(result, at)),)
+        ),
     ]
     if special is not None:
         reason = "The powers of a companion matrix, worked out from the roots of its characteristic polynomial."
@@ -90,11 +92,11 @@ def _recognition(found: Linear, system: System) -> Step:
     kind = "the same at every step" if found.constant else "another one at every step"
     reason = f"The equation is affine in its own past: each value of `{found.name}` is multiplied by a factor, {kind}, and a term without it is added."
     if found.inlined:
-        reason += f" For that, {_listed(found.inlined)} of the same step {'is' if len(found.inlined) == 1 else 'are'} put in."
-    if found.given:
         reason += (
-            f" {_listed(found.given)} depend on earlier `{found.name}` themselves: the form is closed given their values."
+            f" For that, {_listed(found.inlined)} of the same step {'is' if len(found.inlined) == 1 else 'are'} put in."
         )
+    if found.given:
+        reason += f" {_listed(found.given)} depend on earlier `{found.name}` themselves: the form is closed given their values."
     return Step("linear recurrence", "A linear recurrence", reason, (), (line,))
 
 
@@ -350,10 +352,13 @@ def _read_off(found: Linear, value: Node, system: System) -> tuple[Node, Node]:
     if found.order == 1:
         return var, value
     n = var.shape[0]
-    first = expr.Block([expr.Identity.build(n) if n != 1 else expr.Ones(1, 1), *([expr.Zero(n, n)] * (found.order - 1))])
+    first = expr.Block(
+        [expr.Identity.build(n) if n != 1 else expr.Ones(1, 1), *([expr.Zero(n, n)] * (found.order - 1))]
+    )
     parts = _terms(value)
     moved = [
-        expr.Sum(expr.mul(first, p.args[0]), *p.args[1:]) if isinstance(p, expr.Sum) else expr.mul(first, p) for p in parts
+        expr.Sum(expr.mul(first, p.args[0]), *p.args[1:]) if isinstance(p, expr.Sum) else expr.mul(first, p)
+        for p in parts
     ]
     return var, steps.sum_of(moved)
 
@@ -362,7 +367,13 @@ def _geometric(found: Linear, solved: Solved) -> Step | None:
     """A forcing that is the same at each step: the sum of a geometric series."""
     constant = [t for t in _terms(found.forcing) if not any(v.index for v in expr.variables(t))]
     side, t = found.factor.left, found.index
-    if not constant or not found.constant or found.direction > 0 or isinstance(found.factor.right, expr.Identity) or found.order > 1:
+    if (
+        not constant
+        or not found.constant
+        or found.direction > 0
+        or isinstance(found.factor.right, expr.Identity)
+        or found.order > 1
+    ):
         return None
     bias = expr.add(*constant)
     body = expr.mul(solved.power(side, solved.i, True), bias)
@@ -397,10 +408,14 @@ def _second_order(found: Linear, solved: Solved, system: System) -> Equals | Non
         return None
     t, n = found.index, _n
     zero = system.boundary.get(found.name, "zero") == "zero"
-    starts = [] if zero else [
-        expr.scale(phi.subs(n, t), var.at((Integer(0),))),
-        expr.scale(sympy.powsimp(sympy.expand(beta * phi.subs(n, t - 1))), var.at((Integer(-1),))),
-    ]
+    starts = (
+        []
+        if zero
+        else [
+            expr.scale(phi.subs(n, t), var.at((Integer(0),))),
+            expr.scale(sympy.powsimp(sympy.expand(beta * phi.subs(n, t - 1))), var.at((Integer(-1),))),
+        ]
+    )
     forcing = expr.at(found.parts.forcing, {t: solved.i})
     rest = expr.Sum.build(expr.scale(sympy.factor_terms(phi.subs(n, t - solved.i)), forcing), (solved.i, 1, t))
     return Equals(var, _sum([*starts, rest]))

@@ -26,7 +26,7 @@ from derive.verdicts import bounds
 from derive.verdicts.judge import Judged
 from derive.verdicts.ladder import decided
 from derive.verdicts.question import Question
-from derive.verdicts.ranges import range_of_function
+from derive.ranges import range_of_function
 from derive.verdicts.report import Certificate
 
 STEPS = 5

@@ -24,7 +24,7 @@ from derive.verdicts import bounds, relations, words
 from derive.verdicts.judge import Case, Judged
 from derive.verdicts.judge import judge as judge_equation
 from derive.verdicts.question import Question, is_condition, with_values
-from derive.verdicts.ranges import range_of_function
+from derive.ranges import range_of_function
 from derive.verdicts.report import Certificate, worst
 
 if TYPE_CHECKING:

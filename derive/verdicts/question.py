@@ -20,7 +20,7 @@ from derive.oracles.check import Trial
 from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
 from derive.reader import limits
 from derive.system import Parts, System
-from derive.verdicts.ranges import without_extrema
+from derive.ranges import without_extrema
 from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4

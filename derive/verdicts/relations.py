@@ -29,7 +29,7 @@ from derive.verdicts.assumptions import notes
 from derive.verdicts.judge import Judged
 from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question
-from derive.verdicts.ranges import Range, as_function, over_interval, range_of, range_of_expression, range_of_function
+from derive.ranges import Range, as_function, over_interval, range_of, range_of_expression, range_of_function
 from derive.verdicts.report import Certificate
 from derive.verdicts.unknowns import SUPPOSED, is_hypothesis, unexplained
 
