@@ -3,10 +3,11 @@
     teacher-forced      every read of a prediction at another step, y_hat[t-1], becomes one of its target, y[t-1]
     scheduled-sampling  it becomes one of y_mix[t-1], where y_mix[t] = s[t] * y[t] + (1 - s[t]) * y_hat[t]
 
-What the prediction of a target is, the loss says: `squared_error(y_hat, y)` compares `y` with `y_hat`, `cross_entropy(o, y)`
-with `softmax(o)`, `logistic(o, y)` with `sigmoid(o)`.  A read is replaced whether it goes by the prediction's name or
-spells it out.  The target is then read by the equations too, data like an input (an emitted `forward` takes it among
-its inputs), and has a boundary value of its own: `y[0]`, the start symbol.
+What the prediction of a target is, the loss says: `squared_error(y_hat, y)` compares `y` with `y_hat`,
+`cross_entropy(o, y)` with `softmax(o)`, `logistic(o, y)` with `sigmoid(o)`, a difference `y - y_hat` and `y.T @ log(y_hat)`
+with `y_hat`.  A read is replaced whether it goes by the prediction's name or spells it out.  The target is then read by the
+equations too, data like an input (an emitted `forward` takes it among its inputs), and has a boundary value of its own:
+`y[0]`, the start symbol.
 
 Forcing is not `hold`.  Holding `y_hat` constant keeps the values of the free-running system and lets no gradient pass
 `y_hat` at all, that of the loss included.  Forcing changes the values: `y_hat` is computed and charged as before, only its
@@ -25,7 +26,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
 
-from sympy import Expr, Symbol
+from sympy import Basic, Expr, Symbol
 
 from derive import expr
 from derive.adjoint import contributions
@@ -36,8 +37,9 @@ from derive.lattice import Loop
 from derive.partials import Entry, Key, table
 from derive.system import LOSS, Equation, Parts, System, Variable
 
-COMPARED = ("squared_error", *OUTPUTS)
-"""The losses that compare a prediction with a target."""
+LOSSES = ("squared_error", *OUTPUTS)
+"""The rows of `derive.functions` that compare a prediction with a target."""
+EXAMPLES = f"write it by {', '.join(LOSSES)}, or as a difference"
 MASK, MIXED = "s", "mix"
 WILLIAMS_ZIPSER = "Williams and Zipser 1989, Neural Computation 1(2)"
 BENGIO = "Bengio, Vinyals, Jaitly and Shazeer 2015, arXiv:1506.03099"
@@ -64,7 +66,7 @@ def teacher_forced(system: System) -> System:
 
     Raises `DeriveError` where there is none to force.
     """
-    found = _fed_back(system)
+    found = fed_back(system)
     feedback = {read: target for pair, shift in found for read, target in (pair.at(shift),)}
     parts = _without_reads(system, feedback)
     return System.of(_named(_with_targets(parts, found), "teacher-forced", "with teacher forcing", WILLIAMS_ZIPSER))
@@ -76,7 +78,7 @@ def scheduled_sampling(system: System) -> System:
 
     One mask serves all targets.  Raises `DeriveError` where nothing is fed back, or a name is taken.
     """
-    found = _fed_back(system)
+    found = fed_back(system)
     mask = Var(MASK, (), system.lattice.indices, *SCALAR)
     mixed = {pair: _mix(system, pair) for pair, _ in found}
     for taken in (MASK, *(y.name for y in mixed.values())):
@@ -113,8 +115,7 @@ def pairs(system: System) -> tuple[Pair, ...]:
         raise DeriveError(f"{system.name} has no target to force: its loss is left abstract; give it one, {example}")
     found = tuple(_pairs(system))
     if not found:
-        losses = ", ".join(COMPARED)
-        raise DeriveError(f"{system.name} has no target to force: its loss compares no output with one by {losses}")
+        raise DeriveError(f"{system.name} has no target to force: its loss compares no output with one; {EXAMPLES}")
     targets: dict[Node, Var] = {}
     for pair in found:
         if targets.setdefault(pair.prediction, pair.target) is not pair.target:
@@ -125,18 +126,53 @@ def pairs(system: System) -> tuple[Pair, ...]:
 
 def _pairs(system: System) -> Iterator[Pair]:
     for node in expr.walk(system.equations[LOSS].rhs):
-        if not isinstance(node, expr.Apply) or node.function not in COMPARED:
-            continue
+        for prediction, target in COMPARISONS.get(type(node), _none)(node):
+            if isinstance(target, Var) and system.variables[target.name].kind == "target":
+                yield Pair(prediction, target)
+                yield from (Pair(e.target, target) for e in system.equations.values() if e.rhs is prediction)
+
+
+Compared: TypeAlias = "Iterator[tuple[Node, Node]]"
+"""A prediction, and what may be its target."""
+
+
+def _none(node: Basic) -> Compared:
+    return iter(())
+
+
+def _by_a_row(node: expr.Apply) -> Compared:
+    """`squared_error(p, y)`, `cross_entropy(o, y)`, `logistic(o, y)`."""
+    if node.function in LOSSES:
         output, target = node.arguments
-        if isinstance(target, Var) and system.variables[target.name].kind == "target":
-            prediction = expr.apply(OUTPUTS[node.function], output) if node.function in OUTPUTS else output
-            yield Pair(prediction, target)
-            for equation in system.equations.values():
-                if equation.rhs is prediction:
-                    yield Pair(equation.target, target)
+        yield (expr.apply(OUTPUTS[node.function], output) if node.function in OUTPUTS else output), target
 
 
-def _fed_back(system: System) -> Feedback:
+def _by_difference(node: expr.Add) -> Compared:
+    """`p - y` or `y - p`, whatever the loss makes of it."""
+    if len(node.args) == 2:
+        for first, second in (node.args, node.args[::-1]):
+            yield -second, first
+            yield second, -first
+
+
+def _by_logarithm(node: Node) -> Compared:
+    """`y.T @ log(p)` or `y * log(p)`."""
+    logarithms = [a.arguments[0] for a in node.args if isinstance(a, expr.Apply) and a.function == "log"]
+    others = [a.args[0] if isinstance(a, expr.Transpose) else a for a in node.args]
+    yield from ((p, y) for p in logarithms for y in others)
+
+
+COMPARISONS: dict[type, Callable[..., Compared]] = {
+    expr.Apply: _by_a_row,
+    expr.Add: _by_difference,
+    expr.Mul: _by_logarithm,
+    expr.Had: _by_logarithm,
+    expr.Inner: _by_logarithm,
+}
+"""How a loss compares a prediction with a target, by the kind of node that does."""
+
+
+def fed_back(system: System) -> Feedback:
     """Each pair with each shift at which an equation, the loss aside, reads the prediction."""
     if system.parts.given:
         raise DeriveError(f"{system.name} is derived from another system: force that one, then derive from it")
@@ -194,10 +230,14 @@ def _mixture(mask: Var, pair: Pair) -> Node:
 
 @dataclass(frozen=True)
 class Vanished:
-    """An entry of the table that forcing removes, and the term of `source`'s adjoint that goes with it."""
+    """An entry of the table that hands nothing back once the system is forced, and the term of its source's adjoint that goes.
+
+    `cut`: its read was replaced, so that the table has no such entry any more; else nothing comes back to its target.
+    """
 
     entry: Entry
     term: Node
+    cut: bool
 
     @property
     def key(self) -> Key:
@@ -205,13 +245,18 @@ class Vanished:
 
 
 def vanished(system: System) -> tuple[Vanished, ...]:
-    """The entries `(target, source, offset)` of the table that are gone once the system is forced, with their adjoint terms.
+    """What teacher forcing takes from the adjoint, entry by entry `(target, source, offset)` of the table.
 
-    Where a prediction goes by a name, they are the reads of that name at other steps, and all else of the table stays.
+    Where a prediction goes by a name, the entries that are cut are the reads of that name at other steps.  What only those
+    reads led back to goes too: the prediction of a `cross_entropy(o, y)`, which charges `o` itself.
     """
-    forced = table(teacher_forced(system)).entries
-    terms = contributions(system)
-    return tuple(Vanished(e, terms[e.key]) for e in table(system) if e.key not in forced and e.key in terms)
+    forced = teacher_forced(system)
+    before, after, left = contributions(system), contributions(forced), table(forced).entries
+    return tuple(
+        Vanished(entry, before[entry.key], entry.key not in left)
+        for entry in table(system)
+        if entry.key in before.keys() - after.keys()
+    )
 
 
 def recurrent(system: System) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The query language: what may be asked of a system, and which reading of the table answers.
 
 forward · table · adjoint · tangent
+forcing              what teacher forcing takes from the adjoint
 dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
 d+h[t]/dh[t-1]       the immediate partial
 d(c[t],h[t])/d(c[t-1],h[t-1])   the block Jacobian of all that a step hands on
@@ -27,7 +28,7 @@ from derive.system import LOSS, System
 if TYPE_CHECKING:
     from derive.derivation import Derivation
 
-WORDS = ("forward", "table", "adjoint", "tangent")
+WORDS = ("forward", "table", "adjoint", "tangent", "forcing")
 _NAME = r"[A-Za-z_]\w*"
 _REFERENCE = rf"({_NAME})\s*(?:\[([^\]]*)\])?"
 _DERIVATIVE = re.compile(rf"\s*d(\+?)\s*{_REFERENCE}\s*/\s*d\s*{_REFERENCE}\s*")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from derive.expr import Node
 from derive.notation import Notation
 from derive.partials import table
-from derive.readings import blocks, bounds, closed, gradients, jacobians, listings, systems
+from derive.readings import blocks, bounds, closed, feedback, gradients, jacobians, listings, systems
 from derive.system import LOSS
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ READINGS: dict[str, Callable[[Request], Derivation]] = {
     "closed": closed.closed,
     "bound": bounds.bound,
     "blocks": blocks.blocks,
+    "forcing": feedback.vanished,
 }
 
 
