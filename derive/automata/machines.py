@@ -27,6 +27,9 @@ MOST_BITS = 8
 MOST_STATES = 5_000
 """States that an exploration visits."""
 
+MOST_MOVES = 100_000
+"""Steps that it takes: a state is left on every letter."""
+
 
 class Endless(DeriveError):
     """More states than are explored: the network may have no finite automaton."""
@@ -56,11 +59,20 @@ class Machine:
         return Fixed(self, env, tuple(attempted(self.start[slot], env) for slot in self.memory))
 
     def joined(self, other: Machine) -> Machine:
-        """Both machines on one string; their names must differ, and their inputs be the same."""
+        """Both machines on one string, which has the inputs of both; their states must have different names."""
+        sizes = dict(self.inputs)
+        for name, width in other.inputs:
+            if sizes.setdefault(name, width) != width:
+                raise DeriveError(f"{name} has {sizes[name]} bits in {self.name} and {width} in {other.name}")
+        for slot in self.start.keys() & other.start.keys():
+            first, second = self.start[slot], other.start[slot]
+            if str(first) != str(second):
+                law = f"{slot.name} before the first step is {first} for one and {second} for the other"
+                raise DeriveError(f"{law}; give {self.name} and {other.name} one value, {slot.name}[0]={second}")
         return Machine(
             f"{self.name} and {other.name}",
-            self.inputs,
-            self.bits,
+            tuple(sizes.items()),
+            (*self.bits, *(slot for slot in other.bits if slot not in self.bits)),
             {**self.definitions, **other.definitions},
             (*self.memory, *(slot for slot in other.memory if slot not in self.start)),
             {**self.start, **other.start},
@@ -122,11 +134,12 @@ class Exploration:
 
     def __init__(self, fixed: Fixed):
         self.fixed, self.letters = fixed, fixed.machine.letters
+        self.most = min(MOST_STATES, MOST_MOVES // len(self.letters))
         self.states: list[State] = [fixed.start]
         self.came: list[tuple[int, int] | None] = [None]
 
     def __iter__(self) -> Iterator[Move]:
-        """Raises `Endless` at `MOST_STATES`."""
+        """Raises `Endless` where there are more states than are explored."""
         numbers = {_key(self.fixed.start): 0}
         source = 0
         while source < len(self.states):
@@ -140,9 +153,9 @@ class Exploration:
             source += 1
 
     def _add(self, state: State, came: tuple[int, int]) -> None:
-        if len(self.states) >= MOST_STATES:
+        if len(self.states) >= self.most:
             raise Endless(
-                f"{self.fixed.machine.name} has more than {MOST_STATES} reachable states, which are as many as are "
+                f"{self.fixed.machine.name} has more than {self.most} reachable states, which are as many as are "
                 f"explored; after {len(self.string(came[0]))} steps it still finds new ones. A proof for every length "
                 "needs finitely many: is an activation missing that makes the state 0 or 1?"
             )

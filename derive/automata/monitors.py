@@ -14,9 +14,10 @@ from typing import Any
 from sympy import Basic, Symbol, Tuple
 
 from derive import expr
-from derive.automata.machines import Exploration, Fixed, Letter, Machine, shown
+from derive.automata.arrays import Inapplicable
+from derive.automata.machines import Exploration, Letter, Machine, shown
 from derive.automata.terms import Outside, Slot, chosen, compared, every, holds, value
-from derive.automata.wiring import Inapplicable, Wiring
+from derive.automata.wiring import Wiring
 from derive.evaluate import Array
 from derive.expr import Node
 from derive.system import System
@@ -69,7 +70,7 @@ class Outcome:
     def sentence(self) -> str:
         """What a proof rests on."""
         compared = f", compared with the specification's {self.specification}" if self.specification else ""
-        return f"{self.network} reachable state{'s' * (self.network != 1)}{compared}: true for every length"
+        return f"{self.network} reachable state{'s' * (self.network != 1)}{compared}, for strings of every length"
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def _checks(wiring: Wiring, formula: Basic, letter: Symbol, guard: Any) -> Itera
 
 def _check(wiring: Wiring, formula: Any, letter: Symbol, guard: Any) -> Check:
     op = SIGNS.get("=" if isinstance(formula, expr.Equals) else formula.op)
-    if op is None or not isinstance(formula.lhs, Node) or formula.lhs.shape != formula.rhs.shape:
+    sides = formula.lhs, formula.rhs
+    if op is None or not all(isinstance(side, Node) for side in sides) or sides[0].shape != sides[1].shape:
         raise Inapplicable(f"{formula} is no comparison of values of one shape")
     return Check(op, wiring.terms(formula.lhs, letter), wiring.terms(formula.rhs, letter), guard)
 
@@ -163,8 +165,3 @@ def _output(wiring: Wiring, name: str) -> Array:
     system: System = wiring.system
     letter = system.lattice.indices[0]
     return wiring.terms(system.variables[name].var.at((letter,)), letter)
-
-
-def unset(fixed: Fixed) -> list[str]:
-    """The names that have no number."""
-    return [slot.name for slot, found in fixed.constants.items() if isinstance(found, Exception)]

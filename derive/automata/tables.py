@@ -106,14 +106,21 @@ class Automaton:
             "start": 0,
             "nodes": [{"id": q, "label": label} for q, label in enumerate(self.states)],
             "edges": [
-                {"source": q, "target": p, "letters": letters, "output": answer, "label": f"{', '.join(letters)} / {answer}"}
+                {
+                    "source": q,
+                    "target": p,
+                    "letters": letters,
+                    "output": answer,
+                    "label": f"{', '.join(letters)} / {answer}",
+                }
                 for (q, p, answer), letters in edges.items()
             ],
         }
 
     def text(self) -> str:
         """The table: a line for each state; below each letter the output and the state that follows."""
-        cells = [[f"{_answer(o)} → {p}" for o, p in zip(*rows, strict=True)] for rows in zip(self.outputs, self.moves, strict=True)]
+        rows = zip(self.outputs, self.moves, strict=True)
+        cells = [[f"{_answer(o)} → {p}" for o, p in zip(*row, strict=True)] for row in rows]
         lines = [["state", *map(_letter, self.letters), "remembers"]]
         lines += [[str(q), *row, self.states[q]] for q, row in enumerate(cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -160,5 +167,3 @@ def _letter(letter: Letter) -> str:
 
 def _answer(output: Sequence[Any]) -> str:
     return ", ".join(map(str, output))
-
-

@@ -7,8 +7,8 @@ a claim about the network is proved for strings of every length from the states 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from time import monotonic
@@ -18,16 +18,18 @@ from numpy import array
 from sympy import Basic, Symbol
 
 from derive import expr
+from derive.automata.arrays import Inapplicable
 from derive.automata.monitors import Monitor, of_claim
 from derive.automata.settings import Named, Settings
 from derive.automata.terms import Scalar, Term, Terms
-from derive.automata.wiring import Inapplicable, Wiring
+from derive.automata.wiring import Wiring
 from derive.errors import DeriveError
 from derive.evaluate import Array, evaluate
 from derive.expr import Equals, Node, Var
 from derive.oracles.points import free_indices
 from derive.reader import limits
 from derive.reader.claims import Claim
+from derive.reader.understand import read
 from derive.system import System
 from derive.verdicts.judge import Judged
 from derive.verdicts.report import Certificate
@@ -100,11 +102,11 @@ class Network:
             return Outcome(counterexample=(at, wrong.left, wrong.right), method="automaton")
         return Outcome(note=found.sentence, method="automaton") if found.steps else None
 
-    def monitor(self, formula: Basic) -> Monitor:
-        """The claim beside the network that it is about.  Raises `Inapplicable`."""
+    def monitor(self, formula: Basic, settings: Settings | None = None) -> Monitor:
+        """The claim beside the network that it is about, with other settings if asked.  Raises `Inapplicable`."""
         if self.unroll is not None or not self.is_causal:
             raise Inapplicable("a claim about one length, or a step that depends on later ones, takes no automaton")
-        wiring = Wiring(self.system, settings_of(self.given))
+        wiring = Wiring(self.system, settings_of(self.given) if settings is None else settings)
         return of_claim(wiring, formula, self.given.conditions, self.letter(formula))
 
     def letter(self, formula: Basic) -> Symbol:
@@ -211,23 +213,37 @@ def settings_of(given: Given) -> Settings:
     return Settings(values, {name: partial(applied, name, f) for name, f in given.functions.items()})
 
 
+def given_in(path: str, number: int | None = None) -> tuple[System, Settings]:
+    """A system of a document, with all that the document sets for it; an initial value that it doesn't is zero."""
+    document = read(path)
+    system = document.system(number or 1)
+    sets = [c.formula for c in document.claims if c.kind == "sets" and c.system is system]
+    given = Given(*_settings(formula for formula in sets if isinstance(formula, Equals)))
+    return system, replace(settings_of(given), zero=True)
+
+
 def network_of(review: Reviewed, claim: Claim) -> Network | None:
     """The system of a claim, if each of its activations is a threshold, with what the document has set by then."""
     system = claim.system
     if system is None or system.lattice.dimension != 1:
         return None
+    settings, functions = _settings(_set_before(review, claim))
+    applied = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
+    if not applied or not applied <= {*functions, STEP}:
+        return None
+    return Network(system, Given(settings, functions, review.question(claim).conditions), claim.unroll)
+
+
+def _settings(formulas: Iterable[Equals]) -> tuple[dict[Key, Node], dict[str, Function]]:
     functions: dict[str, Function] = {}
     settings: dict[Key, Node] = {}
-    for formula in _set_before(review, claim):
+    for formula in formulas:
         left = formula.lhs
         if isinstance(left, Var) and all(i < 1 for i in left.index):
             settings[left.name, tuple(map(int, left.index))] = formula.rhs
         elif isinstance(left, expr.Apply) and isinstance(left.arguments[0], Var):
             functions[left.function] = Function(left.arguments[0], formula.rhs)
-    applied = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
-    if not applied or not applied <= {*functions, STEP}:
-        return None
-    return Network(system, Given(settings, functions, review.question(claim).conditions), claim.unroll)
+    return settings, functions
 
 
 def _set_before(review: Reviewed, claim: Claim) -> Iterator[Equals]:
