@@ -103,6 +103,13 @@ def _values(value: str) -> dict[str, int]:
 _values.__name__ = "values"
 
 
+def _numbers(value: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in _names(value))
+
+
+_numbers.__name__ = "numbers"
+
+
 def _at_least_one(value: str) -> int:
     number = int(value)
     if number < 1:
@@ -115,6 +122,8 @@ _at_least_one.__name__ = "number"
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
+    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture; a wrong one lists them"}),
+    "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "what the picture is about: dh[t]/dh[t-1]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
     "format": (
@@ -127,6 +136,14 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "NAMES", "type": _values, "default": {}, "help": "the result at a value: z=1 (every entry)"},
     ),
     "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
+    "others": (
+        ("--with",),
+        {"dest": "others", "metavar": "SYSTEMS", "type": _names, "default": (), "help": "beside it: lstm,gru"},
+    ),
+    "scales": (
+        ("--scales",),
+        {"metavar": "NUMBERS", "type": _numbers, "default": (), "help": "norms of the recurrent matrices: 0.5,1,3"},
+    ),
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
     "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
@@ -234,6 +251,19 @@ def _export(options: argparse.Namespace) -> int:
     return _print(source)
 
 
+def _plot(options: argparse.Namespace) -> int:
+    from derive import pictures, render
+
+    write = pictures.writer(options.output or "stdout.svg")
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "seed", "where", "scales")}
+    others = tuple(map(_load, options.others))
+    picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
+    if not options.output:
+        return _print(write(picture))
+    render.write(options.output, write(picture))
+    return DONE
+
+
 def _check(options: argparse.Namespace) -> int:
     from derive import catalogue
 
@@ -321,6 +351,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         _solve,
         "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",
         ("system", "queries", "output", "hold", "where", "unroll", "layout", "notation", "check", "seed", "format"),
+    ),
+    "plot": (
+        _plot,
+        "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
+        ("system", "kind", "query", "output", "unroll", "hold", "where", "others", "scales", "seed"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "verify": (
