@@ -287,7 +287,8 @@ class Trial:
     @cached_property
     def chooses(self) -> bool:
         """Whether a greater or a lesser of two values is taken anywhere, or only points of some values are asked."""
-        roots = (self.equation, *(e.rhs for e in self.system.equations.values()), *(self.definitions or {}).values())
+        defined = (value for several in (self.definitions or {}).values() for _, value in several)
+        roots = (self.equation, *(e.rhs for e in self.system.equations.values()), *defined)
         return bool(self.given) or any(map(_takes_an_extreme, roots))
 
     def ask(self, truth: Unrolled) -> _Outcome:
