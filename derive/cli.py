@@ -136,6 +136,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "NAMES", "type": _values, "default": {}, "help": "the result at a value: z=1 (every entry)"},
     ),
     "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
+    "labels": (("--labels",), {"action": "store_true", "help": "the edges of a graph with their local partials"}),
     "others": (
         ("--with",),
         {"dest": "others", "metavar": "SYSTEMS", "type": _names, "default": (), "help": "beside it: lstm,gru"},
@@ -255,7 +256,7 @@ def _plot(options: argparse.Namespace) -> int:
     from derive import pictures, render
 
     write = pictures.writer(options.output or "stdout.svg")
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "seed", "where", "scales")}
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
     others = tuple(map(_load, options.others))
     picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
     if not options.output:
@@ -355,7 +356,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
     "plot": (
         _plot,
         "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
-        ("system", "kind", "query", "output", "unroll", "hold", "where", "others", "scales", "seed"),
+        ("system", "kind", "query", "output", "unroll", "hold", "where", "labels", "others", "scales", "seed"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "verify": (

@@ -8,6 +8,7 @@ What is drawn:
     placement       where its nodes stand
     edges           how an edge goes from one to another
     beyond          what lies outside the points that are shown
+    partials        the local Jacobians beside its edges
     legend          its paths in words
     flow            the gradient's norm over the distance, for several scales of the weights
     contributions   what each path of a Jacobian contributes
@@ -45,6 +46,8 @@ class Request:
     query: str | None = None
     unroll: int | None = None
     hold: tuple[str, ...] = ()
+    labels: bool = False
+    """Whether the edges of a graph carry their local partials."""
     seed: int = 0
     where: Mapping[str, float] = field(default_factory=dict)
     """Parameters every entry of which has a given value."""
@@ -65,7 +68,9 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "graph": Kind(
-        graph.draw, "the unrolled dependency graph, the paths of QUERY highlighted", ("query", "unroll", "hold")
+        graph.draw,
+        "the unrolled dependency graph, the paths of QUERY highlighted",
+        ("query", "unroll", "hold", "labels"),
     ),
     "flow": Kind(
         flow.draw,

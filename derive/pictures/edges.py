@@ -26,7 +26,7 @@ def bend(start: XY, end: XY, nodes: Sequence[XY]) -> XY | None:
     trials: list[tuple[int, float, float, XY]] = []
     for trial in BENDS:
         x, y = ((a + b) / 2 + 2 * trial * n for a, b, n in zip(start, end, normal, strict=True))
-        away = np.hypot(*np.moveaxis(_bezier(start, (x, y), end)[:, None] - others[None], 2, 0))
+        away = np.hypot(*np.moveaxis(curve(start, (x, y), end)[:, None] - others[None], 2, 0))
         met = int((away.min(0) < NODE / 2 + 3).sum()) if len(others) else 0
         trials.append((met, abs(trial), trial, (x, y)))
     _, _, best, control = min(trials, key=lambda t: t[:2])
@@ -45,9 +45,10 @@ def trimmed(at: XY, towards: XY, width: float, clear: float = 0) -> XY:
     return at[0] + reach * ux, at[1] + reach * uy
 
 
-def _bezier(start: XY, control: XY, end: XY) -> np.ndarray:
-    s = np.linspace(0, 1, 33)[:, None]
-    return (1 - s) ** 2 * np.array(start) + 2 * s * (1 - s) * np.array(control) + s**2 * np.array(end)
+def curve(start: XY, control: XY | None, end: XY) -> np.ndarray:
+    """33 points along the edge."""
+    s, middle = np.linspace(0, 1, 33)[:, None], control or ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+    return (1 - s) ** 2 * np.array(start) + 2 * s * (1 - s) * np.array(middle) + s**2 * np.array(end)
 
 
 def sides(count: int) -> list[float]:

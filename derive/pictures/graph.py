@@ -17,7 +17,7 @@ from derive.errors import QueryError
 from derive.lattice import Offset
 from derive.notation import TEXT
 from derive.paths import Point
-from derive.pictures import beyond, dependencies, legend, placement
+from derive.pictures import beyond, dependencies, legend, partials, placement
 from derive.pictures.dependencies import Highlight, Link, Window
 from derive.pictures.edges import CLEAR, NODE, bend, shifted, sides, trimmed
 from derive.pictures.model import XY, Box, Label, Picture, Shape, Stroke, framed
@@ -35,6 +35,8 @@ BELOW = 20.0
 NARROWEST = 330.0
 NARROW = 140.0
 """Three steps of a cell are shown if each is no wider, else two."""
+ROOMY = 1.5
+"""How much further apart the layers stand where edges have labels."""
 MOST_STEPS = {1: 8, 2: 4, 3: 2}
 """How many steps along each axis a picture unrolls, by the dimension of the lattice."""
 
@@ -79,8 +81,9 @@ class Graph:
         dimension = self.asked.system.lattice.dimension
         if dimension > max(MOST_STEPS):
             raise QueryError(f"a picture has at most {max(MOST_STEPS)} axes; {self.asked.system.name} has {dimension}")
-        cell = placement.cell(self.names, self.links, dimension == 1, self.widths)
-        return placement.Grid(cell, dimension)
+        room = ROOMY if self.asked.labels else 1.0
+        cell = placement.cell(self.names, self.links, dimension == 1, self.widths, room * placement.ALONG)
+        return placement.Grid(cell, dimension, room**2 * placement.GAP)
 
     @cached_property
     def window(self) -> Window:
@@ -98,6 +101,7 @@ class Graph:
 
     def picture(self) -> Picture:
         shapes = [*self.bands(), *self.edges(), *beyond.shapes(self), *self.nodes(), *self.titles()]
+        shapes += partials.labels(self) if self.asked.labels else []
         drawn = framed("", "", shapes, narrowest=max(NARROWEST, legend.width(self.highlight)))
         shapes = [*drawn.shapes, *legend.rows(self.highlight, drawn.width, drawn.height)]
         done = framed(self.caption(), legend.alternative(self), shapes)
@@ -196,8 +200,13 @@ class Graph:
         return Stroke((first, last), role, True, control, tip)
 
     @cached_property
+    def standing(self) -> list[tuple[XY, str]]:
+        """Where each node stands, and its name."""
+        return [(self.grid.node(n, o), n) for o in self.window.points for n in self.names]
+
+    @cached_property
     def centres(self) -> list[XY]:
-        return [self.grid.node(n, o) for o in self.window.points for n in self.names]
+        return [at for at, _ in self.standing]
 
 
 def _title(at: XY, index: str, size: float = 13, anchor: str = "middle") -> Label:

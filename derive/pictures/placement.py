@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -62,17 +63,19 @@ class Cell:
     height: float
 
 
-def cell(names: Sequence[str], links: Sequence[Link], upwards: bool, widths: dict[str, float]) -> Cell:
-    """A cell whose layers follow each other upwards, or downwards."""
+def cell(
+    names: Sequence[str], links: Sequence[Link], upwards: bool, widths: dict[str, float], along: float = ALONG
+) -> Cell:
+    """A cell whose layers follow each other upwards, or downwards, `along` apart."""
     layer = layers(names, links)
     rows = [[n for n in names if layer[n] == k] for k in range(max(layer.values(), default=0) + 1)]
     across = max([ACROSS, *(max(widths[n] for n in row) + 6 for row in rows if len(row) > 1)])
     broad = max(len(row) for row in rows)
-    slots = _ordered(rows, links, broad)
-    height = ALONG * (len(rows) - 1)
+    slots = _ordered(tuple(map(tuple, rows)), tuple(links), broad)
+    height = along * (len(rows) - 1)
     places = {}
     for name in names:
-        y = layer[name] * ALONG - height / 2
+        y = layer[name] * along - height / 2
         places[name] = (slots[name] * across, -y if upwards else y)
     left = min(x - widths[n] / 2 for n, (x, _) in places.items())
     right = max(x + widths[n] / 2 for n, (x, _) in places.items())
@@ -80,7 +83,8 @@ def cell(names: Sequence[str], links: Sequence[Link], upwards: bool, widths: dic
     return Cell({n: (x - middle, y) for n, (x, y) in places.items()}, right - left, height)
 
 
-def _ordered(rows: Sequence[Sequence[str]], links: Sequence[Link], broad: int) -> dict[str, float]:
+@lru_cache(maxsize=128)
+def _ordered(rows: tuple[tuple[str, ...], ...], links: tuple[Link, ...], broad: int) -> dict[str, float]:
     """The position of every variable within its layer, in steps from the middle."""
     slots = {n: x for row in rows for n, x in zip(row, _even(len(row), 0), strict=True)}
     cost = _Cost(rows, links, broad)
@@ -170,10 +174,11 @@ class Grid:
 
     cell: Cell
     dimension: int
+    gap: float = GAP
 
     @property
     def axes(self) -> tuple[XY, ...]:
-        width, height = self.cell.width + GAP + 14, self.cell.height + ALONG + GAP
+        width, height = self.cell.width + self.gap + 14, self.cell.height + ALONG + self.gap
         if self.dimension == 1:
             return ((width, 0.0),)
         right, down, deep = (max(width, 84.0), 0.0), (0.0, max(height, 84.0)), (0.52 * max(width, 84.0), -0.47 * height)
