@@ -20,8 +20,7 @@ from derive.derivation import Derivation
 from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
-from derive.oracles import ROADS, Road, Verdict, check_equation
-from derive.oracles import inequalities
+from derive.oracles import ROADS, Road, Verdict, check_equation, inequalities
 from derive.oracles.inequalities import Measured
 from derive.oracles.points import free_indices, sample_sizes
 from derive.system import System

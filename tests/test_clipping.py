@@ -235,8 +235,19 @@ CLAIMS = [
     (r"n_t > c \;\Rightarrow\; \frac{\partial \tilde g_t}{\partial g_t} = \frac{c}{n_t} "
      r"\left(I - \frac{g_t g_t^\top}{n_t^2}\right)", "holds"),
     (r"n_t > c \;\Rightarrow\; \frac{\partial \tilde g_t}{\partial g_t} = \frac{c}{n_t} I", "holds-if"),
+    # An inequality picks the points, and each side of a kink is met: neither holds at all points.
     (r"n_t \le c \;\Rightarrow\; \frac{\partial \tilde g_t}{\partial g_t} = I", "holds"),
     (r"\frac{\partial n_t}{\partial g_t} = \frac{g_t^\top}{n_t}", "holds"),
+    (r"n_t < c \;\Rightarrow\; \tilde g_t = g_t", "holds"),
+    (r"n_t > c \;\Rightarrow\; \tilde g_t = g_t", "fails"),
+    (r"\tilde g_t = \frac{c}{n_t} g_t", "fails"),
+    (r"\hat g_t = \min(g_t, c)", "fails"),
+    (r"\hat g_t = \max(g_t, -c)", "fails"),
+    (r"c > 0 \;\Rightarrow\; \lVert \tilde g_t \rVert \le c", "holds"),
+    (r"c > 0 \;\Rightarrow\; \lVert \hat g_t \rVert_\infty \le c", "holds"),
+    (r"c > 0 \;\Rightarrow\; \lVert \hat g_t \rVert \le c", "fails"),
+    (r"c > 0 \;\Rightarrow\; \lVert g_t \rVert \le c", "fails"),
+    (r"\lVert \tilde g_t \rVert \le c", "undecided"),  # a negative limit is none
 ]  # fmt: skip
 
 

@@ -328,6 +328,22 @@ def test_a_bound_of_numbers_is_proved_like_one_of_norms(bound, verdict):
     assert found.verdict == verdict, described(found)
 
 
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [
+        (r"p^\top q = 3", "holds"),
+        (r"p^\top q = 4", "fails"),
+        (r"\|p - q\|_2 = 4", "fails"),
+        (r"p^\top u = 3", "undecided"),
+        (r"p = \begin{bmatrix} 0 \\ 1 \end{bmatrix}", "defines"),
+    ],
+)
+def test_a_line_whose_names_all_have_numbers_supposes_nothing(formula, verdict):
+    given = r"$$ p = \begin{bmatrix} 3 \\ 4 \end{bmatrix},\quad q = \begin{bmatrix} 1 \\ 0 \end{bmatrix} $$"
+    found = only(f"<!-- derive: declare p: 2, q: 2, u: 2 -->\n\n{given}\n\n$$ {formula} $$")
+    assert found.verdict == verdict, described(found)
+
+
 def test_what_only_the_tower_of_primes_can_tell_holds():
     found = only("<!-- derive: declare a: scalar, b: scalar -->\n$$ e^{a+b} = e^a e^b $$")
     assert (found.verdict, found.certificate.method) == ("holds", "tower"), described(found)

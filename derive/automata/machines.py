@@ -64,6 +64,11 @@ class Machine:
         for name, width in other.inputs:
             if sizes.setdefault(name, width) != width:
                 raise DeriveError(f"{name} has {sizes[name]} bits in {self.name} and {width} in {other.name}")
+        for slot in self.start.keys() & other.start.keys():
+            first, second = self.start[slot], other.start[slot]
+            if str(first) != str(second):
+                law = f"{slot.name} before the first step is {first} for one and {second} for the other"
+                raise DeriveError(f"{law}; give {self.name} and {other.name} one value, {slot.name}[0]={second}")
         return Machine(
             f"{self.name} and {other.name}",
             tuple(sizes.items()),

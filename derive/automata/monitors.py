@@ -14,9 +14,10 @@ from typing import Any
 from sympy import Basic, Symbol, Tuple
 
 from derive import expr
-from derive.automata.machines import Exploration, Fixed, Letter, Machine, shown
+from derive.automata.arrays import Inapplicable
+from derive.automata.machines import Exploration, Letter, Machine, shown
 from derive.automata.terms import Outside, Slot, chosen, compared, every, holds, value
-from derive.automata.wiring import Inapplicable, Wiring
+from derive.automata.wiring import Wiring
 from derive.evaluate import Array
 from derive.expr import Node
 from derive.system import System
@@ -164,8 +165,3 @@ def _output(wiring: Wiring, name: str) -> Array:
     system: System = wiring.system
     letter = system.lattice.indices[0]
     return wiring.terms(system.variables[name].var.at((letter,)), letter)
-
-
-def unset(fixed: Fixed) -> list[str]:
-    """The names that have no number."""
-    return [slot.name for slot, found in fixed.constants.items() if isinstance(found, Exception)]

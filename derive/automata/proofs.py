@@ -14,7 +14,6 @@ from typing import Any
 from derive.automata.cells import Ranges, ranges_of
 from derive.automata.machines import Endless
 from derive.automata.monitors import Counterexample, Monitor, Outcome, of_systems
-from derive.automata.settings import Key, Value
 from derive.automata.stated import Stated, stated
 from derive.automata.tables import Automaton, automaton
 from derive.automata.terms import Slot
@@ -99,11 +98,8 @@ class Posed:
 
     @cached_property
     def wirings(self) -> tuple[Wiring, Wiring]:
-        ours = self.network.settings
-        opened = dict(map(_opened, self.free))
-        values = {key: value for key, value in {**ours.values, **opened}.items() if value is not None}
         return (
-            Wiring(self.network.system, replace(ours, values=values)),
+            Wiring(self.network.system, self.network.settings.without(self.free)),
             Wiring(self.specification.system, self.specification.settings, PREFIX),
         )
 
@@ -182,13 +178,3 @@ def ranges(
     names = tuple(part.strip() for part in (parameters.split(",") if isinstance(parameters, str) else parameters))
     asked = posed(network, specification, values, names)
     return ranges_of(asked.monitor, {name: asked.slot(name) for name in names})
-
-
-def _opened(name: str) -> tuple[Key, Value | None]:
-    """A parameter without its value; an initial value is a parameter of its own, which is called `h[0]`."""
-    if not name.endswith("]"):
-        return (name, ()), None
-    state, _, index = name[:-1].partition("[")
-    if not index.lstrip("-").isdecimal():
-        raise DeriveError(f"{name!r} is no initial value; write it as h[0]")
-    return (state, (int(index),)), lambda named: named(name)

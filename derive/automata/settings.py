@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy
@@ -58,6 +59,23 @@ class Settings:
                 values[name, (int(index),) if index is not None else ()] = _value(tree, right)
         return cls(values, functions, zero=True)
 
+    def without(self, names: Sequence[str]) -> Settings:
+        """With no number for these; an initial value, `h[0]`, becomes a parameter that is called so."""
+        values = dict(self.values)
+        for name in names:
+            state, _, index = name.removesuffix("]").partition("[")
+            if not index:
+                values.pop((name, ()), None)
+            elif index.lstrip("-").isdecimal():
+                values[state, (int(index),)] = partial(_called, name)
+            else:
+                raise DeriveError(f"{name!r} is no initial value; write it as h[0]")
+        return replace(self, values=values)
+
+
+def _called(name: str, named: Named) -> Array:
+    return named(name)
+
 
 def _pairs(text: str | Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     if not isinstance(text, str):
@@ -100,7 +118,7 @@ def number(text: Any) -> Fraction:
 
 
 def _value(tree: ast.expr, typed: str) -> Value:
-    rows = [row.elts if isinstance(row, ast.List) else [row] for row in tree.elts] if _is_list(tree) else [[tree]]
+    rows = [row.elts if isinstance(row, ast.List) else [row] for row in _rows(tree)]
     if len({len(row) for row in rows}) != 1 or not rows[0]:
         raise DeriveError(f"the rows of {typed.strip()!r} are not of one length; {EXAMPLE}")
 
@@ -114,9 +132,15 @@ def _value(tree: ast.expr, typed: str) -> Value:
     return made
 
 
-def _is_list(tree: ast.expr) -> bool:
+def _rows(tree: ast.expr) -> list[ast.expr]:
     """A list of a comparison is a bit, `[z >= 1/2]`; any other is a column or a matrix."""
-    return isinstance(tree, ast.List) and not any(isinstance(e, ast.Compare) for e in tree.elts)
+    return tree.elts if isinstance(tree, ast.List) and _bit(tree) is None else [tree]
+
+
+def _bit(tree: ast.expr) -> ast.Compare | None:
+    if isinstance(tree, ast.List) and len(tree.elts) == 1 and isinstance(tree.elts[0], ast.Compare):
+        return tree.elts[0]
+    return None
 
 
 def _names(tree: ast.AST) -> list[str]:
@@ -142,11 +166,10 @@ def _scalar(tree: ast.expr, named: Mapping[str, Callable[[], Any]], typed: str) 
         return -inside if isinstance(tree.op, ast.USub) else inside
     if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATIONS:
         return _OPERATIONS[type(tree.op)](_scalar(tree.left, named, typed), _scalar(tree.right, named, typed))
-    if isinstance(tree, ast.List) and len(tree.elts) == 1 and isinstance(tree.elts[0], ast.Compare):
-        (bit,) = tree.elts
-        if len(bit.ops) == 1 and type(bit.ops[0]) in _SIGNS:
-            sides = (_scalar(bit.left, named, typed), _scalar(bit.comparators[0], named, typed))
-            return chosen(compared(_SIGNS[type(bit.ops[0])], *sides), Fraction(1), Fraction(0))
+    bit = _bit(tree)
+    if bit is not None and len(bit.ops) == 1 and type(bit.ops[0]) in _SIGNS:
+        sides = (_scalar(bit.left, named, typed), _scalar(bit.comparators[0], named, typed))
+        return chosen(compared(_SIGNS[type(bit.ops[0])], *sides), Fraction(1), Fraction(0))
     raise DeriveError(f"{ast.unparse(tree)!r} in {typed.strip()!r} is not understood; {EXAMPLE}")
 
 

@@ -119,10 +119,8 @@ class Automaton:
 
     def text(self) -> str:
         """The table: a line for each state; below each letter the output and the state that follows."""
-        cells = [
-            [f"{_answer(o)} → {p}" for o, p in zip(*rows, strict=True)]
-            for rows in zip(self.outputs, self.moves, strict=True)
-        ]
+        rows = zip(self.outputs, self.moves, strict=True)
+        cells = [[f"{_answer(o)} → {p}" for o, p in zip(*row, strict=True)] for row in rows]
         lines = [["state", *map(_letter, self.letters), "remembers"]]
         lines += [[str(q), *row, self.states[q]] for q, row in enumerate(cells)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import numpy
-from sympy import Basic, Expr, Symbol, Tuple
+from sympy import Basic, Expr, Poly, PolynomialError, Symbol, Tuple
 
 from derive import expr
+from derive.automata.arrays import Inapplicable, array_of, numbers, spread
 from derive.automata.machines import MOST_BITS, Machine, needed
 from derive.automata.settings import Settings
 from derive.automata.terms import Outside, Slot, Terms, Unset, chosen, compared, read
@@ -27,10 +27,6 @@ from derive.system import System
 
 CLOCK = "step"
 _SIGNS = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-
-
-class Inapplicable(DeriveError):
-    """What no machine that reads its string from left to right can say, or this translation doesn't know."""
 
 
 class Wiring:
@@ -79,12 +75,12 @@ class Wiring:
         if lag < 0:
             raise Inapplicable(f"{var} is read before its step has come; an automaton reads from left to right")
         if name in self.system.variables and self.system.variables[name].kind == "input":
-            return self._reads(name, _numbers(var), lag, "")
+            return self._reads(name, numbers(var), lag, "")
         if lag == 0:
             self.define(name)
         else:
             self.delayed[name] = None
-        return self._reads(name, _numbers(var), lag, self.prefix)
+        return self._reads(name, numbers(var), lag, self.prefix)
 
     def _known(self, var: Var) -> str:
         if var.marks or not (var.name in self.system.variables or var.name in self.bodies or var.name == CLOCK):
@@ -92,7 +88,7 @@ class Wiring:
         return str(var.name)
 
     def _reads(self, name: str, shape: tuple[int, int], lag: int | None, prefix: str) -> Array:
-        return _array([[read(Slot(prefix + name, i, j, lag)) for j in range(shape[1])] for i in range(shape[0])])
+        return array_of([[read(Slot(prefix + name, i, j, lag)) for j in range(shape[1])] for i in range(shape[0])])
 
     def define(self, name: str) -> None:
         """The definition of a state, after those of all that it reads at the same step."""
@@ -117,7 +113,7 @@ class Wiring:
 
     def parameter(self, var: Var) -> Array:
         """Of the system, or a name that the settings use; one without a value is left open."""
-        shape = _numbers(var)
+        shape = numbers(var)
         if var.name not in self.named:
             self.named.add(var.name)
             given = self.settings.values.get((var.name, ()))
@@ -142,7 +138,7 @@ class Wiring:
         assert slot.lag is not None
         given = self.settings.values.get((name, (1 - slot.lag,)))
         if given is not None:
-            shape = _numbers(self.system.variables[name].var)
+            shape = numbers(self.system.variables[name].var)
             return spread(given(self.scalar), shape, name)[slot.row, slot.column]
         if self.settings.zero:
             return Fraction(0)
@@ -173,7 +169,7 @@ class Wiring:
             return self._cases(node, letter)
         index, lo, _ = node.args[1]
         body = self.terms(node.args[0], index)
-        shape = _numbers(node)
+        shape = numbers(node)
         is_sum = isinstance(node, expr.Sum)
         self.folds[name] = self.ring.full(0, *shape) if is_sum else self.ring.identity(shape[0])
         before = self._reads(name, shape, 1, self.prefix)
@@ -189,7 +185,7 @@ class Wiring:
         result = self.terms(value, letter)
         if not isinstance(condition, expr.Otherwise):
             first.append((value, condition))
-            result = _array(
+            result = array_of(
                 [[read(Slot("a step to which no case applies", 0, 0, None))] * result.shape[1]] * len(result)
             )
         for value, condition in reversed(first):
@@ -200,12 +196,15 @@ class Wiring:
         """A comparison of the step with a number, as a term.  The clock stops where no condition can tell steps apart."""
         if not isinstance(said, expr.Relation) or said.op not in _SIGNS or isinstance(said.lhs, Node):
             raise Inapplicable(f"{said} compares no step with a number")
-        difference = said.lhs - said.rhs
-        symbols = list(difference.free_symbols)
-        slope = difference.coeff(symbols[0]) if len(symbols) == 1 else None
-        rest = None if slope is None else difference - slope * symbols[0]
-        if slope is None or not slope.is_Rational or not slope or not rest.is_Rational:
+        line = _line(said)
+        if (
+            line is None
+            or len(line.gens) != 1
+            or line.degree() != 1
+            or not all(c.is_Rational for c in line.all_coeffs())
+        ):
             raise Inapplicable(f"{said} compares no step with a number")
+        slope, rest = line.all_coeffs()
         if abs(rest / slope) > MOST_CLOCK:
             raise Inapplicable(f"{said} is about a step beyond {MOST_CLOCK}")
         self.horizon = max(self.horizon, int(abs(rest / slope)) + 2)
@@ -264,6 +263,14 @@ MOST_CLOCK = 64
 FOLDS = (expr.Sum, expr.Product, expr.Cases)
 
 
+def _line(said: expr.Relation) -> Poly | None:
+    """The difference of two sides as a polynomial in the step; None where it is none."""
+    try:
+        return Poly(said.lhs - said.rhs)
+    except PolynomialError:
+        return None
+
+
 def _end(node: Any) -> tuple[Symbol, Expr]:
     """The letter of the step at which a fold is read, and how far from it it ends."""
     if isinstance(node, expr.Cases):
@@ -286,39 +293,6 @@ def _is_open(argument: Any) -> bool:
     if isinstance(argument, Tuple):
         return any(_is_open(a) for a in argument)
     return isinstance(argument, Expr) and not isinstance(argument, Node) and bool(argument.free_symbols)
-
-
-def _numbers(node: Node) -> tuple[int, int]:
-    if not all(size.is_Integer for size in node.shape):
-        raise Inapplicable(f"{node} is {expr.show_shape(node.shape)}; an automaton needs numbers for the sizes")
-    if node.shape[0] * node.shape[1] > LARGEST:
-        raise Inapplicable(f"{node} has more than {LARGEST} entries")
-    return int(node.shape[0]), int(node.shape[1])
-
-
-LARGEST = 256
-"""Entries of one variable."""
-
-
-def spread(array: Array, shape: tuple[int, int], name: str) -> Array:
-    """An array of this shape; a single number stands for all entries, and a row for a column."""
-    if array.shape == shape:
-        return array
-    if array.shape == (1, 1):
-        return _array([[array[0, 0]] * shape[1] for _ in range(shape[0])])
-    if array.shape == shape[::-1] and 1 in shape:
-        return array.T
-    raise DeriveError(
-        f"{name} is {shape[0]} × {shape[1]}, the value that it is given {array.shape[0]} × {array.shape[1]}"
-    )
-
-
-def _array(rows: list[list[Any]]) -> Array:
-    found = numpy.empty((len(rows), len(rows[0])), dtype=object)
-    for i, row in enumerate(rows):
-        for j, entry in enumerate(row):
-            found[i, j] = entry
-    return found
 
 
 def _name(slot: Slot, prefix: str) -> str:

@@ -79,7 +79,8 @@ def shown_variables(system: System, on_paths: Iterable[str]) -> tuple[str, ...]:
     kept = on | (near & set(carriers(links)))
     if not grid:
         kept |= {*system.outputs, LOSS, *(v.name for v in system.inputs)}
-    return tuple(n for n in every if n in kept)
+    joined = {n for k in contracted(links, kept) for n in (k.target, k.source)} | on
+    return tuple(n for n in every if n in kept & joined)
 
 
 def lanes(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:

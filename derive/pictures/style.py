@@ -11,7 +11,7 @@ from dataclasses import dataclass
 COLOURS: dict[str, tuple[str, str]] = {
     "ink": ("#1c1e21", "#e4e7eb"),
     "faint": ("#5d646e", "#9aa4b0"),
-    "aside": ("#b4bac3", "#4d5661"),
+    "aside": ("#9aa3af", "#636e7b"),
     "line": ("#d9dde3", "#333a43"),
     "wash": ("#f3f5f8", "#1d2228"),
     "paper": ("#ffffff", "#15181c"),

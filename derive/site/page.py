@@ -102,12 +102,12 @@ class _Writer:
         report = self.sheet.report
         if report is None or not block.findings:
             return f'<figure class="claimed" id="{anchor}">{shown}</figure>'
-        worst = min(block.findings, key=lambda f: list(words.CATEGORIES).index(words.category(f)))
-        badges = "".join(dict.fromkeys(report_html.badge(words.category(f), words.verdict(f)) for f in block.findings))
+        worst = min(block.findings, key=lambda f: list(words.CATEGORIES).index(_found(f)))
+        badges = "".join(dict.fromkeys(report_html.badge(_found(f), words.verdict(f)) for f in block.findings))
         kinds = "".join(dict.fromkeys(report_html.kinds(f) for f in block.findings))
         more = "".join(_finding(f, report, len(block.findings) > 1) for f in block.findings)
         return (
-            f'<figure class="claimed {report_html.css_class(words.category(worst))}" id="{anchor}">{shown}'
+            f'<figure class="claimed {report_html.css_class(_found(worst))}" id="{anchor}">{shown}'
             f'<figcaption><a class="number" href="#{anchor}" aria-label="Link to this formula">#</a>{badges}{kinds}'
             f"{_why(worst, report)}<details><summary>How it was checked</summary>{more}</details></figcaption></figure>"
         )
@@ -185,6 +185,11 @@ def _command(command: str) -> str:
 def _verdict(found: Derivation) -> str:
     _, _, said = str(found.verdict).partition(" ")
     return f"{report_html.badge(found.verdict.verdict)} {derivation_html.prose(said, found)}"
+
+
+def _found(finding: Finding) -> str:
+    """What a formula is shown as: a mistake in its own colour, also where the page expects it."""
+    return "skipped" if finding.skipped else finding.verdict
 
 
 def _why(finding: Finding, report: FileReport) -> str:

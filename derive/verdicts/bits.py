@@ -18,10 +18,11 @@ from numpy import array
 from sympy import Basic, Symbol
 
 from derive import expr
+from derive.automata.arrays import Inapplicable
 from derive.automata.monitors import Monitor, of_claim
 from derive.automata.settings import Named, Settings
 from derive.automata.terms import Scalar, Term, Terms
-from derive.automata.wiring import Inapplicable, Wiring
+from derive.automata.wiring import Wiring
 from derive.errors import DeriveError
 from derive.evaluate import Array, evaluate
 from derive.expr import Equals, Node, Var
@@ -101,11 +102,11 @@ class Network:
             return Outcome(counterexample=(at, wrong.left, wrong.right), method="automaton")
         return Outcome(note=found.sentence, method="automaton") if found.steps else None
 
-    def monitor(self, formula: Basic) -> Monitor:
-        """The claim beside the network that it is about.  Raises `Inapplicable`."""
+    def monitor(self, formula: Basic, settings: Settings | None = None) -> Monitor:
+        """The claim beside the network that it is about, with other settings if asked.  Raises `Inapplicable`."""
         if self.unroll is not None or not self.is_causal:
             raise Inapplicable("a claim about one length, or a step that depends on later ones, takes no automaton")
-        wiring = Wiring(self.system, settings_of(self.given))
+        wiring = Wiring(self.system, settings_of(self.given) if settings is None else settings)
         return of_claim(wiring, formula, self.given.conditions, self.letter(formula))
 
     def letter(self, formula: Basic) -> Symbol:

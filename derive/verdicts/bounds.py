@@ -13,6 +13,7 @@ import sympy
 from sympy import Basic, Expr, Symbol
 
 from derive import expr, norms
+from derive.clipping import METHODS
 from derive.errors import DeriveError
 from derive.evaluate import integer, point
 from derive.expr import Equals, Node, Partial, Var
@@ -39,7 +40,8 @@ def prove(question: Question, relation: expr.Relation) -> Proof | None:
         return None
     inner = sized.args[0] if isinstance(sized, expr.Transpose) else sized
     try:
-        return _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+        found = _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+        return found or _of_clipped(question, small, large)
     except DeriveError:
         return None
 
@@ -101,6 +103,30 @@ def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:
     if not all(is_at_least(value(large, env), rate**steps) for env, steps in wanted):
         return None
     return Proof(f"each step of {y.base} multiplies by a Jacobian of norm at most {_shown(rate)}")
+
+
+def _of_clipped(question: Question, norm: expr.Norm, limit: Node) -> Proof | None:
+    """`‖x‖ ≤ c` where `c ≥ 0` is supposed, and x is clipped by value (the largest entry) or by norm (its length)."""
+    x = norm.args[0]
+    if not (isinstance(x, Node) and expr.is_column(x) and any(_is_positive(g, limit) for g in question.given)):
+        return None
+    if norm.kind == "inf":
+        again = METHODS["value"].node(x, limit)
+        return Proof(f"clipping {x} once more changes nothing") if question.holds(Equals(x, again)) else None
+    equation = question.system.equations.get(x.name) if isinstance(x, Var) else None
+    value = x if equation is None else expr.at(equation.rhs, dict(zip(equation.target.index, x.index, strict=True)))
+    if not isinstance(value, expr.Scale) or norm.kind not in ("", "2"):
+        return None
+    length = expr.apply("min", expr.Norm(value.args[1]), limit)
+    same = Equals(expr.power(norm, 2), expr.power(length, 2))
+    return Proof(f"{expr.power(norm, 2)} = {same.rhs}, and {limit} ≥ 0") if question.holds(same) else None
+
+
+def _is_positive(given: expr.Relation, node: Node) -> bool:
+    """Whether `c > 0` or `c ≥ 0`, in either direction, is supposed."""
+    value, zero = (given.lhs, given.rhs) if given.op in (">", ">=") else (given.rhs, given.lhs)
+    known = given.op in (">", ">=", "<", "<=") and value == node
+    return known and isinstance(zero, Node) and expr.as_number(zero) == 0
 
 
 def _multiplies(question: Question, y: Var) -> bool:
