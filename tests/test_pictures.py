@@ -81,8 +81,8 @@ def test_no_node_covers_another_and_no_name_leaves_its_node(name):
     shapes = drawn(name, query=main_query(name)).shapes
     nodes = [s for s in shapes if isinstance(s, Box) and s.role.startswith("node")]
     names = [s for s in shapes if isinstance(s, Label) and s.role.startswith(("name", "note")) and s.size in (12, 15)]
-    for number, a in enumerate(nodes):
-        for b in nodes[:number]:
+    for k, a in enumerate(nodes):
+        for b in nodes[:k]:
             apart = (
                 abs(a.centre[0] - b.centre[0]) >= (a.width + b.width) / 2 or abs(a.centre[1] - b.centre[1]) >= a.height
             )

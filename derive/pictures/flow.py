@@ -15,6 +15,7 @@ import numpy as np
 
 from derive.pictures import measured
 from derive.pictures.axes import Axes, decades, number
+from derive.pictures.dependencies import backwards
 from derive.pictures.measured import Curve, Flow
 from derive.pictures.model import Area, Box, Extent, Label, Picture, Shape, Stroke, framed, overlap
 from derive.pictures.words import said, typed
@@ -62,7 +63,7 @@ def _limits(flows: Sequence[Flow]) -> tuple[int, int]:
 def _panel(flow: Flow, axes: Axes) -> Iterator[Shape]:
     system = flow.system
     yield Label((axes.left - 40, axes.top - 10), said(f"{system.name}: ") + flow.gradient, "strong", "start", 14)
-    first = "t − 1" if measured.backwards(system, flow.state) else "T − t"
+    first = "t − 1" if backwards(system, flow.state) else "T − t"
     way = "steps from the loss" if system.lattice.dimension == 1 else "steps along the diagonal"
     yield from axes.frame(typed(first, first.replace("−", "-")) + said(f", {way}"), 10 if flow.steps > 20 else 2)
     distances = range(flow.steps + 1)

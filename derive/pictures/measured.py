@@ -15,7 +15,7 @@ from sympy import Symbol
 
 from derive.errors import QueryError
 from derive.pictures import ceilings, sampled
-from derive.pictures.dependencies import carriers, lanes, reads
+from derive.pictures.dependencies import backwards, carriers, lanes, reads
 from derive.pictures.words import Words, typed
 from derive.printing import latex, text
 from derive.queries import parse
@@ -116,12 +116,6 @@ def _last_carrier(system: System, lane: Sequence[str], state: str) -> str:
     """In a chain below the outputs, what the layers above read."""
     above = [k.source for k in reads(system) if k.source in lane and k.target not in lane]
     return above[0] if above else state
-
-
-def backwards(system: System, state: str) -> bool:
-    """Whether the chain of `state` runs from the last point to the first."""
-    lane = next(lane for lane in lanes(list(system.equations), reads(system)) if state in lane)
-    return any(o > 0 for k in reads(system) if k.source in lane and k.target in lane for o in k.offset)
 
 
 def _curve(system: System, state: str, scale: float | None, seed: int, where: Mapping[str, float]) -> Curve:
