@@ -8,7 +8,7 @@ to the greatest.  On a grid both points move along the diagonal.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from derive.errors import QueryError
 from derive.pictures import ceilings, sampled
 from derive.pictures.axes import Axes, decades, number
 from derive.pictures.dependencies import carriers, lanes, reads
-from derive.pictures.model import Area, Box, Label, Picture, Shape, Stroke, framed
+from derive.pictures.model import Area, Box, Extent, Label, Picture, Shape, Stroke, framed, overlap
 from derive.pictures.words import said, typed
 from derive.queries import parse
 from derive.system import LOSS, System
@@ -186,12 +186,12 @@ def _panel(flow: Flow, axes: Axes) -> Iterator[Shape]:
     first = "t − 1" if backwards(system, flow.state) else "T − t"
     way = "steps along the diagonal" if t != "t" else "steps from the loss"
     yield from axes.frame(typed(first, first.replace("−", "-")) + said(f", {way}"), 10 if flow.steps > 20 else 2)
-    distances = list(range(flow.steps + 1))
+    distances = range(flow.steps + 1)
     for hue, curve in enumerate(flow.curves, 1):
         yield from _band(axes, curve, hue)
     for hue, curve in enumerate(flow.curves, 1):
         if curve.bound is not None:
-            yield from (Stroke(tuple(p), f"curve hue-{hue} bound") for p in axes.within(distances, curve.bound))
+            yield from (Stroke(tuple(p), f"curve hue-{hue} bound") for p in axes.within(distances[1:], curve.bound[1:]))
         for piece in axes.within(distances, curve.middle):
             yield Stroke(tuple(piece), f"curve hue-{hue}", tip=curve.name)
         yield from _marks(axes, curve, hue)
@@ -242,17 +242,22 @@ def _mark(at: tuple[float, float], hue: int) -> Shape:
 
 
 def _names(axes: Axes, flow: Flow) -> Iterator[Shape]:
-    """Beside the end of each curve, or where it leaves the picture, its name."""
+    """Beside the end of each curve its name; where it leaves the picture, above that place."""
     ends = []
     for hue, curve in enumerate(flow.curves, 1):
-        pieces = axes.within(list(range(flow.steps + 1)), curve.middle)
+        pieces = axes.within(range(flow.steps + 1), curve.middle)
         if pieces and curve.name:
             ends.append((pieces[-1][-1], hue, curve.name))
-    free = {hue: y for (x, y), hue, _ in ends if x > axes.left + axes.width - 30}
-    placed = _apart(free)
+    right = axes.left + axes.width
+    placed = _apart({hue: y for (x, y), hue, _ in ends if x > right - 30})
+    leaving: list[Extent] = []
     for (x, y), hue, name in ends:
-        at = (axes.left + axes.width + 10, placed[hue] + 4) if hue in placed else (x + 8, y - 5)
-        yield Label(at, typed(name, name), f"name hue-{hue}", "start", 13)
+        at = (right + 10, placed[hue] + 4) if hue in placed else (min(x + 8, right - 30), y - 5)
+        label = Label(at, typed(name, name), f"name hue-{hue}", "start", 13)
+        while hue not in placed and any(overlap(label.extent, other) for other in leaving):
+            label = replace(label, at=(label.at[0], label.at[1] - APART))
+        leaving.append(label.extent)
+        yield label
 
 
 def _apart(places: dict[int, float]) -> dict[int, float]:
