@@ -71,6 +71,10 @@ class Run:
         found = self.program.module[routine.name](*given)
         return dict(zip(routine.results, [found] if len(routine.results) == 1 else found, strict=True))
 
+    def cotangents(self) -> dict[str, np.ndarray]:
+        drawn = self.case.cotangents
+        return {v.name: drawn[v.var.base] for v in self.system.of_kind("cotangent") if len(v.var.marks) == 1}
+
     def given(self) -> dict[str, Any]:
         names, values = self.program.names, {}
         for v in self.system.parameters:
@@ -80,7 +84,7 @@ class Run:
         for v in self.system.states:
             values.setdefault(names[v.name], self.trajectory(v.name))
         for v in self.system.of_kind("cotangent"):
-            values[names[v.name]] = self.trajectory(v.name, self.case.cotangents[v.var.base])
+            values[names[v.name]] = self.trajectory(v.name, self.cotangents()[v.name])
         return values
 
 
@@ -150,10 +154,36 @@ def test_gradients_are_those_of_the_module(name: str, T: int):
     assert compared
 
 
-@pytest.mark.parametrize("name", ["gru", "mdlstm", "linear-attention"])
-def test_an_adjoint_is_a_program_too(name: str):
-    (routine,) = program(catalogue.load(name).adjoint()).routines
-    assert "W" in routine.source and "_bar" in routine.source
+DERIVED = {
+    **{
+        f"the adjoint of {name}": CATALOGUE[name].adjoint()
+        for name in ("gru", "rnn", "mdlstm", "linear-attention", "birnn")
+    },
+    **{f"the tangent of {name}": CATALOGUE[name].tangent() for name in ("lstm", "skip-rnn", "mdrnn")},
+    "Hessian-vector products of an elman network": CATALOGUE["elman"].adjoint().tangent(),
+}
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_an_adjoint_or_a_tangent_is_one_sweep(name: str):
+    """All its equations, those of the forward pass too, and the gradients by boundary values."""
+    found = Run(DERIVED[name], 3)
+    system, case = found.system, found.case
+    (routine,) = found.program.routines
+    states = found.call(routine, found.given())
+    wanted = found.compiled.forward(case.params, {**found.inputs, **found.cotangents()}, case.initial)
+    for key_, array in wanted.items():
+        shown = states[found.program.names[key_.partition("[")[0]]]
+        if "[" in key_:
+            where = key_.partition("[")[2].removesuffix("]").replace("T", str(found.T))
+            pairs = [(shown[int(eval(where))], array)]
+        elif system.variables[key_].indexed:
+            pairs = [(shown[key(p)], array[tuple(i - 1 for i in p)]) for p in found.points]
+        else:
+            pairs = [(shown, array)]
+        for left, right in pairs:
+            right = found.matrix(key_.partition("[")[0], right)
+            np.testing.assert_allclose(left, right, rtol=1e-10, atol=1e-10, err_msg=f"{key_}\n{routine.source}")
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

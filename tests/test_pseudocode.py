@@ -14,6 +14,7 @@ import pytest
 from conftest import program as installed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_emit_contract import CELLS, WITH_LOSS
 
 from derive import catalogue, cli, expr
 from derive.canonical import canonical
@@ -200,6 +201,22 @@ def test_katex_renders_every_algorithm_in_every_notation(name, katex):
         assert not re.search(r"\\operatorname|\\label|[^\x00-\x7f]", fragment)
 
 
+@pytest.mark.parametrize("name", [*CELLS, *WITH_LOSS])
+def test_the_algorithms_of_unusual_systems(name, refused_by_katex):
+    """Reads ahead and across borders, loops with shifts, conditions, matrix states, scalars, rows, awkward names."""
+    system = {**CELLS, **WITH_LOSS}[name]
+    assert not refused_by_katex(
+        [a.latex for style in ("bar", "nabla,bold,superscript") for a in algorithms(system, style)]
+    )
+
+
+def test_a_condition_is_shown():
+    (_, backward) = algorithms(CELLS["logarithms of gates"])
+    assert r"\mathbf{if} \ t+1 \le T" in backward.latex and "if t + 1 <= T:" in backward.source
+    (forward, _) = algorithms(CELLS["a chain that runs ahead"])
+    assert r"\mathbf{if} \ 1 \le t-1 \le T" in forward.latex
+
+
 def test_pdflatex_sets_every_algorithm():
     installed("pdflatex")
     body = "\n".join(f"\\section*{{{name}}}\n{a.tex}" for name in NAMES for a in of(name))
@@ -208,8 +225,11 @@ def test_pdflatex_sets_every_algorithm():
 
 
 def test_without_latexify_there_is_python_and_a_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "derive.render.latexified", None)
-    monkeypatch.delattr("derive.render.latexified", raising=False)
+    for name in [n for n in sys.modules if n.partition(".")[0] == "latexify"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("latexified", "algorithmic"):
+        monkeypatch.delitem(sys.modules, f"derive.render.{name}", raising=False)
+        monkeypatch.delattr(f"derive.render.{name}", raising=False)
     (forward, _) = algorithms(catalogue.load("gru"))
     assert forward.source.startswith("def forward(") and forward.title == "Forward sweep"
     with pytest.raises(DeriveError, match=r"needs latexify-py, .* pip install 'derive-bptt\[latex\]' .* Python"):

@@ -7,7 +7,7 @@ the names in the prose.  Every query of `derive check` is asked, and those with 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -17,14 +17,14 @@ from conftest import program
 from derive import catalogue
 from derive.check import standard_queries
 from derive.cli import default_queries, jacobians
-from derive.derivation import Derivation, fragments
+from derive.derivation import Derivation, Step, fragments
 from derive.errors import QueryError, ShapeError
 from derive.notation import NOTATIONS, Notation, notation
 from derive.printing import latex
 from derive.render import outline, pdf, tex
 from derive.system import System
 
-STYLES = (*NOTATIONS, "bar,bold,superscript", "odot,circ", "partial,denominator,superscript")
+STYLES = (*NOTATIONS, "bar,bold,superscript", "odot,circ")
 REFUSED = (QueryError, ShapeError)
 """What a system may answer to a query that has no answer, in one sentence."""
 
@@ -61,25 +61,34 @@ def derivations(name: str, style: Notation) -> tuple[Derivation, ...]:
     return tuple(found)
 
 
-def written(derivation: Derivation) -> Iterator[str]:
-    """Every fragment of a derivation."""
-    for step in derivation.steps:
-        yield from step.latex(derivation.notation)
-        yield from fragments(step.before, derivation.notation)
-        for words in (step.title, step.reason):
-            for kind, piece in outline.spans(words, derivation):
-                if kind == "math":
-                    yield latex(piece, derivation.notation)
-    yield derivation.latex()
+def written(found: Iterable[Derivation], style: Notation) -> Iterator[str]:
+    """Every fragment of these derivations in a notation; a step that several of them take is written once."""
+    once: set[object] = set()
+    for derivation in found:
+        shown = replace(derivation, notation=replace(style, factors=derivation.notation.factors))
+        for step in shown.steps:
+            key = (shown.notation, step.lines, step.before, step.title, step.reason)
+            if key not in once:
+                once.add(key)
+                yield from step.latex(shown.notation)
+                yield from fragments(step.before, shown.notation)
+                yield from named(step, shown)
+        yield shown.latex()
+
+
+def named(step: Step, derivation: Derivation) -> Iterator[str]:
+    """The names in the prose of a step."""
+    for words in (step.title, step.reason):
+        for kind, piece in outline.spans(words, derivation):
+            if kind == "math":
+                yield latex(piece, derivation.notation)
 
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_katex_renders_every_fragment_in_every_notation(name, refused_by_katex):
     seen: dict[str, None] = {}
     for chosen in dict.fromkeys(map(notation, STYLES)):
-        for derivation in derivations(name, plain(chosen)):
-            shown = replace(derivation, notation=replace(chosen, factors=derivation.notation.factors))
-            seen.update(dict.fromkeys(written(shown)))
+        seen.update(dict.fromkeys(written(derivations(name, plain(chosen)), chosen)))
     refused = refused_by_katex(seen)
     assert not refused, f"{len(refused)} of {len(seen)} fragments, the first:\n" + "\n\n".join(refused[:3])
     assert len(seen) > 200

@@ -136,16 +136,15 @@ class _Sweep:
     def forward(self, called: dict[str, tuple[str, int]]) -> Routine:
         given = [v.name for v in self.system.of_kind("input", "target", "cotangent")]
         started = {b.variable: None for b in self._borders(self.own)}
-        body = self._loops()
+        body = [*self._loops(), *self._all_ends()]
         results = [self.names.of[name] for name in self.own]
         lines = [*self._declared([n for n in self.own if n not in started]), *body]
         return self._routine("forward", "Forward sweep", [*given, *started], lines, results, {}, called)
 
     def backward(self, called: dict[str, tuple[str, int]]) -> Routine:
         equations = self.system.equations
-        body = self._loops()
+        body = [*self._loops(), *self._all_ends()]
         ends = [n for n in self.own if equations[n].extent]
-        body += [line for name in ends for line in self._end(equations[name])]
         kinds = {n: self.system.variables[equations[n].target.base].kind for n in self.own if _is_adjoint(equations[n])}
         returned = [n for n, kind in kinds.items() if kind == "parameter"]
         returned += [n for n, kind in kinds.items() if kind == "input" and n not in ends] + ends
@@ -300,6 +299,10 @@ class _Sweep:
     def _ends(self, equation: Equation) -> Iterator[Var]:
         for border in self._borders([equation.target.base]):
             yield equation.target.at(self._coordinates(border))
+
+    def _all_ends(self) -> list[str]:
+        equations = [self.system.equations[name] for name in self.own]
+        return [line for e in equations if e.extent for line in self._end(e)]
 
     def _end(self, equation: Equation) -> list[str]:
         """The adjoint equation at the boundary, where the adjoints of what has no equation there are zero."""

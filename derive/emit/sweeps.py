@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from derive.expr import Var, variables
 from derive.lattice import Loop
 from derive.system import System
 
@@ -117,9 +118,7 @@ class _Fusion:
         return loop
 
 
-def _unindexed(system: System, name: str) -> Iterator:
-    from derive.expr import variables
-
+def _unindexed(system: System, name: str) -> Iterator[Var]:
     return (v for v in variables(system.equations[name].rhs) if not v.index)
 
 

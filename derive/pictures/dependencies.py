@@ -88,6 +88,12 @@ def lanes(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
     return strongly_connected(list(names), [(k.target, k.source, k.offset) for k in links])
 
 
+def backwards(system: System, state: str) -> bool:
+    """Whether the chain of `state` runs from the last point to the first."""
+    lane = next(lane for lane in lanes(list(system.equations), reads(system)) if state in lane)
+    return any(o > 0 for k in reads(system) if k.source in lane and k.target in lane for o in k.offset)
+
+
 # --- the paths that a query asks for ------------------------------------------------------------------------------------
 
 

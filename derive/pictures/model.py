@@ -7,7 +7,7 @@ as `node state` or `edge path-1`: `derive.pictures.style` says what they mean, `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from derive.pictures.words import Words
@@ -124,8 +124,6 @@ def framed(title: str, alt: str, shapes: Iterable[Shape], margin: float = 6, nar
 
 
 def _moved(shape: Shape, dx: float, dy: float) -> Shape:
-    from dataclasses import replace
-
     def to(p: XY) -> XY:
         return p[0] + dx, p[1] + dy
 
@@ -137,6 +135,10 @@ def _moved(shape: Shape, dx: float, dy: float) -> Shape:
         return replace(shape, points=tuple(map(to, shape.points)))
     control = to(shape.control) if shape.control else None
     return replace(shape, points=tuple(map(to, shape.points)), control=control)
+
+
+def overlap(a: Extent, b: Extent) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _around(points: Iterable[XY]) -> Extent:

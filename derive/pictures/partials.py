@@ -11,7 +11,7 @@ from derive.partials import table
 from derive.paths import Point
 from derive.pictures.dependencies import Link
 from derive.pictures.edges import NODE, bend, curve
-from derive.pictures.model import XY, Box, Extent, Label, Shape
+from derive.pictures.model import XY, Box, Extent, Label, Shape, overlap
 from derive.pictures.words import Words, formula
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def labels(graph: Graph) -> Iterator[Shape]:
         start, end = graph.grid.node(link.source, source), graph.grid.node(link.target, offset)
         for place in _candidates(start, end, graph.centres):
             label = Label((place[0], place[1] + 0.33 * SIZE), words, "name", size=SIZE)
-            if not any(_overlap(label.extent, other) for other in taken):
+            if not any(overlap(label.extent, other) for other in taken):
                 taken.append(label.extent)
                 left, top, right, bottom = label.extent
                 yield Box(((left + right) / 2, (top + bottom) / 2), right - left + 2, bottom - top, 3, "ground")
@@ -71,7 +71,3 @@ def _candidates(start: XY, end: XY, nodes: list[XY]) -> list[XY]:
 
 def _around(at: XY, width: float) -> Extent:
     return at[0] - width / 2, at[1] - NODE / 2, at[0] + width / 2, at[1] + NODE / 2
-
-
-def _overlap(a: Extent, b: Extent) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,20 +1,17 @@
-r"""Python as an algorithm in LaTeX: latexify's algorithmic mode, with the operators and names of linear algebra.
+r"""Python expressions in LaTeX: latexify's, with the operators and names of linear algebra.
 
 latexify prints `W @ (d * g)`, `(W @ d) * g` and `W * (d @ g)` all as `W d g`.  Here `@` stands side by side, `*` of matrices is
 the Hadamard product, `.T` a transpose, and every operand that is a product of the other kind keeps its brackets.  Names, indices,
 transposes and squares are printed by `derive.printing`, so that they look as in the derivation.
 
-Importing this module needs latexify; `derive.render.pseudocode` does so when a formula is asked for.
+Importing this module needs latexify; `derive.render.pseudocode` does so when an algorithm is asked for.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
 
-from latexify.codegen.algorithmic_codegen import IPythonAlgorithmicCodegen
 from latexify.codegen.expression_codegen import ExpressionCodegen
-from latexify.transformers import AugAssignReplacer, DocstringRemover
 from sympy import Expr, Integer
 
 from derive import functions
@@ -22,25 +19,12 @@ from derive.emit.algorithm import Routine
 from derive.emit.columns import SOURCES
 from derive.expr import Power, Transpose, Var
 from derive.notation import LATEX, Notation
-from derive.printing import index_string, latex, visible
+from derive.printing import index_string, latex
 
 SUM, PRODUCT, ATOM = range(3)
 
-WIDTH = 78
-"""How many visible characters go on a line before a sum or a list is broken."""
-
 FIELD = {"diag": r"\mathrm{diag}(@)", "diagonal": r"\mathrm{diagonal}(@)", "inner": r"\langle @ \rangle"}
 CONSTANTS = {"np.zeros": "0", "np.ones": r"\mathbf{1}", "np.eye": "I"}
-
-
-def lines(routine: Routine, notation: Notation) -> tuple[str, ...]:
-    """The algorithm, one fragment a line, indented by `\\hspace`."""
-    tree: ast.AST = ast.parse(routine.source)
-    for transformer in (AugAssignReplacer(), DocstringRemover()):
-        tree = transformer.visit(tree)
-    begin, end = r"\begin{array}{l} ", r" \end{array}"
-    whole = Algorithm(routine, notation).visit(tree)
-    return tuple(whole.removeprefix(begin).removesuffix(end).split(Algorithm._LINE_BREAK))
 
 
 class Formulas(ExpressionCodegen):
@@ -244,106 +228,3 @@ class Formulas(ExpressionCodegen):
     def visit_Constant(self, node: ast.Constant) -> str:
         mantissa, _, exponent = str(node.value).partition("e")
         return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
-
-
-class Algorithm(IPythonAlgorithmicCodegen):
-    """latexify's algorithm; long sums and lists go on over several lines."""
-
-    def __init__(self, routine: Routine, notation: Notation):
-        super().__init__()
-        self.routine = routine
-        self._expression_codegen: Formulas = Formulas(routine, notation)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> str:
-        names = [self._name(argument.arg, self.routine.starts) for argument in node.args.args]
-        head = rf"\mathbf{{function}} \ \mathrm{{{node.name}}}("
-        header = self._list(head, names, ")")
-        with self._increment_level():
-            body = [self.visit(statement) for statement in node.body]
-        rows = [*header, *body, self._add_indent(r"\mathbf{end \ function}")]
-        return rf"\begin{{array}}{{l}} {self._LINE_BREAK.join(rows)} \end{{array}}"
-
-    def visit_For(self, node: ast.For) -> str:
-        assert isinstance(node.iter, ast.Call)
-        first, last, *downwards = map(self._expression_codegen.step, node.iter.args)
-        last = last + 1 if downwards else last - 1
-        span = rf"{index_string((first,), LATEX)}, \dots, {index_string((last,), LATEX)}"
-        head = rf"\mathbf{{for}} \ {self._expression_codegen.visit(node.target)} = {span} \ \mathbf{{do}}"
-        with self._increment_level():
-            body = [self.visit(statement) for statement in node.body]
-        rows = [self._add_indent(head), *body, self._add_indent(r"\mathbf{end \ for}")]
-        return self._LINE_BREAK.join(rows)
-
-    def visit_Assign(self, node: ast.Assign) -> str:
-        (target,) = node.targets
-        made = node.value.elt if isinstance(node.value, ast.GeneratorExp) else node.value
-        if isinstance(made, ast.Call) and isinstance(target, (ast.Name, ast.Tuple)):
-            return self._declaration(target, made)
-        head = rf"{self._expression_codegen.visit(target)} \gets "
-        return self._LINE_BREAK.join(self._sum(head, node.value))
-
-    def _declaration(self, target: ast.Name | ast.Tuple, made: ast.Call) -> str:
-        """Trajectories and totals, zero at first."""
-        names = [t for t in (target.elts if isinstance(target, ast.Tuple) else [target]) if isinstance(t, ast.Name)]
-        indices = next((v.index for n in names for v in [self.routine.variables[n.id]] if v.index), ())
-        of_steps = ast.unparse(made.func) == "Trajectory"
-        if of_steps:
-            indices = self.routine.indices
-        written = [latex(self.routine.variables[n.id].at(indices), self._expression_codegen.notation) for n in names]
-        shape = self.routine.variables[names[0].id].shape
-        size = r" \times ".join(index_string((n,), LATEX) for n in shape if n != 1)
-        space = rf" \gets 0 \in \mathbb{{R}}{f'^{{{size}}}' if size else ''}"
-        every = rf" \text{{ for every }} {index_string(indices, LATEX)}" if of_steps else ""
-        return self._LINE_BREAK.join(self._list("", written, f"{space}{every}"))
-
-    def visit_Return(self, node: ast.Return) -> str:
-        assert isinstance(node.value, (ast.Name, ast.Tuple))  # all that `derive.emit.algorithm` returns
-        given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-        names = [self._name(name.id, self.routine.reached) for name in given if isinstance(name, ast.Name)]
-        return self._LINE_BREAK.join(self._list(r"\mathbf{return} \ ", names, ""))
-
-    def _name(self, name: str, borders: Mapping[str, tuple[Var, ...]]) -> str:
-        """A name; a trajectory that is given, or returned, for its boundary values is written as these."""
-        if name in borders:
-            return ", ".join(latex(var, self._expression_codegen.notation) for var in borders[name])
-        return self._expression_codegen.visit(ast.Name(name))
-
-    # --- lines --------------------------------------------------------------------------------------------------------
-
-    def _sum(self, head: str, value: ast.expr) -> list[str]:
-        """`head` and a value; a sum that is too long is broken before its signs."""
-        whole = head + self._expression_codegen.value(value)
-        if visible(whole) <= WIDTH or not isinstance(value, ast.BinOp):
-            return [self._add_indent(whole)]
-        return self._rows(head, list(self._terms(value)), "")
-
-    def _terms(self, value: ast.expr) -> Iterable[str]:
-        """The terms of a sum, each with its sign; the right side of a `+` may be a sum itself."""
-        formulas = self._expression_codegen
-        if not isinstance(value, ast.BinOp) or not isinstance(value.op, (ast.Add, ast.Sub)):
-            yield formulas.value(value)
-            return
-        yield from self._terms(value.left)
-        if isinstance(value.op, ast.Sub):
-            yield f"{{}} - {formulas.operand(value.right, PRODUCT)}"
-        else:
-            first, *rest = self._terms(value.right)
-            yield f"{{}} + {formulas.bracketed(first) if first.startswith('-') else first}"
-            yield from rest
-
-    def _list(self, head: str, words: Sequence[str], tail: str) -> list[str]:
-        return self._rows(head, [f"{word}, " for word in words[:-1]] + [*words[-1:]], tail)
-
-    def _rows(self, head: str, parts: Sequence[str], tail: str) -> list[str]:
-        rows, width = [head], visible(head)
-        for part in parts:
-            if width + visible(part) > WIDTH and rows[-1] != head:
-                rows.append("")
-                width = 0
-            rows[-1] += part if rows[-1].endswith((" ", "(")) or not rows[-1] else f" {part.removeprefix('{} ')}"
-            width += visible(part)
-        rows[-1] += tail
-        first, *rest = (row.rstrip() for row in rows)
-        start = self._add_indent(first)
-        with self._increment_level(), self._increment_level():
-            return [start, *map(self._add_indent, rest)]

@@ -36,10 +36,12 @@ class Algorithm:
     def lines(self) -> tuple[str, ...]:
         """Its lines as math, indented.  Raises `DeriveError` where latexify is missing."""
         try:
-            from derive.render import latexified
-        except ImportError:
+            from derive.render import algorithmic
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "latexify":
+                raise
             raise DeriveError(MISSING) from None
-        return latexified.lines(self.routine, self.notation)
+        return algorithmic.lines(self.routine, self.notation)
 
     @property
     def latex(self) -> str:
