@@ -266,8 +266,8 @@ $$ s_t = \sum_{k=t+1}^{T} x_k $$"""
         (r"z_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
         (r"z_t = \tfrac12 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "undecided"),
         (r"z_t > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
-        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 1", "undecided"),
-        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 2", "undecided"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 1", "holds"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 2", "fails"),
         (r"h_t \in [-1, 1]", "undecided"),
         (r"z_t \in (0, 1)", "holds"),
         (r"z_t \in (0, \tfrac12)", "fails"),
@@ -279,6 +279,21 @@ $$ s_t = \sum_{k=t+1}^{T} x_k $$"""
 )
 def test_special_values_ranges_and_inequalities(formula, verdict):
     found = about("gru", formula)
+    assert found.verdict == verdict, described(found)
+
+
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [
+        (r"a_t > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = W", "holds"),
+        (r"a_t < 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = 0", "holds"),
+        (r"W = I,\ a_t > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "holds"),
+        (r"a_{t-1} > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = W", "fails"),
+    ],
+)
+def test_an_inequality_of_a_shorthand_picks_the_points_at_which_it_is_true(formula, verdict):
+    shorthand = "<!-- derive: system irnn -->\n$$ a_t = W h_{t-1} + U x_t + b $$\n"
+    found = verified(shorthand + f"$$ {formula} $$").findings[-1]
     assert found.verdict == verdict, described(found)
 
 

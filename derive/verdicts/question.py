@@ -115,6 +115,7 @@ class Question:
         definitions = [(expr.at(target, apart), expr.at(value, apart)) for target, value in self.definitions]
         plain = with_values(without_extrema(expr.at(formula, apart)), self.values)
         explained = explain(self.system, plain, definitions)
+        given = [explain(self.system, self._sides(g, apart), definitions) for g in self.given]
         return Trial(
             explained.system,
             explained.formula,
@@ -124,12 +125,17 @@ class Question:
             loss=self.loss,
             outside="zero" if self.beyond else None,
             hold=self.hold,
-            definitions=explained.definitions,
+            definitions={name: found for e in (*given, explained) for name, found in e.definitions.items()},
             auxiliary=explained.auxiliary,
             free=True,
             seed=self.seed,
-            given=[with_values(without_extrema(expr.at(g, apart)), self.values) for g in self.given],
+            given=[expr.Relation(g.op, *e.formula.args) for g, e in zip(self.given, given, strict=True)],
         )
+
+    def _sides(self, given: expr.Relation, apart: Mapping[Symbol, Symbol]) -> Equals:
+        """The two sides of an inequality as an equation has them: its shorthands are worked out in the same way."""
+        sides = with_values(without_extrema(expr.at(given, apart)), self.values)
+        return Equals(sides.lhs, sides.rhs)
 
     def _clashing(self, formula: Equals) -> set[Symbol]:
         """The letters of indices that are the letter of a size, too: in `h_m` of a network with `x: m` it is another m."""
