@@ -481,6 +481,11 @@ def test_the_command(capsys, tmp_path):
     assert "true exactly for -3/2 ≤ b < -1/2" in capsys.readouterr().out
     assert cli.main(["prove", str(file), "--set", "b=0"]) == 1
     assert cli.main(["prove", str(file), "--spec", AND]) == 0
+    file.write_text(
+        OPEN + displays(r"-2<c\le-1\Rightarrow y_t\le1", r"y_{t-1}=0\Rightarrow y_t=0,\quad t\ge2"), encoding="utf-8"
+    )
+    assert cli.main(["prove", str(file)]) == 0
+    assert "proved: every value of c, for strings of every length" in capsys.readouterr().out
     (tmp_path / "nets.py").write_text(
         "from derive import System\n"
         "net = System('net', equations='h[t] = step(w * x[t] + h[t-1] - 3 / 2)',\n"

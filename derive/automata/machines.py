@@ -27,7 +27,7 @@ MOST_BITS = 8
 MOST_STATES = 5_000
 """States that an exploration visits."""
 
-MOST_MOVES = 100_000
+MOST_MOVES = 40_000
 """Steps that it takes: a state is left on every letter."""
 
 

@@ -112,13 +112,8 @@ def _proved(review: Reviewed, claim: Claim, given: Settings, names: tuple[str, .
         except DeriveError:
             continue
         found = _ranges(network, understood.formula, settings, names) if names else every
-        yield Proved(
-            claim,
-            outcome,
-            _table(monitor, network.system.name),
-            found,
-            tuple(s.name for s in monitor.machine.parameters),
-        )
+        table = _table(monitor, network.system.name)
+        yield Proved(claim, outcome, table, found, tuple(s.name for s in monitor.machine.parameters), tuple(free))
         return
 
 
