@@ -506,6 +506,7 @@ WRONG = [
     (UNIT, AND, "w", DeriveError, "'w' gives no value"),
     (UNIT, AND, "h=1, w=1, u=1, b=1", DeriveError, "h has a value at every step; what can be given is the one before"),
     ("y[t] = y[t-1] + x[t]", "y[t] = x[t] + y[t-1]", "", Endless, f"more than {MOST_STATES} reachable states"),
+    ("y[t] = y[t-1] ** 2 + x[t] + 2", "y[t] = x[t] + 2 + y[t-1] ** 2", "", Endless, "a number of more than 512 bits"),
     ("h[t] = tanh(x[t])", AND, "", DeriveError, "no finite automaton; use step"),
     ("h[t] = step(x[t+1])", AND, "", Inapplicable, "an automaton reads from left to right"),
     ("rnn", AND, "", Inapplicable, "the inputs of rnn need numbers for their sizes"),
