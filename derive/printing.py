@@ -107,7 +107,7 @@ class Fragment:
         self.carries: bool = any(piece.carries for piece in pieces)
         self.open: bool = False
         self.factors: tuple[Fragment, ...] = ()
-        self.width: int = sum(_visible(part) if isinstance(part, str) else part.width for part in parts)
+        self.width: int = sum(visible(part) if isinstance(part, str) else part.width for part in parts)
         first, last = parts[0], parts[-1]
         self.head: str = first.head if isinstance(first, Fragment) else first
         self.tail: str = last.tail if isinstance(last, Fragment) else last
@@ -127,7 +127,7 @@ class Fragment:
 
 
 @lru_cache(4096)
-def _visible(latex: str) -> int:
+def visible(latex: str) -> int:
     r"""About how many characters are seen: a command counts one, braces, scripts and spacing nothing."""
     return len(_UNSEEN.sub("", _COMMAND.sub("x", _SILENT.sub("", latex))))
 
@@ -288,8 +288,36 @@ class Printer:
             return fill(_fraction(value, self.style.slash), level=ATOM)
         if isinstance(value, Symbol):
             return fill(index_string((value,), self.style))
+        if any(power.exp.free_symbols for power in value.atoms(sympy.Pow)):
+            return self.growing(value)
         written = sympy.sstr(value).replace("**", "^") if self.style.slash else sympy.latex(value)
         return fill("@", written, level=SUM if value.is_Add else PRODUCT, tall=r"\frac" in written)
+
+    def growing(self, value: Expr) -> Fragment:
+        """A number to the power of an index, `(-1)^{t-i}`, and sums and products with such ones."""
+        if not value.has(sympy.Pow) and value.free_symbols:
+            return fill("@", index_string((value,), self.style), level=SUM if value.is_Add else PRODUCT)
+        if isinstance(value, sympy.Pow) and not value.exp.is_number:
+            base, exponent = (1 / value.base, -value.exp) if _leads_negative(value.exp) else value.args
+            shown = self.number(base)
+            return self.power(shown if base.is_Integer and base > 0 else self.bracket(shown), exponent)
+        if isinstance(value, sympy.Mul):
+            factors = sorted(value.args, key=lambda e: (not e.is_number, not e.has(sympy.Pow), sympy.sstr(e)))
+            parts = [self.at_least(self.growing(f), HADAMARD) for f in factors]
+            digits = any(part.head[:1].isdigit() for part in parts[1:])
+            return join(self.glyph["times" if digits else "space"], parts, HADAMARD)
+        if isinstance(value, sympy.Add):
+            return self.growing_sum(value)
+        return self.number(value)
+
+    def growing_sum(self, value: Expr) -> Fragment:
+        parts: list[str | Fragment] = []
+        for term in sorted(value.args, key=lambda e: (_is_negative(e), not e.has(sympy.Pow), sympy.sstr(e))):
+            minus = _is_negative(term)
+            sign = (" - " if minus else " + ") if parts else ("-" if minus else "")
+            parts += [sign] if sign else []
+            parts.append(self.at_least(self.growing(-term if minus else term), HADAMARD))
+        return Fragment(tuple(parts), SUM)
 
     def scaled(self, c: Any, body: Node, in_sum: bool = False) -> Fragment:
         """`c body` for a positive number `c`.  In a sum of columns a vector of ones is a plain number: `1 - z`."""
@@ -541,6 +569,12 @@ def _fraction(value: Rational, slash: bool) -> str:
     if slash:
         return _VULGAR.get((p, q), f"({p}/{q})")
     return rf"\tfrac{p}{q}" if p < 10 and q < 10 else rf"\tfrac{{{p}}}{{{q}}}"
+
+
+def _leads_negative(exponent: Expr) -> bool:
+    """Whether the length, or else the last letter, is subtracted: `i-t` of a power, which is written `t-i` of its inverse."""
+    letters = sorted(exponent.free_symbols, key=lambda s: (s.name.isupper(), s.name))
+    return bool(exponent.coeff(letters[-1]).is_negative)
 
 
 @lru_cache(4096)

@@ -1,26 +1,35 @@
-"""Networks of threshold units over bits: finite things, whose claims are decided by enumeration in exact rationals.
+"""Networks of threshold units over bits: finite things, whose claims are decided in exact rationals.
 
 Where a document says what the activation is, `f(z) = [z ≥ ½]`, and gives every parameter that a claim depends on a number,
-a claim about the network is settled by running it on every string of bits up to a length.
+a claim about the network is proved for strings of every length from the states that the network can reach
+(`derive.automata`).  A claim that no automaton can watch is settled on every string of bits up to a length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import product
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from sympy import Basic
+from numpy import array
+from sympy import Basic, Symbol
 
 from derive import expr
+from derive.automata.arrays import Inapplicable
+from derive.automata.monitors import Monitor, of_claim
+from derive.automata.settings import Named, Settings
+from derive.automata.terms import Scalar, Term, Terms
+from derive.automata.wiring import Wiring
 from derive.errors import DeriveError
+from derive.evaluate import Array, evaluate
 from derive.expr import Equals, Node, Var
 from derive.oracles.points import free_indices
 from derive.reader import limits
 from derive.reader.claims import Claim
+from derive.reader.understand import read
 from derive.system import System
 from derive.verdicts.judge import Judged
 from derive.verdicts.report import Certificate
@@ -43,17 +52,19 @@ def judge(review: Reviewed, claim: Claim) -> Judged | None:
         return None
     found = []
     for understood in claim.readings:
-        outcome = network.enumerate(understood.formula)
+        outcome = network.prove(understood.formula) or network.enumerate(understood.formula)
         if outcome is None:
             return None
         if outcome.counterexample is None:
-            sure = Certificate("enumeration", points=outcome.points, note=outcome.note)
+            sure = Certificate(outcome.method, points=outcome.points, note=outcome.note)
             return Judged("holds", understood.formula, understood, (READING,), certificate=sure)
-        found.append((understood, outcome.counterexample))
+        found.append((understood, outcome))
     if not found or any(isinstance(said, (expr.Words, Equals)) for said in claim.where):
         return None
-    understood, (at, left, right) = found[0]
-    sure = Certificate("enumeration", at=at, left=left, right=right)
+    understood, outcome = found[0]
+    assert outcome.counterexample is not None
+    at, left, right = outcome.counterexample
+    sure = Certificate(outcome.method, at=at, left=left, right=right)
     return Judged("fails", understood.formula, understood, (READING,), certificate=sure)
 
 
@@ -67,6 +78,7 @@ class Outcome:
     points: int = 0
     note: str = ""
     counterexample: tuple[str, str, str] | None = None
+    method: str = "enumeration"
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,33 @@ class Network:
     system: System
     given: Given
     unroll: int | None = None
+
+    def prove(self, formula: Basic) -> Outcome | None:
+        """Every string of every length, by the reachable states; None where no automaton can watch the formula."""
+        try:
+            monitor = self.monitor(formula)
+            found = monitor.outcome()
+        except DeriveError:
+            return None
+        if found.counterexample is not None:
+            wrong = found.counterexample
+            at = f"{wrong.inputs} at {self.letter(formula)} = {len(wrong.string)}"
+            return Outcome(counterexample=(at, wrong.left, wrong.right), method="automaton")
+        return Outcome(note=found.sentence, method="automaton") if found.steps else None
+
+    def monitor(self, formula: Basic, settings: Settings | None = None) -> Monitor:
+        """The claim beside the network that it is about, with other settings if asked.  Raises `Inapplicable`."""
+        if self.unroll is not None or not self.is_causal:
+            raise Inapplicable("a claim about one length, or a step that depends on later ones, takes no automaton")
+        wiring = Wiring(self.system, settings_of(self.given) if settings is None else settings)
+        return of_claim(wiring, formula, self.given.conditions, self.letter(formula))
+
+    def letter(self, formula: Basic) -> Symbol:
+        """The step that a formula is about; a claim about the last step of every string is one about every step."""
+        letters = [s for s in formula.free_symbols if str(s) in free_indices(formula)]
+        if len(letters) != 1:
+            raise Inapplicable("a claim that an automaton watches is about one step")
+        return letters[0]
 
     def enumerate(self, formula: Basic) -> Outcome | None:
         """Every string, the shorter first; None where the formula has no value, or is true for want of a premise."""
@@ -154,23 +193,57 @@ class Asked:
                 self.settled.add((at, run.bits))
 
 
+def settings_of(given: Given) -> Settings:
+    """What a document gives, as terms; its functions have to be thresholds."""
+
+    def value(node: Node, named: Named) -> Array:
+        return evaluate(node, Terms({}), lambda var, at: named(var.name), {}, {})
+
+    def applied(name: str, function: Function, z: Scalar) -> Term:
+        terms = Terms({})
+        body = evaluate(function.body, terms, lambda var, at: argument(function, var, z), {}, {})
+        return Term("bit", body[0, 0], name)
+
+    def argument(function: Function, var: Var, z: Scalar) -> Array:
+        if var.name != function.argument.name:
+            raise Inapplicable(f"{var} is not the argument of the function")
+        return array([[z]], dtype=object)
+
+    values = {key: partial(value, node) for key, node in given.settings.items()}
+    return Settings(values, {name: partial(applied, name, f) for name, f in given.functions.items()})
+
+
+def given_in(path: str, number: int | None = None) -> tuple[System, Settings]:
+    """A system of a document, with all that the document sets for it; an initial value that it doesn't is zero."""
+    document = read(path)
+    system = document.system(number or 1)
+    sets = [c.formula for c in document.claims if c.kind == "sets" and c.system is system]
+    given = Given(*_settings(formula for formula in sets if isinstance(formula, Equals)))
+    return system, replace(settings_of(given), zero=True)
+
+
 def network_of(review: Reviewed, claim: Claim) -> Network | None:
     """The system of a claim, if each of its activations is a threshold, with what the document has set by then."""
     system = claim.system
     if system is None or system.lattice.dimension != 1:
         return None
+    settings, functions = _settings(_set_before(review, claim))
+    applied = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
+    if not applied or not applied <= {*functions, STEP}:
+        return None
+    return Network(system, Given(settings, functions, review.question(claim).conditions), claim.unroll)
+
+
+def _settings(formulas: Iterable[Equals]) -> tuple[dict[Key, Node], dict[str, Function]]:
     functions: dict[str, Function] = {}
     settings: dict[Key, Node] = {}
-    for formula in _set_before(review, claim):
+    for formula in formulas:
         left = formula.lhs
         if isinstance(left, Var) and all(i < 1 for i in left.index):
             settings[left.name, tuple(map(int, left.index))] = formula.rhs
         elif isinstance(left, expr.Apply) and isinstance(left.arguments[0], Var):
             functions[left.function] = Function(left.arguments[0], formula.rhs)
-    applied = {n.function for e in system.equations.values() for n in expr.walk(e.rhs) if isinstance(n, expr.Apply)}
-    if not applied or not applied <= {*functions, STEP}:
-        return None
-    return Network(system, Given(settings, functions, review.question(claim).conditions), claim.unroll)
+    return settings, functions
 
 
 def _set_before(review: Reviewed, claim: Claim) -> Iterator[Equals]:

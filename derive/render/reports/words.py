@@ -56,6 +56,7 @@ METHODS = {
     "ball": "ball arithmetic: two disjoint balls",
     "shape": "the shapes of the two sides",
     "graph": "the paths of the unrolled network",
+    "automaton": "the finite automaton of the network",
     "enumeration": "every string of bits, in exact arithmetic",
     "range": "the exact range of a function",
     "search": "a search for a counterexample",
