@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +17,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import jacobian
+from test_render import browse
 
 from derive import catalogue, cli, pictures
 from derive.errors import DeriveError
@@ -90,6 +93,35 @@ def test_no_node_covers_another_and_no_name_leaves_its_node(name):
     for node in nodes:
         own = [s for s in names if abs(s.at[0] - node.centre[0]) < 0.01 and 0 < s.at[1] - node.centre[1] < 6]
         assert len(own) == 1 and own[0].words.width(own[0].size) <= node.width, node.tip
+
+
+MEASURE = """<script>
+const found = [...document.querySelectorAll("svg")].flatMap((svg) => {
+  const frame = svg.viewBox.baseVal, name = svg.querySelector("title").textContent;
+  const off = (box, l, t, r, b) => box.x < l - 1 || box.y < t - 1 || box.x + box.width > r + 1 || box.y + box.height > b + 1;
+  const texts = [...svg.querySelectorAll("text")];
+  const out = texts.filter((text) => off(text.getBBox(), 0, 0, frame.width, frame.height));
+  const spilt = [...svg.querySelectorAll("rect.node")].filter((node) => {
+    const box = node.getBBox(), text = node.nextElementSibling.getBBox();
+    return text.x < box.x || text.x + text.width > box.x + box.width;
+  });
+  return [...out, ...spilt.map((node) => node.nextElementSibling)].map((text) => name + ": " + text.textContent);
+});
+const wide = document.documentElement.scrollWidth - innerWidth;
+document.body.innerHTML = "";
+document.body.append(Object.assign(document.createElement("pre"), {id: "found", textContent: JSON.stringify([found, wide])}));
+</script>"""
+
+
+def test_in_a_browser_every_word_is_where_it_was_thought_to_be(tmp_path):
+    drawings = [drawn(name, query=query).svg() for name in EVERY for query in (None, main_query(name))]
+    drawings += [drawn("birnn", unroll=3).svg(), drawn("lstm", "paths", "dc[t]/dc[t-1]").svg()]
+    page = '<!DOCTYPE html><meta charset="utf-8"><body style="width: 360px">' + "".join(drawings) + MEASURE
+    told = re.search(r'<pre id="found">(.*?)</pre>', browse(page, tmp_path), re.DOTALL)
+    assert told is not None
+    outside, wide = json.loads(unescape(told[1]))
+    assert not outside
+    assert wide <= 0
 
 
 def naive_paths(name: str, query: str, most: int = 12) -> set[tuple[str, ...]]:
