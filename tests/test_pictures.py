@@ -408,6 +408,19 @@ def test_the_paths_of_the_lstm_s_cell_add_up_to_the_jacobian_that_autograd_finds
     np.testing.assert_allclose(sum(products), jacobian(step)(values["c"][t - 2]), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["gru", "rnn"])
+def test_the_paths_to_a_loss_are_rows(name):
+    system = catalogue.load(name)
+    found = highlight(system, "dL[t]/dh[t-1]", None, ())
+    products = contributions.jacobians(system, found.walks, 1.0, 0, {})
+    assert {p.shape for p in products} == {(1, sampled.UNITS)} and all(np.abs(p).max() > 0 for p in products)
+
+
+def test_paths_through_a_matrix_are_a_sentence():
+    with pytest.raises(DeriveError, match="have no Jacobian matrices to compare: y or S is a matrix"):
+        drawn("linear-attention", "paths", "dy[t]/dx[t]")
+
+
 def at_middle(system, walks, state):
     """The point, the draw and the values that `contributions.jacobians` uses for seed 0."""
     draw = sampled.draw(system, state, 1.0, contributions.STEPS[1], 0)
@@ -482,6 +495,10 @@ def test_the_command_writes_a_file(tmp_path, suffix, capsys):
     picture = drawn("gru", query="dh[t]/dh[t-1]", hold=("z",))
     assert path.read_text(encoding="utf-8") == (picture.svg() if suffix == ".svg" else picture.tikz())
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_help_names_every_kind():
+    assert all(kind in cli.OPTIONS["kind"][1]["help"] for kind in pictures.KINDS)
 
 
 def test_the_command_prints_svg_without_a_file(capsys):
