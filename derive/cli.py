@@ -255,7 +255,8 @@ def _show_algorithms(options: argparse.Namespace) -> int:
     found = algorithms(_load(options.system), options.notation)
     if options.format == "json":
         return _print_json([{"title": a.title, "python": a.source, "latex": a.latex, "tex": a.tex} for a in found])
-    return _print("\n\n\n".join(f"# {a.title}\n\n{a.source}" for a in found))
+    note = "# A Trajectory has the values of a variable by step, matrices of one shape; it is zero where it has none."
+    return _print("\n\n\n".join([note, *(f"# {a.title}\n\n{a.source}" for a in found)]))
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
