@@ -20,8 +20,7 @@ from derive.derivation import Derivation
 from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
-from derive.oracles import ROADS, Road, Verdict, check_equation
-from derive.oracles import inequalities
+from derive.oracles import ROADS, Road, Verdict, check_equation, inequalities
 from derive.oracles.inequalities import Measured
 from derive.oracles.points import free_indices, sample_sizes
 from derive.system import System
@@ -120,7 +119,7 @@ def _is_jacobian(derivation: Derivation) -> bool:
     return derivation.query.startswith("d") and not derivation.query.startswith("dL")
 
 
-UNCHECKED = ("definition", "special value", "norm", "law")
+UNCHECKED = ("definition", "special value", "norm", "law", "path count")
 """The rules of steps whose equations introduce a name, or say nothing of the system itself."""
 
 

@@ -224,7 +224,7 @@ class Sizes:
             or found.inlined
             or factor is None
             or kept is None
-            or not (-1 <= kept.low and kept.high <= 1)
+            or not (kept.low >= -1 and kept.high <= 1)
         ):
             return None
         start = self.start(name)

@@ -32,6 +32,7 @@ ORDER = [
     "norms",
     "printing",
     "canonical",
+    "solutions",
     "derivation",
     "readings",
     "queries",
