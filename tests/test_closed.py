@@ -30,7 +30,9 @@ SYSTEMS = {
     "half": system("half", "h[t] = h[t-1] / 2 + x[t] + b", shapes="h: 1, b: 1", inputs="x: 1", parameters="b"),
     "weight": system("weight", "h[t] = w * h[t-1] + x[t] + b", shapes="h w b: 1", inputs="x: 1", parameters="w b"),
     "matrix": system("matrix", "h[t] = W @ h[t-1] + U @ x[t] + b", shapes="h: n", inputs="x: m", parameters="W U b"),
-    "leaky": system("leaky", "h[t] = a * h[t-1] + (1 - a) * (U @ x[t])", shapes="h a: n", inputs="x: m", parameters="a U"),
+    "leaky": system(
+        "leaky", "h[t] = a * h[t-1] + (1 - a) * (U @ x[t])", shapes="h a: n", inputs="x: m", parameters="a U"
+    ),
     "no-input": system("no-input", "h[t] = W @ h[t-1]", shapes="h: n", parameters="W"),
     "zero": system(
         "zero", "h[t] = W @ h[t-1] + U @ x[t]", shapes="h: n", inputs="x: m", parameters="W U", boundary={"h": "zero"}
@@ -99,7 +101,9 @@ def test_the_alternating_sum_against_a_loop():
     h = values["h", 0]
     for t in range(1, STEPS + 1):
         h = -h + values["x", t]
-        found = evaluate(d.expr, Exact(), lambda var, at: numpy.array([[values[var.name, at[0]]]], dtype=object), {"t": t}, {})
+        found = evaluate(
+            d.expr, Exact(), lambda var, at: numpy.array([[values[var.name, at[0]]]], dtype=object), {"t": t}, {}
+        )
         assert found[0, 0] == h, f"t = {t}: {found[0, 0]} is not {h}"
 
 
@@ -159,7 +163,9 @@ def test_the_proof_refuses_what_is_no_solution():
         assert not closes(other, solved, [advanced(other, p) for p in terms_of(before)], solved.value), name
 
 
-@pytest.mark.parametrize(("alpha", "beta"), [(3, -2), (4, -4), (1, 6), (0, 4), (sympy.Rational(1, 2), sympy.Rational(1, 2))])
+@pytest.mark.parametrize(
+    ("alpha", "beta"), [(3, -2), (4, -4), (1, 6), (0, 4), (sympy.Rational(1, 2), sympy.Rational(1, 2))]
+)
 def test_the_fundamental_solution(alpha: int, beta: int):
     phi, values = fundamental(sympy.sympify(alpha), sympy.sympify(beta)), [1, sympy.sympify(alpha)]
     for _ in range(8):
