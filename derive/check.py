@@ -20,7 +20,8 @@ from derive.derivation import Derivation
 from derive.emit import compile_system
 from derive.errors import DeriveError, QueryError, ShapeError
 from derive.expr import Equals
-from derive.oracles import ROADS, Road, Verdict, check_equation
+from derive.oracles import ROADS, Road, Verdict, check_equation, inequalities
+from derive.oracles.inequalities import Measured
 from derive.oracles.points import free_indices, sample_sizes
 from derive.system import System
 
@@ -118,7 +119,8 @@ def _is_jacobian(derivation: Derivation) -> bool:
     return derivation.query.startswith("d") and not derivation.query.startswith("dL")
 
 
-UNCHECKED = ("definition", "special value")
+UNCHECKED = ("definition", "special value", "norm", "law", "path count")
+"""The rules of steps whose equations introduce a name, or say nothing of the system itself."""
 
 
 def _derived_system(derivation: Derivation, hold: tuple[str, ...]) -> System:
@@ -149,9 +151,27 @@ def check_derivation(derivation: Derivation, seed: int = 0) -> Verdict:
         checked[0], points=sum(v.points for v in checked), error_bound=bound, seeds=max(v.seeds for v in checked)
     )
     if ROADS[NUMERIC].available:
+        measured = [m for _, m in measured_bounds(derivation, seed)]
+        broken = next((m.failure for m in measured if m.failure), None)
+        if broken is not None:
+            return Verdict("fails", NUMERIC, 1, len(measured), failure=broken)
+        places = sum(m.points for m in measured)
+        said = f"measured in float64, {len(measured)} bounds hold at {places} points" if measured else ""
+        total = replace(total, reason=said)
         floats = [claim.verdict(NUMERIC, seed) for claim in claims(derivation)]
         total = replace(total, max_rel_err=max((v.max_rel_err or 0.0 for v in floats), default=0.0))
     return total
+
+
+def measured_bounds(derivation: Derivation, seed: int = 0, **sampling: Any) -> Iterator[tuple[Any, Measured]]:
+    """Every `lhs ≤ rhs` of norms, measured in float64."""
+    system = derivation.system
+    lines = dict.fromkeys(line for s in derivation.steps if s.rule != "law" for line in s.lines)
+    definitions = inequalities.defined(list(lines), system)
+    found = [line for line in lines if inequalities.is_measurable(line, system, definitions)]
+    truths = inequalities.samples(system, seed, **sampling) if found else []
+    for line in found:
+        yield line, inequalities.measure(line, definitions, truths, tuple(derivation.options.get("hold", ())))
 
 
 # --- whole systems ----------------------------------------------------------------------------------------------------

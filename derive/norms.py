@@ -219,7 +219,13 @@ class Sizes:
             return None
         factor = found.factor.left.args[0] if isinstance(found.factor.left, expr.Diag) else None
         kept = range_of_state(self.system, factor) if isinstance(factor, Var) else None
-        if found.order > 1 or found.inlined or factor is None or kept is None or not (-1 <= kept.low and kept.high <= 1):
+        if (
+            found.order > 1
+            or found.inlined
+            or factor is None
+            or kept is None
+            or not (kept.low >= -1 and kept.high <= 1)
+        ):
             return None
         start = self.start(name)
         rest = self._beside(found.forcing, factor) if kept.low >= 0 else None

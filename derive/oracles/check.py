@@ -89,6 +89,7 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
         f"holds at {v.points} points: exactly, over {EXACT[v.method]} and {v.seeds} seeds, "
         f"wrong with a probability of at most {v.error_bound:.1e}"
         + (f"; in float64, largest relative error {v.max_rel_err:.1e}" if v.max_rel_err is not None else "")
+        + (f"; {v.reason}" if v.reason else "")
         if v.error_bound is not None
         else f"holds at {v.points} points, by {v.method} in float64: largest relative error {v.max_rel_err:.1e}"
     ),

@@ -32,9 +32,7 @@ MOST_FACTORS = 4
 
 def handed_on(parts: Ordered, system: System, index: Expr) -> list[Var]:
     """The states that the step `index` hands on, those of earlier steps after them."""
-    return [
-        system.variables[n].var.at((index + parts.direction * d,)) for d in range(parts.delays) for n in parts.cut
-    ]
+    return [system.variables[n].var.at((index + parts.direction * d,)) for d in range(parts.delays) for n in parts.cut]
 
 
 def rows(node: Node) -> list[list[Node]]:
@@ -74,7 +72,13 @@ def blocks(request: Request) -> Derivation:
     done = [
         steps.forward(system),
         held_step(request),
-        Step("block Jacobian", "The blocks of one step", _said(parts), (), tuple(block_lines(parts, system, request.hold))),
+        Step(
+            "block Jacobian",
+            "The blocks of one step",
+            _said(parts),
+            (),
+            tuple(block_lines(parts, system, request.hold)),
+        ),
         Step("block Jacobian", "As one matrix", "The blocks side by side.", (), (one,)),
     ]
     if apart == 1:
@@ -89,7 +93,9 @@ def blocks(request: Request) -> Derivation:
 def _well_asked(request: Request, ys: Sequence[Var], xs: Sequence[Var]) -> None:
     text, system = request.query.text, request.system
     if system.lattice.dimension > 1:
-        raise QueryError(f"{text!r}: on a grid no step hands on a few states only; give one state at a constant distance")
+        raise QueryError(
+            f"{text!r}: on a grid no step hands on a few states only; give one state at a constant distance"
+        )
     if [y.name for y in ys] != [x.name for x in xs] or len({y.name for y in ys}) != len(ys):
         raise QueryError(f"{text!r}: a block Jacobian is that of some states by the same ones, in the same order")
     for group in (ys, xs):
@@ -135,7 +141,8 @@ def _product(parts: Ordered, own: Symbol, t: Expr, k: Expr) -> Node:
 
 def _said(parts: Ordered) -> str:
     names = " and ".join(f"`{n}`" for n in parts.cut)
-    return f"Everything that a step hands to the next is {names}. In each block the other states of the earlier step are held fixed."
+    fixed = "In each block the other states of the earlier step are held fixed."
+    return f"Everything that a step hands to the next is {names}. {fixed}"
 
 
 def _two_steps(parts: Ordered, system: System, request: Request) -> Step | None:
@@ -146,7 +153,8 @@ def _two_steps(parts: Ordered, system: System, request: Request) -> Step | None:
     d = parts.direction
     now, mid, first = (handed_on(parts, system, t + d * k) for k in range(3))
     terms = [
-        expr.Mul(block_partial(now[0], m, mid, request.hold), block_partial(m, first[0], first, request.hold)) for m in mid
+        expr.Mul(block_partial(now[0], m, mid, request.hold), block_partial(m, first[0], first, request.hold))
+        for m in mid
     ]
     line = Equals(block_partial(now[0], first[0], first, request.hold), expr.Add(*terms))
     missing = " and ".join(f"`{first[0].name}` → `{m.name}` → `{now[0].name}`" for m in mid[1:])
@@ -158,4 +166,3 @@ def _two_steps(parts: Ordered, system: System, request: Request) -> Step | None:
         (),
         (line,),
     )
-

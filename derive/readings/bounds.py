@@ -1,15 +1,14 @@
 r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of its proof.
 
-    1  the Jacobian of one step, of all that a step hands on: the oracles confirm it like any other formula
-    2  its blocks' norms by `‖AB‖ ≤ ‖A‖ ‖B‖`: a small matrix `N_t` of numbers that are not negative
-    3  the supremum of each activation and of its derivative, from the table of functions; how large the states can be
-    4  the product over the steps: `‖∂u_t/∂v_k‖` is at most the entry of `N_t ⋯ N_{k+1} ≤ N^(t-k)`
+1  the Jacobian of one step, of all that a step hands on: the oracles confirm it like any other formula
+2  its blocks' norms by `‖AB‖ ≤ ‖A‖ ‖B‖`: a small matrix `N_t` of numbers that are not negative
+3  the supremum of each activation and of its derivative, from the table of functions; how large the states can be
+4  the product over the steps: `‖∂u_t/∂v_k‖` is at most the entry of `N_t ⋯ N_{k+1} ≤ N^(t-k)`
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sympy import Basic, Expr, Integer, Symbol
@@ -20,8 +19,8 @@ from derive.errors import QueryError
 from derive.expr import Equals, Node, Partial, Relation, Var
 from derive.partials import table
 from derive.ranges import range_of_function
-from derive.readings import blocks, jacobians, steps
-from derive.readings.jacobians import Ordered
+from derive.readings import jacobians, steps
+from derive.readings.one_step import OneStep
 from derive.readings.systems import held_step
 from derive.system import LOSS, System
 
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
     from derive.queries import Request
 
 NORM = (
-    "For the norms 1, 2 and ∞ and the norms of matrices that they induce: ‖AB‖ ≤ ‖A‖ ‖B‖, ‖Ax‖ ≤ ‖A‖ ‖x‖ and ‖diag(v)‖ = ‖v‖_∞, "
-    "the largest entry. With the largest entry of a matrix for ‖A‖ it would be false. "
-    "Gradients are rows, measured in the dual norm: for the norm 2 that is the same."
+    "This holds for the norms 1, 2 and infinity of vectors, with the norms of matrices that they induce: for the norm 2 the "
+    "spectral norm. With the largest entry of a matrix in its place it would be false. "
+    "A gradient is a row, measured in the dual norm: that of the norm 2 is itself."
 )
 
 
@@ -46,187 +45,52 @@ def bound(request: Request) -> Derivation:
             f"ask 'paths {above} <- {below}' for how many there are"
         )
     if below.index is None or (above.index is None and above.name != LOSS):
-        raise QueryError(f"a bound is asked of a derivative by a state at an index, as in 'bound dL/dh[t]'; found {query.text!r}")
+        raise QueryError(
+            f"a bound is asked of a derivative by a state at an index, as in 'bound dL/dh[t]'; found {query.text!r}"
+        )
     local = table(system).without(request.hold)
-    parts = jacobians.ordered(system, local, above.name, below.name)
-    product = Steps(request, parts)
+    try:
+        parts = jacobians.ordered(system, local, above.name, below.name)
+    except QueryError as error:
+        reason = str(error).partition(";")[0]
+        raise QueryError(f"{query.text!r}: {reason}, so that no product of steps carries a bound") from None
+    product = OneStep(request, parts)
     for name in (below.name, *((above.name,) if above.name != LOSS else ())):
         if name not in parts.cut:
-            handed = " or ".join(f"'{'bound d' + (above.name if above.name == LOSS else f'{n}[t]')}/d{n}[k]'" for n in parts.cut)
+            wanted = [f"'bound dL/d{n}[t]'" if above.name == LOSS else f"'bound d{n}[t]/d{n}[k]'" for n in parts.cut]
+            handed = " or ".join(wanted)
             raise QueryError(
-                f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; ask {handed}"
+                f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; "
+                f"ask {handed}"
             )
     lines, result = _result(request, product)
     done = [
         steps.forward(system),
         held_step(request),
         Step("one step", "What one step hands to the next", product.said, (), product.jacobian_lines),
-        Step("norm", "Norms of the blocks", NORM, (), product.norm_lines),
+        Step("law", "The norm", NORM, (), tuple(_laws())),
+        Step(
+            "norm",
+            "The norm of one step" if product.alone else "The norms of the blocks",
+            product.norms_said,
+            (),
+            product.norm_lines,
+        ),
         _suprema(system, product),
         _state_sizes(system, product.sizes),
-        Step("substitution", "Every factor at its largest", product.worst_said, (), product.worst_lines),
+        None
+        if product.worst is product.kept
+        else Step("norm", "Every factor at its largest", product.worst_said, (), product.worst_lines),
         Step("product", "The product over the steps", _product_said(product), (), tuple(lines)),
         _conditions(product, request),
     ]
     return request.answer(done, result)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """One step's Jacobian and the norms of its blocks: as they are at `t`, and at the largest."""
-
-    request: Request
-    parts: Ordered
-
-    def __post_init__(self) -> None:
-        sizes = norms.Sizes(self.system)
-        kept = self.blocks_of(lambda v: norms.of_vector(v))
-        worst = self.blocks_of(sizes.entries)
-        object.__setattr__(self, "sizes", sizes)
-        object.__setattr__(self, "kept", kept)
-        object.__setattr__(self, "worst", worst)
-
-    sizes: norms.Sizes = None  # type: ignore[assignment]
-    kept: Node = None  # type: ignore[assignment]
-    worst: Node = None  # type: ignore[assignment]
-
-    @property
-    def system(self) -> System:
-        return self.request.system
-
-    @property
-    def index(self) -> Symbol:
-        return self.system.lattice.indices[0]
-
-    @property
-    def direction(self) -> int:
-        return self.parts.direction
-
-    @property
-    def alone(self) -> bool:
-        """Whether a step is one Jacobian, and its bound a number."""
-        return not isinstance(self.parts.step, expr.Block)
-
-    def blocks_of(self, of_entries: Callable[[Node], Node | None]) -> Node:
-        if self.alone:
-            return self._norm(self.parts.step, of_entries)
-        return expr.Block(*([self._norm(b, of_entries) for b in row] for row in self.parts.step.args))
-
-    def _norm(self, node: Node, of_entries: Callable[[Node], Node | None]) -> Node:
-        found = norms.matrix(self.system, node, of_entries)
-        if found is None:
-            raise QueryError(
-                f"{self.request.query.text!r}: no bound is known for a part of the Jacobian of one step, {node}; "
-                "its entries grow with what is given"
-            )
-        return found
-
-    @property
-    def size(self) -> int:
-        return len(self.parts.cut) * self.parts.delays
-
-    def place(self, name: str) -> Expr:
-        """The row of a name in the matrices."""
-        return Integer(self.parts.cut.index(name) + 1)
-
-    @property
-    def name(self) -> str:
-        return next(n for n in ("N", "B", "Q", "G") if n not in self.system.variables)
-
-    @property
-    def at_step(self) -> Var:
-        """`N_t`."""
-        return Var(self.name, (), (self.index,), self.size, self.size)
-
-    @property
-    def always(self) -> Var:
-        return Var(self.name, (), (), self.size, self.size)
-
-    def states(self, index: Expr) -> list[Var]:
-        """What a step hands on, at an index."""
-        return [
-            self.system.variables[n].var.at((index + self.direction * d,)) for d in range(self.parts.delays) for n in self.parts.cut
-        ]
-
-    # --- lines ---
-
-    @property
-    def said(self) -> str:
-        names = ", ".join(f"`{n}`" for n in self.parts.cut)
-        if self.alone:
-            return f"Everything that a step hands to the next is {names}: its Jacobian is that of one step."
-        last = f" of the last {self.parts.delays} steps" if self.parts.delays > 1 else ""
-        return (
-            f"A step hands on {names}{last}. The Jacobian of one step has a block for each pair of them, the others held fixed; "
-            "the product of these block matrices is the Jacobian over several steps, that of single blocks is not."
-        )
-
-    @property
-    def jacobian_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            before = self.states(self.index + self.direction)[0]
-            return (Equals(Partial(self.states(self.index)[0], before, held=self.request.hold), self.parts.step),)
-        return tuple(blocks.block_lines(self.parts, self.system, self.request.hold))
-
-    @property
-    def norm_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            return (Relation("<=", expr.Norm(self._one_step()), self.kept),)
-        return (Equals(self.at_step, self.kept),)
-
-    def _one_step(self) -> Node:
-        return Partial(self.states(self.index)[0], self.states(self.index + self.direction)[0], held=self.request.hold)
-
-    @property
-    def worst_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            return (Relation("<=", expr.Norm(self._one_step()), self.worst),)
-        return (Equals(self.always, self.worst),)
-
-    @property
-    def worst_said(self) -> str:
-        return (
-            "Each vector is replaced by the largest value that an entry of it can have."
-            if self.alone
-            else f"Each vector is replaced by the largest value that an entry of it can have: entry by entry, `{self.name}[{self.index}]` "
-            f"is at most `{self.name}`."
-        )
-
-    def over(self, above: str, below: str, apart: Expr) -> Node:
-        """The bound over so many steps, of one of the states by one of them."""
-        if self.alone:
-            return expr.power(self.worst, apart)
-        return self._entries(expr.MatrixPower(self.always, apart), above, self._starts(below, self.sizes.entries))
-
-    def product(self, above: str, below: str, t: Expr, k: Expr) -> Node:
-        """The same with every step's own norms."""
-        j = Symbol("j", integer=True)
-        range_ = (j, k + 1, t) if self.direction < 0 else (j, t, k - 1)
-        body = expr.at(self.kept if self.alone else self.at_step, {self.index: j})
-        made = expr.Product(body, range_, descending=self.direction < 0)
-        if self.alone:
-            return made
-        starts = {u: expr.at(r, {self.index: k}) for u, r in self._starts(below, norms.of_vector).items()}
-        return self._entries(made, above, starts)
-
-    def _starts(self, below: str, of_entries: Callable[[Node], Node | None]) -> dict[str, Node]:
-        """How the states of one step depend on one of them: on itself, and on what it is part of within the step."""
-        column = [row[0] for row in blocks.rows(self.parts.right)][: len(self.parts.cut)]
-        return {
-            u: self._norm(block, of_entries)
-            for u, block in zip(self.parts.cut, column, strict=True)
-            if not isinstance(block, expr.Zero)
-        }
-
-    def _entries(self, matrix: Node, above: str, starts: dict[str, Node]) -> Node:
-        terms = [expr.had(expr.Entry(matrix, self.place(above), self.place(u)), r) for u, r in starts.items()]
-        return steps.sum_of(terms)
-
-
 # --- the result -------------------------------------------------------------------------------------------------------
 
 
-def _result(request: Request, product: Steps) -> tuple[list[Basic], Node]:
+def _result(request: Request, product: OneStep) -> tuple[list[Basic], Node]:
     above, below = request.query.above, request.query.below
     assert above is not None and below is not None and below.index is not None
     if above.name == LOSS:
@@ -236,14 +100,16 @@ def _result(request: Request, product: Steps) -> tuple[list[Basic], Node]:
     (t,), (k,) = above.index, below.index
     apart = (t - k) * -product.direction
     if apart.is_negative or apart.is_zero:
-        raise QueryError(f"{request.query.text!r}: a bound is asked of a later step by an earlier one, in the order of computation")
+        raise QueryError(
+            f"{request.query.text!r}: a bound is asked of a later step by an earlier one, in the order of computation"
+        )
     total = expr.Norm(Partial(y, x, held=request.hold))
     result = product.over(above.name, below.name, apart)
     kept = product.product(above.name, below.name, t, k)
     return [Relation("<=", total, kept), Relation("<=", total, result)], result
 
 
-def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list[Basic], Node]:
+def _of_loss(request: Request, product: OneStep, name: str, t: Expr) -> tuple[list[Basic], Node]:
     """One loss term at `s` reaches back by a product; the whole loss by their sum."""
     system = product.system
     (length,) = system.lattice.lengths
@@ -256,7 +122,8 @@ def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list
     lines: list[Basic] = []
     far = last if one else s
     term = _reached(product, name, far, (far - t) if down else (t - far))
-    lines.append(Relation("<=", expr.Norm(expr.GradientOf(system.variables[LOSS].var.at((far,)), x)), term))
+    whole = x.marked("bar") if system.loss == "last" and above.index is None else None
+    lines.append(Relation("<=", expr.Norm(whole or expr.GradientOf(system.variables[LOSS].var.at((far,)), x)), term))
     if one:
         return lines, term
     range_ = (s, t, length) if down else (s, 1, t)
@@ -265,7 +132,7 @@ def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list
     return lines, total
 
 
-def _reached(product: Steps, name: str, at: Expr, apart: Expr) -> Node:
+def _reached(product: OneStep, name: str, at: Expr, apart: Expr) -> Node:
     """`Σ_u ‖∂L_s/∂u_s‖ (N^(s-t))_{u,name}` over the states that the loss reads directly."""
     system, own = product.system, product.index
     left = product.parts.left
@@ -278,14 +145,24 @@ def _reached(product: Steps, name: str, at: Expr, apart: Expr) -> Node:
     for u, block in read:
         var = expr.at(u, {own: at})
         direct = expr.GradientOf(loss, var) if len(read) == 1 else expr.transpose(expr.at(block, {own: at}))
-        terms.append(expr.had(product.over(u.name, name, apart), expr.Norm(direct)))
+        terms.append(expr.Had(product.over(u.name, name, apart), expr.Norm(direct)))
     return steps.sum_of(terms)
 
 
 # --- the ingredients --------------------------------------------------------------------------------------------------
 
 
-def _suprema(system: System, product: Steps) -> Step | None:
+def _laws() -> Iterator[Basic]:
+    """What is asked of a norm."""
+    n = Symbol("n")
+    a, b = (Var(name, (), (), n, n) for name in "AB")
+    x, v = (Var(name, (), (), n, 1) for name in "xv")
+    yield Relation("<=", expr.Norm(expr.mul(a, b)), expr.had(expr.Norm(a), expr.Norm(b)))
+    yield Relation("<=", expr.Norm(expr.mul(a, x)), expr.had(expr.Norm(a), expr.Norm(x)))
+    yield Equals(expr.Norm(expr.diag(v)), expr.Norm(v, "inf"))
+
+
+def _suprema(system: System, product: OneStep) -> Step | None:
     """How large each activation that stands in the Jacobian is, and its derivative: from its row of the table."""
     names = {v.name for v in expr.variables(product.parts.step)}
     applied = [
@@ -297,7 +174,9 @@ def _suprema(system: System, product: Steps) -> Step | None:
     used = {n.function for n in expr.walk(product.parts.step) if isinstance(n, expr.Apply)}
     u = Var("u", (), (), 1, 1)
     lines: list[Basic] = []
-    for function in dict.fromkeys(f for f in applied if f in used or isinstance(functions.row(f), functions.Elementwise)):
+    for function in dict.fromkeys(
+        f for f in applied if f in used or isinstance(functions.row(f), functions.Elementwise)
+    ):
         for order in (0, 1):
             value = norms.greatest(range_of_function(function, order)) if function != LOSS else None
             if value is not None:
@@ -305,7 +184,7 @@ def _suprema(system: System, product: Steps) -> Step | None:
                 lines.append(Relation("<=", size, expr.number(value)))
     if not lines:
         return None
-    reason = "The largest values of each activation and of its derivative, over all numbers: the supremum is worked out from the function itself."
+    reason = "The largest values of each activation and of its derivative over all numbers, worked out from the function itself."
     return Step("supremum", "The activations", reason, (), tuple(lines))
 
 
@@ -321,7 +200,7 @@ def _state_sizes(system: System, sizes: norms.Sizes) -> Step | None:
     return Step("state bound", "How large the states are", reason, (), tuple(lines))
 
 
-def _product_said(product: Steps) -> str:
+def _product_said(product: OneStep) -> str:
     if product.alone:
         return "The Jacobian over several steps is the product of those of single steps, and so is its bound."
     return (
@@ -330,20 +209,23 @@ def _product_said(product: Steps) -> str:
     )
 
 
-def _conditions(product: Steps, request: Request) -> Step:
+def _conditions(product: OneStep, request: Request) -> Step:
     """When the bound goes to zero; and that it is a bound only."""
-    rate, lines = product.worst, ()
-    name = next(iter(product.parts.cut))
-    warning = (
-        "A bound from above does not say that a gradient is as large: large weights drive units into saturation, where the "
-        "derivative of their activation is nearly zero, so that the gradient may vanish all the same."
+    rate = product.worst
+    lines: tuple[Basic, ...] = ()
+    warning = "A bound from above does not say that a gradient is as large"
+    warning += (
+        ": large weights drive units into saturation, where the derivative of their activation is nearly zero, so that the "
+        "gradient may vanish all the same."
+        if _saturates(product)
+        else ": its factors may turn in directions that the others shrink, or be zero where a unit is off."
     )
     if product.alone:
         least = _constant(rate)
         if least < 1:
             y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
             goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
-            lines = (expr.Implies(Relation("<", rate, expr.Ones(1, 1)), goes),)
+            lines = (expr.Implies(Relation("<", product.rate, expr.Ones(1, 1)), goes),)
             said = "Below 1, the bound falls with every step: the gradient vanishes."
         else:
             said = "This bound never falls below 1, whatever the weights: what lets the gradient vanish, or not, is the gates."
@@ -351,7 +233,9 @@ def _conditions(product: Steps, request: Request) -> Step:
     diagonal = [_constant(product.worst.args[k][k]) for k in range(product.size)]
     if product.parts.delays == 2 and len(product.parts.cut) == 1 and max(diagonal) < 1:
         total = expr.add(*product.worst.args[0])
-        lines = (Relation("<", total, expr.Ones(1, 1)),)
+        y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
+        goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
+        lines = (expr.Implies(Relation("<", total, expr.Ones(1, 1)), goes),)
         said = f"The powers of `{product.name}` go to zero where the sum of its first row is below 1: then the gradient vanishes."
     elif max(diagonal) >= 1:
         kept = product.parts.cut[diagonal.index(max(diagonal)) % len(product.parts.cut)]
@@ -361,7 +245,26 @@ def _conditions(product: Steps, request: Request) -> Step:
         )
     else:
         said = f"The powers of `{product.name}` go to zero where its spectral radius is below 1: then the gradient vanishes."
+    if _grows_with_length(product):
+        said += f" The bound of the states grows with the number of steps, and `{product.name}` with it."
     return Step("condition", "What it says, and what not", f"{said} {warning}", (), lines)
+
+
+def _grows_with_length(product: OneStep) -> bool:
+    """Whether the bound of a step grows with the length of the chain."""
+    (length,) = product.system.lattice.lengths
+    numbers = [
+        n.args[0] for n in expr.walk(product.worst) if isinstance(n, expr.Scale) and not isinstance(n.args[0], Node)
+    ]
+    return any(length in number.free_symbols for number in numbers)
+
+
+def _saturates(product: OneStep) -> bool:
+    """Whether a bounded activation stands in the recurrence."""
+    names = [v.name for v in expr.variables(product.parts.step)]
+    rhs = [product.system.equations[n].rhs for n in names if n in product.system.equations]
+    applied = [n for e in rhs for n in expr.walk(e) if isinstance(n, expr.Apply) and len(n.arguments) == 1]
+    return any(norms.greatest(range_of_function(n.function)) is not None for n in applied)
 
 
 def _constant(node: Node) -> Expr:

@@ -17,6 +17,7 @@ from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import COMPARE
 from derive.expr import Equals, Node, Var
+from derive.ranges import range_of_function
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.system import System
@@ -24,7 +25,6 @@ from derive.verdicts import bounds, relations, words
 from derive.verdicts.judge import Case, Judged
 from derive.verdicts.judge import judge as judge_equation
 from derive.verdicts.question import Question, is_condition, with_values
-from derive.ranges import range_of_function
 from derive.verdicts.report import Certificate, worst
 
 if TYPE_CHECKING:

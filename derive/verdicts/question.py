@@ -18,9 +18,9 @@ from derive.lattice import Lattice
 from derive.oracles import ROADS, Verdict
 from derive.oracles.check import Trial
 from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
+from derive.ranges import without_extrema
 from derive.reader import limits
 from derive.system import Parts, System
-from derive.ranges import without_extrema
 from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4
