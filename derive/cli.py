@@ -41,6 +41,21 @@ examples:
   derive solve lstm adjoint -o lstm.html
 """
 
+PROOFS = """\
+A network of threshold units (step, or an activation such as f(z) = [z >= 1/2]) reads strings of bits.  It is compared with
+a specification on every string of every length, by the states that the two can reach.
+
+examples:
+  derive prove 'h[t] = step(x[t] + h[t-1] - 3/2); h[0] = 1' --spec 'y[t] = y[t-1] * x[t]; y[0] = 1'
+  derive prove NET.py:net --spec SPEC.py:spec --set 'W_1=1, b_1=-3/2, h[0]=1'
+  derive prove NET.py:net --spec SPEC.py:spec --range b_1      for which values of b_1 it is true, exactly
+  derive prove NET.py:net --spec SPEC.py:spec --search all     weights for which it is true
+  derive prove 2 --spec 'y[t] = abs(y[t-1] - x[t])' --search all     of a network with 2 hidden units: parity
+  derive prove notes.md                                        every claim of a document about such networks
+
+exit code: 0 proved (or found), 1 refuted (or there are no such weights), 2 unusable input
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
@@ -81,7 +96,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (_, summary, options) in COMMANDS.items():
         raw = argparse.RawDescriptionHelpFormatter
-        epilog = QUERIES if name == "solve" else None
+        epilog = {"solve": QUERIES, "prove": PROOFS}.get(name)
         sub = commands.add_parser(name, help=summary, description=summary, epilog=epilog, formatter_class=raw)
         for option in options:
             flags, settings = OPTIONS[option]
@@ -162,6 +177,40 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "seed": (("--seed",), {"type": int, "default": 0, "help": "of the random values that a check uses (default: 0)"}),
     "jobs": (("-j", "--jobs"), {"metavar": "N", "type": _at_least_one, "default": 1, "help": "processes (default: 1)"}),
     "roads": (("--roads",), {"metavar": "NAMES", "type": _names, "default": (), "help": "only these oracles"}),
+    "network": (("network",), {"metavar": "NETWORK", "help": f"equations; {SYSTEM}; a number of hidden units"}),
+    "spec": (("--spec",), {"metavar": "SYSTEM", "help": "what the network is to compute: equations, or as NETWORK"}),
+    "set": (
+        ("--set",),
+        {
+            "dest": "values",
+            "metavar": "VALUES",
+            "default": "",
+            "help": "of the network: 'W=[[1,-1],[1,1]], b=-3/2, h[0]=1'",
+        },
+    ),
+    "range": (
+        ("--range",),
+        {
+            "dest": "ranges",
+            "metavar": "NAMES",
+            "type": _names,
+            "default": (),
+            "help": "for which values of these: c,h[0]",
+        },
+    ),
+    "search": (
+        ("--search",),
+        {
+            "metavar": "NAMES",
+            "type": _names,
+            "default": (),
+            "help": "find weights: W,b,h[0]; all: those without a value",
+        },
+    ),
+    "grid": (
+        ("--grid",),
+        {"metavar": "NUMBERS", "type": _names, "default": (), "help": "that --search tries (default: -2,-3/2,…,2)"},
+    ),
     "backend": (("--backend",), {"metavar": "B", "default": "numpy", "help": "of the module (default: numpy)"}),
 }
 
@@ -345,6 +394,51 @@ def _check_one(work: tuple[str, int, tuple[str, ...]]) -> list[Any]:
     return list(check_systems([name], seed=seed, roads=roads or None))
 
 
+def _prove(options: argparse.Namespace) -> int:
+    from derive import automata, catalogue
+
+    if options.spec is None and not options.search and catalogue.is_document(options.network):
+        return _prove_document(options)
+    if options.spec is None:
+        raise DeriveError(
+            "say with --spec what the network is to compute, as in --spec 'y[t] = y[t-1] * x[t]; y[0] = 1'"
+        )
+    network = int(options.network) if options.network.isdecimal() else options.network
+    if options.search:
+        grid = options.grid or automata.GRID
+        weights = () if options.search == ("all",) else options.search
+        found = automata.search(network, options.spec, weights, options.values, grid)
+        return _proved(found, options, f"{found}\n\n{found.proof.tables}" if found.proof else str(found))
+    if isinstance(network, int):
+        raise DeriveError(f"the weights of a network with {network} hidden units are to be found: add --search all")
+    if options.ranges:
+        values = automata.ranges(network, options.spec, options.ranges, options.values)
+        return _proved(values, options, f"true exactly for {values}" if values else f"true for {values}")
+    proof = automata.prove(network, options.spec, options.values)
+    return _proved(proof, options, f"{proof}\n\n{proof.tables}")
+
+
+def _prove_document(options: argparse.Namespace) -> int:
+    from derive import catalogue
+    from derive.verdicts.proved import proved
+
+    path, number = catalogue.document_and_number(options.network)
+    found = proved(path, number, options.values, options.ranges)
+    if options.format == "json":
+        _print_json([one.data() for one in found])
+    else:
+        _print("\n\n".join(f"{path}:{one}" for one in found))
+    return DONE if all(found) else FAILED
+
+
+def _proved(found: Any, options: argparse.Namespace, said: str) -> int:
+    if options.format == "json":
+        _print_json(found.data())
+    else:
+        _print(said)
+    return DONE if found else FAILED
+
+
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, ...]]] = {
     "list": (_list, "the catalogue", ("format",)),
     "show": (_show, "equations, dimensions, parameters and reference of a system", ("system", "notation", "format")),
@@ -363,6 +457,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         _verify,
         "every claim of documents: holds, holds if …, fails and why; exit 1 if one fails, 2 if one is unread",
         ("files", "output", "report", "strict", "verbose", "speaks", "hold", "layout", "unroll", "seed", "jobs"),
+    ),
+    "prove": (
+        _prove,
+        "a network of threshold units against what it is to compute, for strings of every length",
+        ("network", "spec", "set", "range", "search", "grid", "format"),
     ),
     "check": (_check, "every derivation against every oracle", ("systems", "roads", "seed", "jobs", "format")),
 }

@@ -261,6 +261,8 @@ def test_a_counterexample_is_one():
 CLAIMS = [
     (r"y_t=y_{t-1}x_t,\quad t\ge2", "holds"),
     (r"y_t\, x_t = y_t", "holds"),
+    (r"y_{t+1}=y_tx_{t+1}", "holds"),
+    (r"y_{t+1}=x_{t+1}", "fails"),
     (r"y_t=x_t", "fails"),
     (r"y_t=1 \Rightarrow x_1=1", "holds"),
     (r"x_1=1 \Rightarrow y_t=1", "fails"),

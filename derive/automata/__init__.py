@@ -16,6 +16,6 @@ Numbers are exact throughout.
 from derive.automata.cells import Ranges
 from derive.automata.proofs import Proof, prove, ranges
 from derive.automata.tables import Automaton
-from derive.automata.weights import Search, search
+from derive.automata.weights import GRID, Search, search
 
-__all__ = ["Automaton", "Proof", "Ranges", "Search", "prove", "ranges", "search"]
+__all__ = ["GRID", "Automaton", "Proof", "Ranges", "Search", "prove", "ranges", "search"]

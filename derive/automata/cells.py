@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 from derive.automata.affine import Interval, Sample, union
 from derive.automata.monitors import Counterexample, Monitor
@@ -18,7 +19,8 @@ from derive.errors import DeriveError
 MOST_CELLS = 1_000
 """Cells that are explored."""
 
-Box = tuple[Interval, ...]
+Box: TypeAlias = "tuple[Interval, ...]"
+"""A range for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Ranges:
         at = values if isinstance(values, Mapping) else {self.names[0]: values}
         return any(all(at[n] in i for n, i in zip(self.names, box, strict=True)) for box in self.good)
 
+    def __bool__(self) -> bool:
+        """Whether there is any value."""
+        return bool(self.good)
+
     @property
     def good(self) -> tuple[Box, ...]:
         return tuple(cell.box for cell in self.cells if cell.counterexample is None)
@@ -60,6 +66,20 @@ class Ranges:
             all(any(not (part & side).is_empty for part in axis) for axis, side in zip(axes, box, strict=True))
             for box in bad
         )
+
+    def data(self) -> dict[str, Any]:
+        """All cells, each with what is wrong there."""
+        return {
+            "values": str(self),
+            "cells": [
+                {
+                    "values": _said({name: (i,) for name, i in zip(self.names, cell.box, strict=True)}),
+                    "proved": cell.counterexample is None,
+                    "counterexample": cell.counterexample and cell.counterexample.inputs,
+                }
+                for cell in self.cells
+            ],
+        }
 
     def __str__(self) -> str:
         """`-2 < c ≤ -1 and -1 < c_0 ≤ 0`"""

@@ -11,7 +11,7 @@ Only what the outputs depend on is kept, so that two strings lead to one state w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -57,6 +57,14 @@ class Machine:
             if slot not in env:
                 env[slot] = attempted(term, env)
         return Fixed(self, env, tuple(attempted(self.start[slot], env) for slot in self.memory))
+
+    def about(self, terms: Sequence[Any]) -> Machine:
+        """What it takes of the machine to work out these terms."""
+        kept = needed(self.definitions, terms)
+        memory = tuple(slot for slot in self.memory if slot in kept)
+        definitions = {slot: term for slot, term in self.definitions.items() if slot in kept}
+        start = {slot: self.start[slot] for slot in memory}
+        return replace(self, definitions=definitions, memory=memory, start=start)
 
     def joined(self, other: Machine) -> Machine:
         """Both machines on one string, which has the inputs of both; their states must have different names."""

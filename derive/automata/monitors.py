@@ -17,7 +17,7 @@ from derive import expr
 from derive.automata.arrays import Inapplicable
 from derive.automata.machines import Exploration, Letter, Machine, shown
 from derive.automata.terms import Outside, Slot, chosen, compared, every, holds, value
-from derive.automata.wiring import Wiring
+from derive.automata.wiring import CLOCK, Wiring
 from derive.evaluate import Array
 from derive.expr import Node
 from derive.system import System
@@ -96,8 +96,9 @@ class Monitor:
         return Outcome(None, steps, *self._states(exploration))
 
     def _states(self, exploration: Exploration) -> tuple[int, int]:
-        """How many states each side has by itself."""
-        places = [[n for n, s in enumerate(self.machine.memory) if (s in self.own) == own] for own in (True, False)]
+        """How many states each side has by itself; the clock that a claim brings along counts for neither."""
+        memory = [(n, slot) for n, slot in enumerate(self.machine.memory) if not slot.name.endswith(CLOCK)]
+        places = [[n for n, slot in memory if (slot in self.own) == own] for own in (True, False)]
         network, other = ({tuple(map(str, (state[n] for n in ns))) for state in exploration.states} for ns in places)
         return len(network), len(other) if places[1] else 0
 
@@ -117,11 +118,24 @@ class Monitor:
 
 def of_claim(wiring: Wiring, formula: Basic, conditions: Sequence[Basic], letter: Symbol) -> Monitor:
     """The monitor of a claim for every step `letter` at which the conditions hold.  Raises `Inapplicable`."""
+    ahead = _ahead(formula, letter)
+    if ahead:
+        # `y[t+1] = …` for t ≥ 1 is `y[t] = …` for t ≥ 2: what is read has come by then.
+        conditions = (*conditions, expr.Relation(">=", letter, 1))
+        formula, *conditions = (expr.at(said, {letter: letter - ahead}) for said in (formula, *conditions))
     guard = every(wiring.condition(said) for said in conditions)
     checks = tuple(_checks(wiring, formula, letter, guard))
     machine = wiring.machine([term for check in checks for term in check.terms])
     own = frozenset(s for s in machine.memory if s.name in wiring.system.variables)
     return Monitor(machine, checks, own)
+
+
+def _ahead(formula: Basic, letter: Symbol) -> int:
+    """How many steps beyond its own a formula reads."""
+    read = [v.index[0] for v in expr.variables(formula) if v.index]
+    folds = [node.args[1] for node in expr.walk(formula) if isinstance(node, (expr.Sum, expr.Product))]
+    offsets = [e - letter for e in (*read, *(hi for _, _, hi in folds)) if e.has(letter)]
+    return max((int(o) for o in offsets if o.is_Integer), default=0)
 
 
 def _checks(wiring: Wiring, formula: Basic, letter: Symbol, guard: Any) -> Iterator[Check]:

@@ -7,15 +7,14 @@ ranges(network, specification, "c", values)        the values of a parameter for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from derive.automata.cells import Ranges, ranges_of
-from derive.automata.machines import Endless
 from derive.automata.monitors import Counterexample, Monitor, Outcome, of_systems
 from derive.automata.stated import Stated, stated
-from derive.automata.tables import Automaton, automaton
+from derive.automata.tables import Automaton, tabulated
 from derive.automata.terms import Slot
 from derive.automata.wiring import Wiring
 from derive.errors import DeriveError, did_you_mean
@@ -43,12 +42,12 @@ class Proof:
         return self.counterexample is None
 
     def __str__(self) -> str:
-        names = ", ".join(f"{a}[t]" if a == b else f"{a}[t] = {b}[t]" for a, b in self.outputs)
+        names = ", ".join(f"{a}[t] is {b}[t] of the specification" for a, b in self.outputs)
         if self.counterexample is None:
-            return f"proved: {names} as specified, {self.outcome.sentence}"
+            return f"proved: {names}; {self.outcome.sentence}"
         wrong = self.counterexample
         return (
-            f"refuted: {names} not as specified; the shortest string that shows it is {wrong.inputs}\n"
+            f"refuted: not always {names}; the shortest string that shows it is {wrong.inputs}\n"
             f"  at step {len(wrong.string)} the network says {wrong.left}, the specification {wrong.right}"
         )
 
@@ -111,24 +110,17 @@ class Posed:
         return found
 
     def table(self, n: int) -> Automaton | None:
-        """The minimal automaton of the network (0) or of the specification (1)."""
-        wiring, names = self.wirings[n], [pair[n] for pair in self.pairs]
-        letter = wiring.system.lattice.indices[0]
-        outputs = [wiring.terms(wiring.system.variables[name].var, letter) for name in names]
-        machine = wiring.machine([term for output in outputs for term in output.flat])
-        bits = self.monitor.machine.bits
-        machine = replace(machine, bits=bits, inputs=self.monitor.machine.inputs)
-        try:
-            return automaton(machine.fixed(), outputs).minimal()
-        except Endless:
-            return None
+        """The minimal automaton of the network (0) or of the specification (1), over the inputs of both."""
+        outputs = [side for check in self.monitor.checks for side in (check.left, check.right)][n::2]
+        return tabulated(self.monitor.machine, outputs, (self.network, self.specification)[n].system.name)
 
     def slot(self, name: str) -> Slot:
         """The parameter of that name.  Raises `DeriveError` where it is none, or is more than one number."""
         found = [slot for slot in self.monitor.machine.parameters if slot.name == name]
         if not found:
             known = [slot.name for slot in self.monitor.machine.parameters if not slot.name.startswith(PREFIX)]
-            raise DeriveError(f"nothing depends on {name}{did_you_mean(name, known)}; open values are parameters, h[0]")
+            law = "what can be open is a parameter, or an initial value such as h[0]"
+            raise DeriveError(f"nothing depends on {name}{did_you_mean(name, known)}; {law}")
         if len(found) > 1:
             raise DeriveError(f"{name} is {len(found)} numbers; a range is asked for one number")
         return found[0]
@@ -147,7 +139,7 @@ def prove(network: System | str, specification: System | str, values: str | Mapp
     left out is zero.
 
         >>> print(prove("h[t] = step(x[t] + h[t-1] - 3/2); h[0] = 1", "y[t] = y[t-1] * x[t]; y[0] = 1"))
-        proved: h[t] = y[t] as specified, 2 reachable states, compared with the specification's 2, for strings of every length
+        proved: h[t] is y[t] of the specification; 2 reachable states, compared with ... for strings of every length
         >>> prove("h[t] = step(x[t] + h[t-1] - b); h[0] = 1", "y[t] = y[t-1] * x[t]; y[0] = 1", "b=2").counterexample.string
         ((1,),)
 

@@ -23,7 +23,7 @@ from derive.errors import DeriveError
 from derive.system import LOSS, System, Variable
 
 _EQUATION = re.compile(r"\s*[A-Za-z_]\w*\s*\[\s*[a-z]\w*\s*\]\s*=")
-_SHAPE = re.compile(r"[\w\s]+:[^=]*")
+_SHAPE = re.compile(r"\w+(\s+\w+)*\s*:\s*[\w\s×]+")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class Stated:
 def stated(what: Any, name: str = "network", inputs: Sequence[Any] = ()) -> Stated:
     """The system that is meant.  `inputs`: those of another system, whose shapes equations without shapes take over."""
     if isinstance(what, str) and "=" in what:
-        return _of_text(what, name, inputs)
+        parts = [part.strip() for part in re.split(r"[;\n]", what) if part.strip()]
+        if "=" not in parts[0] and not _SHAPE.fullmatch(parts[0]):
+            return stated(parts[0], name, inputs).given("\n".join(parts[1:]))
+        return _of_text(parts, what, name, inputs)
     from derive import catalogue
 
     if isinstance(what, str) and catalogue.is_document(what):
@@ -53,8 +56,7 @@ def stated(what: Any, name: str = "network", inputs: Sequence[Any] = ()) -> Stat
     return Stated(catalogue.load(what), Settings.read())
 
 
-def _of_text(text: str, name: str, inputs: Sequence[Any]) -> Stated:
-    parts = [part.strip() for part in re.split(r"[;\n]", text) if part.strip()]
+def _of_text(parts: Sequence[str], text: str, name: str, inputs: Sequence[Any]) -> Stated:
     equations = [part for part in parts if _EQUATION.match(part)]
     shapes = [part for part in parts if _SHAPE.fullmatch(part)]
     values = [part for part in parts if part not in equations and part not in shapes]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from derive.automata.machines import Exploration, Fixed, Letter
+from derive.automata.machines import Endless, Exploration, Fixed, Letter, Machine
 from derive.automata.terms import value
 from derive.evaluate import Array
 
@@ -144,6 +144,15 @@ def automaton(fixed: Fixed, outputs: Sequence[Array]) -> Automaton:
     states = [_remembered(fixed, state) for state in exploration.states]
     rows = tuple(map(tuple, moves)), tuple(map(tuple, answers))
     return Automaton(fixed.machine.name, fixed.machine.letters, *rows, tuple(states))
+
+
+def tabulated(machine: Machine, outputs: Sequence[Array], name: str) -> Automaton | None:
+    """The minimal automaton of some outputs of a machine; None where it has too many states for one."""
+    about = replace(machine.about([term for output in outputs for term in output.flat]), name=name)
+    try:
+        return automaton(about.fixed(), outputs).minimal()
+    except Endless:
+        return None
 
 
 def _remembered(fixed: Fixed, state: Sequence[Any]) -> str:

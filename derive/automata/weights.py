@@ -60,6 +60,10 @@ class Search:
     def __bool__(self) -> bool:
         return self.proof is not None
 
+    def data(self) -> dict[str, Any]:
+        counted = {"candidates": self.candidates, "choices": self.choices}
+        return {"weights": self.weights, **counted, "proof": self.proof and self.proof.data()}
+
     def __str__(self) -> str:
         networks = f"{self.choices:,} different network{'s' * (self.choices != 1)}"
         counted = f"{self.candidates:,} choices of weights, which come to {networks} to try"

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from sympy import Basic, Expr, Poly, PolynomialError, Symbol, Tuple
+from sympy import Basic, Expr, Poly, Symbol, Tuple
+from sympy.polys.polyerrors import BasePolynomialError
 
 from derive import expr
 from derive.automata.arrays import Inapplicable, array_of, numbers, spread
@@ -25,7 +26,7 @@ from derive.evaluate import Array, Point, evaluate
 from derive.expr import Node, Var
 from derive.system import System
 
-CLOCK = "step"
+CLOCK = "the step"
 _SIGNS = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
 
@@ -181,33 +182,26 @@ class Wiring:
         return joined
 
     def _cases(self, node: Any, letter: Symbol) -> Array:
-        *first, (value, condition) = node.args
-        result = self.terms(value, letter)
-        if not isinstance(condition, expr.Otherwise):
-            first.append((value, condition))
-            result = array_of(
-                [[read(Slot("a step to which no case applies", 0, 0, None))] * result.shape[1]] * len(result)
-            )
-        for value, condition in reversed(first):
-            result = self.ring.where(self.condition(condition), self.terms(value, letter), result)
+        pairs = list(node.args)
+        if isinstance(pairs[-1][1], expr.Otherwise):
+            result = self.terms(pairs.pop()[0], letter)
+        else:
+            rows, columns = numbers(node)
+            result = array_of([[read(Slot("a step to which no case applies", 0, 0, None))] * columns] * rows)
+        for value, condition in reversed(pairs):
+            at = self.terms(_where(value, condition, letter), letter)
+            result = self.ring.where(self.condition(condition), at, result)
         return result
 
     def condition(self, said: Basic) -> Any:
         """A comparison of the step with a number, as a term.  The clock stops where no condition can tell steps apart."""
         if not isinstance(said, expr.Relation) or said.op not in _SIGNS or isinstance(said.lhs, Node):
             raise Inapplicable(f"{said} compares no step with a number")
-        line = _line(said)
-        if (
-            line is None
-            or len(line.gens) != 1
-            or line.degree() != 1
-            or not all(c.is_Rational for c in line.all_coeffs())
-        ):
-            raise Inapplicable(f"{said} compares no step with a number")
-        slope, rest = line.all_coeffs()
-        if abs(rest / slope) > MOST_CLOCK:
+        slope, rest = _line(said)
+        root = -rest / slope
+        if root > MOST_CLOCK:
             raise Inapplicable(f"{said} is about a step beyond {MOST_CLOCK}")
-        self.horizon = max(self.horizon, int(abs(rest / slope)) + 2)
+        self.horizon = max(self.horizon, int(root) + 1)
         now = read(Slot(self.prefix + CLOCK, 0, 0, 0))
         return compared(_SIGNS[said.op], now * self.ring.number(slope) + self.ring.number(rest), Fraction(0))
 
@@ -263,12 +257,16 @@ MOST_CLOCK = 64
 FOLDS = (expr.Sum, expr.Product, expr.Cases)
 
 
-def _line(said: expr.Relation) -> Poly | None:
-    """The difference of two sides as a polynomial in the step; None where it is none."""
+def _line(said: expr.Relation) -> tuple[Expr, Expr]:
+    """The slope and the rest of the difference of two sides, which is a line in the step."""
     try:
-        return Poly(said.lhs - said.rhs)
-    except PolynomialError:
-        return None
+        line = Poly(said.lhs - said.rhs)
+    except BasePolynomialError:
+        line = None
+    if line is None or len(line.gens) != 1 or line.degree() != 1 or not all(c.is_Rational for c in line.all_coeffs()):
+        raise Inapplicable(f"{said} compares no step with a number")
+    slope, rest = line.all_coeffs()
+    return slope, rest
 
 
 def _end(node: Any) -> tuple[Symbol, Expr]:
@@ -286,6 +284,16 @@ def _end(node: Any) -> tuple[Symbol, Expr]:
     if not (hi - letter).is_Integer or letter == index:
         raise Inapplicable(f"{node} does not run over the steps so far")
     return letter, hi - letter
+
+
+def _where(value: Node, condition: Basic, letter: Symbol) -> Node:
+    """What is read at a number is read at the step that the condition `t = 1` makes equal to it."""
+    if not isinstance(condition, expr.Relation) or condition.op != "=":
+        return value
+    slope, rest = _line(condition)
+    here = (-rest / slope,)
+    leaf = lambda node: node.at((letter,)) if isinstance(node, Var) and node.index == here else node  # noqa: E731
+    return expr.rewrite(value, leaf)  # type: ignore[no-any-return]
 
 
 def _is_open(argument: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 from sympy import Basic
 
 from derive.automata.cells import Ranges, ranges_of
-from derive.automata.machines import Endless
 from derive.automata.monitors import Monitor, Outcome
 from derive.automata.settings import Settings
-from derive.automata.tables import Automaton, automaton
+from derive.automata.tables import Automaton, tabulated
+from derive.automata.terms import Outside
 from derive.errors import DeriveError, did_you_mean
 from derive.printing import text
 from derive.reader.claims import Claim
@@ -31,6 +31,8 @@ class Proved:
     outcome: Outcome
     table: Automaton | None
     ranges: Ranges | None = None
+    parameters: tuple[str, ...] = ()
+    """What it depends on."""
 
     def __bool__(self) -> bool:
         return self.outcome.counterexample is None
@@ -46,7 +48,11 @@ class Proved:
                 f"  refuted: the shortest string that shows it is {wrong.inputs}",
             ]
             lines.append(f"  at step {len(wrong.string)} the left side is {wrong.left}, the right side {wrong.right}")
-        return "\n".join([*lines, *([f"  true exactly for {self.ranges}"] if self.ranges is not None else [])])
+        if self.ranges is not None:
+            lines.append(f"  true exactly for {self.ranges}" if self.ranges else f"  true for {self.ranges}")
+        if self.table is not None:
+            lines += [f"  {line}" for line in self.table.text().split("\n")]
+        return "\n".join(lines)
 
     def data(self) -> dict[str, Any]:
         wrong = self.outcome.counterexample
@@ -84,6 +90,10 @@ def proved(
             f"{path} claims nothing that can be proved about a network of threshold units; it takes an activation, as in "
             "f(z) = [z \\ge 1/2], numbers for all weights, and a claim such as y_t = \\prod_{i=1}^t x_i"
         )
+    if names and not any(one.ranges is not None for one in found):
+        known = {slot for one in found for slot in one.parameters}
+        missing = next((name for name in names if name not in known), names[0])
+        raise DeriveError(f"{path} proves nothing that depends on {', '.join(names)}{did_you_mean(missing, known)}")
     return found
 
 
@@ -100,25 +110,30 @@ def _proved(review: Reviewed, claim: Claim, given: Settings, names: tuple[str, .
         except DeriveError:
             continue
         found = _ranges(network, understood.formula, settings, names) if names else None
-        yield Proved(claim, outcome, _table(monitor), found)
+        yield Proved(
+            claim,
+            outcome,
+            _table(monitor, network.system.name),
+            found,
+            tuple(s.name for s in monitor.machine.parameters),
+        )
         return
 
 
-def _ranges(network: Network, formula: Basic, settings: Settings, names: tuple[str, ...]) -> Ranges:
+def _ranges(network: Network, formula: Basic, settings: Settings, names: tuple[str, ...]) -> Ranges | None:
+    """None where the claim does not depend on all of them."""
     monitor = network.monitor(formula, settings.without(names))
     slots = {slot.name: slot for slot in monitor.machine.parameters}
-    missing = next((name for name in names if name not in slots), None)
-    if missing is not None:
-        near = did_you_mean(missing, slots)
-        raise DeriveError(f"{network.system.name}: no claim depends on {missing}{near}")
+    if not slots.keys() >= set(names):
+        return None
     return ranges_of(monitor, {name: slots[name] for name in names})
 
 
-def _table(monitor: Monitor) -> Automaton | None:
+def _table(monitor: Monitor, name: str) -> Automaton | None:
     """What the left side of the claim does; an implication has no table."""
     if len(monitor.checks) != 1 or monitor.checks[0].guard is not True:
         return None
     try:
-        return automaton(monitor.machine.fixed(), [monitor.checks[0].left]).minimal()
-    except (DeriveError, Endless):
+        return tabulated(monitor.machine, [monitor.checks[0].left], name)
+    except Outside:
         return None
