@@ -556,13 +556,17 @@ def _power_of(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) 
 
 
 def _norm(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    """The Euclidean norm, also where none is named, and the sum of absolute values of a column; others take more than a
-    ring has."""
+    """The Euclidean norm, also where none is named; of a column the sum of absolute values, and the largest one.  Others
+    take more than a ring has."""
     x, ring = done[node.args[0]], run_.ring
     if _is_euclidean(node, x):
         return _euclidean(ring, x)
     if node.kind == "1" and x.shape[1] == 1:
         return ring.sum(x * ring.sign(x))
+    if node.kind == "inf" and x.shape[1] == 1:
+        values = x * ring.sign(x)
+        entries = [values[i : i + 1] for i in range(x.shape[0])]
+        return _fold(lambda a, b: ring.where(ring.compare(">", a, b), a, b), entries)
     try:
         return ring.norm(x, node.kind)
     except Unevaluable as reason:

@@ -173,6 +173,11 @@ def test_its_code_has_the_gradients_of_finite_differences(transformed: System):
     assert error < 1e-7, f"{transformed.name}: {error} at seed {SEED}"
 
 
+def test_without_a_recurrence_the_code_sweeps_over_nothing():
+    systems = [catalogue.load(name) for name in ("jordan", "teacher-forced(jordan)", "scheduled-sampling(jordan)")]
+    assert ["for t in range(" in s.compile("numpy").source for s in systems] == [True, False, True]
+
+
 def drawn(system: System, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], ...]:
     """Parameters, inputs, targets and boundary values of a chain."""
     sizes = {"n": 4, "m": 3, "q": 2}

@@ -165,7 +165,10 @@ def _truth(*of: Any) -> Unrolled:
 
 @lru_cache(maxsize=4096)
 def _takes_an_extreme(root: Basic) -> bool:
-    return any(isinstance(n, expr.Apply) and n.function in ("max", "min") for n in expr.walk(root))
+    return any(
+        (isinstance(n, expr.Apply) and n.function in ("max", "min")) or (isinstance(n, expr.Norm) and n.kind == "inf")
+        for n in expr.walk(root)
+    )
 
 
 def _is_true(relation: expr.Relation, names: Names, env: Mapping[str, int]) -> bool:
