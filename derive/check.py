@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,18 @@ class Claim:
     ranges: tuple[tuple[Any, tuple[Any, Any]], ...] = ()
 
     def verdict(self, road: Road | str, seed: int = 0) -> Verdict:
-        at_numbers = not free_indices(self.equation) & set(map(str, self.system.lattice.indices))
-        steps = [(self.unroll,) * self.system.lattice.dimension] if self.unroll and at_numbers else None
-        return check_equation(
-            self.system, self.equation, derived=self.derived, road=road, steps=steps, hold=self.hold, seed=seed,
-            ranges=_ranges(self),
-        )  # fmt: skip
+        """The verdict by one road.  Derivations share lines (all of them use the table): each is judged once."""
+        return _verdict(self, road, seed)
+
+
+@lru_cache(maxsize=4096)
+def _verdict(claim: Claim, road: Road | str, seed: int) -> Verdict:
+    at_numbers = not free_indices(claim.equation) & set(map(str, claim.system.lattice.indices))
+    steps = [(claim.unroll,) * claim.system.lattice.dimension] if claim.unroll and at_numbers else None
+    return check_equation(
+        claim.system, claim.equation, derived=claim.derived, road=road, steps=steps, hold=claim.hold, seed=seed,
+        ranges=_ranges(claim),
+    )  # fmt: skip
 
 
 def _ranges(claim: Claim) -> Mapping[Any, tuple[Any, Any]]:

@@ -163,6 +163,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
     "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
+    "pseudocode": (
+        ("--pseudocode",),
+        {"action": "store_true", "help": "its sweeps as algorithms: Python to be read; as LaTeX with --format json"},
+    ),
     "files": (("files",), {"metavar": "FILE", "nargs": "+", "help": DOCUMENT}),
     "report": (
         ("--format",),
@@ -234,12 +238,24 @@ def _show(options: argparse.Namespace) -> int:
     from derive.render import facts
 
     style = notation(options.notation or "default")
+    if options.pseudocode:
+        return _show_algorithms(options)
     if catalogue.is_document(options.system):
         return _show_document(options, style)
     system = _load(options.system)
     if options.format == "json":
         return _print_json(facts.data(system, style))
     return _print(facts.text(system, style))
+
+
+def _show_algorithms(options: argparse.Namespace) -> int:
+    """The sweeps of a system: Python for a terminal, with the LaTeX as JSON."""
+    from derive.render.pseudocode import algorithms
+
+    found = algorithms(_load(options.system), options.notation)
+    if options.format == "json":
+        return _print_json([{"title": a.title, "python": a.source, "latex": a.latex, "tex": a.tex} for a in found])
+    return _print("\n\n\n".join(f"# {a.title}\n\n{a.source}" for a in found))
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
@@ -441,7 +457,11 @@ def _proved(found: Any, options: argparse.Namespace, said: str) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, ...]]] = {
     "list": (_list, "the catalogue", ("format",)),
-    "show": (_show, "equations, dimensions, parameters and reference of a system", ("system", "notation", "format")),
+    "show": (
+        _show,
+        "equations, dimensions, parameters and reference of a system",
+        ("system", "pseudocode", "notation", "format"),
+    ),
     "solve": (
         _solve,
         "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",

@@ -78,7 +78,11 @@ class Derivation:
 
     def latex(self) -> str:
         """The result as LaTeX math: a fragment for a display, one `aligned` block after the other."""
-        return "\n".join(_one_display(tuple(fragments(self.result, self.notation))))
+        return "\n".join(_one_display(self.result_fragments()))
+
+    def result_fragments(self) -> tuple[str, ...]:
+        """The same as several displays, no block too long for a page."""
+        return tuple(fragments(self.result, self.notation))
 
     def text(self, width: int = 100, colour: bool = False) -> str:
         """Every step in readable Unicode, reasons wrapped at `width` columns; `colour`: with ANSI colours."""

@@ -107,7 +107,7 @@ class Fragment:
         self.carries: bool = any(piece.carries for piece in pieces)
         self.open: bool = False
         self.factors: tuple[Fragment, ...] = ()
-        self.width: int = sum(_visible(part) if isinstance(part, str) else part.width for part in parts)
+        self.width: int = sum(visible(part) if isinstance(part, str) else part.width for part in parts)
         first, last = parts[0], parts[-1]
         self.head: str = first.head if isinstance(first, Fragment) else first
         self.tail: str = last.tail if isinstance(last, Fragment) else last
@@ -127,7 +127,7 @@ class Fragment:
 
 
 @lru_cache(4096)
-def _visible(latex: str) -> int:
+def visible(latex: str) -> int:
     r"""About how many characters are seen: a command counts one, braces, scripts and spacing nothing."""
     return len(_UNSEEN.sub("", _COMMAND.sub("x", _SILENT.sub("", latex))))
 

@@ -253,7 +253,7 @@ class System:
         """Whether the loss is a formula; if not, it is left abstract and its cotangents are inputs."""
         return not self.of_kind("cotangent")
 
-    @property
+    @cached_property
     def dimensions(self) -> tuple[Symbol, ...]:
         """The symbolic dimensions, in the order in which the variables use them."""
         found: dict[Symbol, None] = {}

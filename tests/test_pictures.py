@@ -18,8 +18,9 @@ from autograd import jacobian
 
 from derive import catalogue, cli, pictures
 from derive.errors import DeriveError
-from derive.pictures import Picture, contributions, flow, sampled
-from derive.pictures.dependencies import contracted, highlight, reads, shown_variables
+from derive.pictures import Picture, ceilings, contributions, measured, sampled
+from derive.pictures.axes import number
+from derive.pictures.dependencies import carriers, contracted, highlight, reads, shown_variables
 from derive.pictures.graph import Graph
 from derive.pictures.model import Box, Label, Stroke
 
@@ -80,8 +81,8 @@ def test_no_node_covers_another_and_no_name_leaves_its_node(name):
     shapes = drawn(name, query=main_query(name)).shapes
     nodes = [s for s in shapes if isinstance(s, Box) and s.role.startswith("node")]
     names = [s for s in shapes if isinstance(s, Label) and s.role.startswith(("name", "note")) and s.size in (12, 15)]
-    for number, a in enumerate(nodes):
-        for b in nodes[:number]:
+    for k, a in enumerate(nodes):
+        for b in nodes[:k]:
             apart = (
                 abs(a.centre[0] - b.centre[0]) >= (a.width + b.width) / 2 or abs(a.centre[1] - b.centre[1]) >= a.height
             )
@@ -228,7 +229,7 @@ def test_the_flow_of_the_rnn_is_that_of_a_loop_written_by_hand(scale):
     system = catalogue.load("rnn")
     draw = sampled.draw(system, "h", scale, 20, seed=3)
     direction = sampled.direction(system, "h", "h", 20, -1, 3)[-1]
-    found, expected = flow.gradient_norms(system, "h", draw, 3), hand_written_norms(draw, direction)
+    found, expected = measured.gradient_norms(system, "h", draw, 3), hand_written_norms(draw, direction)
     np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg="seed 3")
 
 
@@ -238,9 +239,9 @@ def test_the_flow_of_the_rnn_is_that_of_a_loop_written_by_hand(scale):
 def test_the_flow_is_that_of_the_emitted_vjp_of_what_follows(name):
     """`∂L_T/∂h_t` is the gradient by the initial value of a sequence that begins after `t`, all else as it was."""
     system = catalogue.load(name)
-    state, steps, at = flow._state(system, None), 8, 4
+    state, steps, at = measured.state_of(system, None), 8, 4
     draw = sampled.draw(system, state, 1.0, steps, seed=1)
-    norms = flow.gradient_norms(system, state, draw, 1)
+    norms = measured.gradient_norms(system, state, draw, 1)
     program = system.with_cotangents(state).compile()
     values = program.forward(draw.params, draw.inputs)
     tail = {n: a[at:] for n, a in draw.inputs.items()}
@@ -257,39 +258,63 @@ def inner(program, steps: int) -> list[str]:
     return [key for key in program.module.INITIAL if re.fullmatch(r"\w+\[-?\d+\]", key)]
 
 
+WITHOUT_BOUND = ("linear-attention", "mdlstm", "mdrnn", "mdrnn(3)")
+"""A matrix for a state, and grids."""
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+@pytest.mark.parametrize("name", EVERY)
+def test_no_draw_exceeds_its_bound(name, scale):
+    system = catalogue.load(name)
+    for state in dict.fromkeys((measured.state_of(system, None), *carriers(reads(system)))):
+        if name not in WITHOUT_BOUND:
+            draw = sampled.draw(system, state, scale, 12, seed=5)
+            bound = ceilings.bound(system, measured.head(system, state), state, draw)
+            norms = measured.gradient_norms(system, state, draw, 5)
+            assert bound is not None and np.isnan(bound[0])
+            assert (norms[1:] <= bound[1:] * (1 + 1e-9)).all(), f"{state}, seed 5:\n{norms}\n{bound}"
+
+
+@pytest.mark.parametrize(("name", "rate"), [("rnn", 1), ("elman", 0.25), ("linear-rnn", 1), ("jordan", 0.25**2 * 3)])
+def test_a_bound_that_is_known_in_closed_form(name, rate):
+    system = catalogue.load(name)
+    state = measured.state_of(system, None)
+    found = ceilings.bound(system, state, state, sampled.draw(system, state, 3.0, 6, seed=0))
+    np.testing.assert_allclose(found[1:], [(3 * rate) ** k for k in range(1, 6)])
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_the_flow_of_every_system_is_a_picture_with_its_numbers_in_words(name, monkeypatch):
-    monkeypatch.setattr(flow, "DRAWS", 2)
-    monkeypatch.setattr(flow, "STEPS", {1: 8, 2: 5, 3: 3})
+    monkeypatch.setattr(measured, "DRAWS", 2)
+    monkeypatch.setattr(measured, "STEPS", {1: 8, 2: 5, 3: 3})
     picture = drawn(name, "flow", scales=(0.5, 2.0))
     assert_stands_by_itself(picture)
     assert_within(picture)
     recurrent = sampled.recurrent_matrices(catalogue.load(name))
     assert [s in picture.alt for s in ("s = 0.5", "s = 2")] == [bool(recurrent)] * 2
     for matrix in recurrent:
-        drawn_matrix = sampled.draw(catalogue.load(name), flow._state(catalogue.load(name), None), 2.0, 3, 0).params[
-            matrix
-        ]
+        drawn_matrix = sampled.draw(
+            catalogue.load(name), measured.state_of(catalogue.load(name), None), 2.0, 3, 0
+        ).params[matrix]
         np.testing.assert_allclose(np.linalg.svd(drawn_matrix, compute_uv=False), 2.0)
 
 
 def test_the_words_of_a_flow_are_the_medians_that_were_measured(monkeypatch):
-    monkeypatch.setattr(flow, "DRAWS", 3)
-    measured = flow.measured(catalogue.load("gru"), None, (0.5,), seed=4)
+    monkeypatch.setattr(measured, "DRAWS", 3)
+    found = measured.flow(catalogue.load("gru"), None, (0.5,), seed=4)
     by_hand = [
-        flow.gradient_norms(measured.system, "h", sampled.draw(measured.system, "h", 0.5, 51, s), s)
-        for s in (12, 13, 14)
+        measured.gradient_norms(found.system, "h", sampled.draw(found.system, "h", 0.5, 51, s), s) for s in (12, 13, 14)
     ]
-    np.testing.assert_array_equal(measured.curves[0].middle, np.median(by_hand, axis=0))
-    assert f"s = 0.5: {flow.number(np.median(by_hand, axis=0)[50])}" in drawn("gru", "flow", scales=(0.5,), seed=4).alt
+    np.testing.assert_array_equal(found.curves[0].middle, np.median(by_hand, axis=0))
+    assert f"s = 0.5: {number(np.median(by_hand, axis=0)[50])}" in drawn("gru", "flow", scales=(0.5,), seed=4).alt
 
 
 def test_several_cells_share_their_axes(monkeypatch):
-    monkeypatch.setattr(flow, "DRAWS", 2)
+    monkeypatch.setattr(measured, "DRAWS", 2)
     picture = drawn("rnn", "flow", "dL/dh[t]", others=tuple(map(catalogue.load, ("lstm", "linear-attention"))))
     ticks = [s.words.plain for s in picture.shapes if isinstance(s, Label) and s.anchor == "end"]
     assert len(ticks) % 3 == 0 and ticks == ticks[: len(ticks) // 3] * 3
-    assert all(f"{name}: |∂L_T/∂" in picture.alt for name in ("rnn", "lstm", "linear-attention"))
+    assert all(f"{name}: |∂L[T]/∂" in picture.alt for name in ("rnn", "lstm", "linear-attention"))
 
 
 def test_a_state_that_nothing_flows_through_is_a_sentence():
@@ -379,7 +404,7 @@ def test_the_same_question_gives_the_same_bytes_in_every_process():
 
 
 def test_a_seed_decides_the_numbers(monkeypatch):
-    monkeypatch.setattr(flow, "DRAWS", 2)
+    monkeypatch.setattr(measured, "DRAWS", 2)
     first, again, other = (drawn("rnn", "flow", seed=seed).svg() for seed in (0, 0, 1))
     assert first == again != other
 

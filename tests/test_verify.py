@@ -15,7 +15,7 @@ from derive.reader import document
 from derive.verdicts.report import FileReport, Finding, worst
 from derive.verdicts.verify import BROKEN, verify_file
 
-FOLDER = Path(__file__).parents[1] / "derivations"
+FOLDER = Path(__file__).parents[1] / "derivations" / "marked"
 TEXTS = ("text-000", "text-001", "text-002", "text-003", "text-004")
 
 VERDICTS: dict[str, str] = {

@@ -488,7 +488,7 @@ def _outer_factors(node: expr.Mul) -> tuple[Node, Node] | None:
     return None
 
 
-def _no_formula(p: ArrayPrinter, node: Node, get: Get) -> Value:
+def no_formula(p: ArrayPrinter, node: Node, get: Get) -> Value:
     raise DeriveError(f"{expr.strip_labels(node)} is no formula of arrays: ask with a number of steps (unroll=3)")
 
 
@@ -510,10 +510,10 @@ RULES: dict[type, Rule] = {
     expr.Apply: _apply,
     expr.Sum: _sum,
     expr.Labelled: lambda p, node, get: get(node.args[0]),
-    expr.Product: _no_formula,
-    expr.Partial: _no_formula,
-    expr.Pulled: _no_formula,
-    expr.GradientOf: _no_formula,
+    expr.Product: no_formula,
+    expr.Partial: no_formula,
+    expr.Pulled: no_formula,
+    expr.GradientOf: no_formula,
 }
 
 

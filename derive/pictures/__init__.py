@@ -11,6 +11,7 @@ What is drawn:
     partials        the local Jacobians beside its edges
     legend          its paths in words
     flow            the gradient's norm over the distance, for several scales of the weights
+    measured        its numbers
     contributions   what each path of a Jacobian contributes
     sampled         the random parameters and inputs that these two measure with
     ceilings        the bound beside a curve

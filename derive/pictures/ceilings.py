@@ -11,11 +11,12 @@ from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import Ring, evaluate
 from derive.expr import Node, Var
+from derive.pictures.dependencies import backwards
 from derive.pictures.sampled import Draw, sizes
 from derive.system import System
 
 FIRST = "k"
-"""The index of the earlier point in the question."""
+"""The index of the point that is computed first."""
 
 
 def bound(system: System, above: str, below: str, draw: Draw) -> np.ndarray | None:
@@ -71,7 +72,8 @@ def _values(system: System, below: str, formula: Node, norms: tuple[float, ...],
     own, last = str(system.lattice.indices[0]), str(system.lattice.lengths[0])
     found = []
     for distance in range(1, steps):
-        point = {own: 1 + distance, FIRST: 1, last: steps}
+        later, earlier = (1, 1 + distance) if backwards(system, below) else (1 + distance, 1)
+        point = {own: later, FIRST: earlier, last: steps}
         value = evaluate(plain, Ring(), lambda v, _: known[v.name], point, sizes(system, below))
         found.append(float(value[0, 0]))
     return tuple(found)

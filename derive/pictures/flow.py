@@ -1,35 +1,29 @@
 """The flow of the gradient back: `|∂L_T/∂h_t|` over the distance `T − t`, for several scales of the recurrent weights.
 
-`L_T = <v, h_T>` for a random direction `v` of length one; the gradient is the adjoint recurrence, run as the emitted code of
-`system.adjoint()`.  A curve is the median over draws of parameters, inputs and `v`; the band around it goes from the least
-to the greatest.  On a grid both points move along the diagonal.
+A curve is the median over draws of parameters, inputs and the direction of the loss; the band around it goes from the least
+to the greatest.  A thin dashed line is the bound of `bound dh[t]/dh[k]`, where there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from derive.errors import QueryError
-from derive.pictures import ceilings, sampled
+from derive.pictures import measured
 from derive.pictures.axes import Axes, decades, number
-from derive.pictures.dependencies import carriers, lanes, reads
+from derive.pictures.dependencies import backwards
+from derive.pictures.measured import Curve, Flow
 from derive.pictures.model import Area, Box, Extent, Label, Picture, Shape, Stroke, framed, overlap
 from derive.pictures.words import said, typed
-from derive.queries import parse
-from derive.system import LOSS, System
 
 if TYPE_CHECKING:
     from derive.pictures import Request
 
 SCALES = (0.5, 1.0, 1.5, 3.0)
-DRAWS = 9
-STEPS = {1: 51, 2: 13, 3: 6}
-"""The length along every axis, by the dimension of the lattice."""
 WIDTH, HEIGHT, LEFT, RIGHT = 270.0, 190.0, 48.0, 62.0
 APART = 15.0
 """Between the names of two curves."""
@@ -37,42 +31,13 @@ LEAST, MOST = -16, 12
 """The exponents beyond which a curve leaves the picture."""
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What one scale gives: a value for every distance from 0 on."""
-
-    scale: float | None
-    """None where no recurrent matrix is to be scaled."""
-    middle: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    bound: np.ndarray | None
-
-    @property
-    def name(self) -> str:
-        return f"s = {self.scale:g}" if self.scale is not None else ""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The curves of one system."""
-
-    system: System
-    state: str
-    curves: tuple[Curve, ...]
-
-    @property
-    def steps(self) -> int:
-        return len(self.curves[0].middle) - 1
-
-
 def draw(asked: Request) -> Picture:
     """A panel for `asked.system` and one for each of `asked.others`, on the same axes."""
     systems = (asked.system, *asked.others)
     # Another system may have no state of that name; it is shown by its own.
-    queries = [asked.query] + [asked.query if _has(system, asked.query) else None for system in asked.others]
+    queries = [asked.query] + [asked.query if measured.has(system, asked.query) else None for system in asked.others]
     flows = [
-        measured(system, query, asked.scales or SCALES, asked.seed, asked.where)
+        measured.flow(system, query, asked.scales or SCALES, asked.seed, asked.where)
         for system, query in zip(systems, queries, strict=True)
     ]
     low, high = _limits(flows)
@@ -87,90 +52,6 @@ def draw(asked: Request) -> Picture:
     return framed(f"Flow of the gradient back through {names}", _told(flows), shapes)
 
 
-# --- what is measured ---------------------------------------------------------------------------------------------------
-
-
-def measured(
-    system: System, query: str | None, scales: Sequence[float], seed: int, where: Mapping[str, float] | None = None
-) -> Flow:
-    """The curves of a system.  Raises `QueryError` for a state that nothing flows through."""
-    state = _state(system, query)
-    found = sampled.recurrent_matrices(system)
-    chosen: Sequence[float | None] = list(scales) if found else [None]
-    return Flow(system, state, tuple(_curve(system, state, scale, seed, where or {}) for scale in chosen))
-
-
-def _has(system: System, query: str | None) -> bool:
-    try:
-        return query is not None and bool(_state(system, query))
-    except QueryError:
-        return False
-
-
-def _state(system: System, query: str | None) -> str:
-    """The state whose gradient is asked for; left out, the one that the outputs read most directly."""
-    recurrent = carriers(reads(system))
-    if query is not None:
-        parsed = parse(query, system)
-        if (
-            parsed.above is None
-            or parsed.below is None
-            or parsed.above.name != LOSS
-            or parsed.below.name not in recurrent
-        ):
-            known = " or ".join(f"'dL/d{name}[{system.lattice.point()}]'" for name in recurrent)
-            raise QueryError(f"the flow of a gradient is asked for as {known}, not {query!r}")
-        return parsed.below.name
-    if not recurrent:
-        raise QueryError(f"{system.name} hands nothing from point to point, so that no gradient flows back through it")
-    around = [lane for lane in lanes(list(system.equations), reads(system)) if set(lane) & set(recurrent)]
-    read_beyond = [k.source for lane in around for k in reads(system) if k.source in lane and k.target not in lane]
-    return next(name for name in (*system.outputs, *read_beyond, *recurrent) if name in recurrent)
-
-
-def head(system: System, state: str) -> str:
-    """The variable on which `L_T` depends: the output of the chain that `state` belongs to, or `state` itself."""
-    lane = next(lane for lane in lanes(list(system.equations), reads(system)) if state in lane)
-    return next((name for name in system.outputs if name in lane), _last_carrier(system, lane, state))
-
-
-def _last_carrier(system: System, lane: Sequence[str], state: str) -> str:
-    """In a chain below the outputs, what the layers above read."""
-    above = [k.source for k in reads(system) if k.source in lane and k.target not in lane]
-    return above[0] if above else state
-
-
-def backwards(system: System, state: str) -> bool:
-    """Whether the chain of `state` runs from the last point to the first."""
-    lane = next(lane for lane in lanes(list(system.equations), reads(system)) if state in lane)
-    return any(o > 0 for k in reads(system) if k.source in lane and k.target in lane for o in k.offset)
-
-
-def _curve(system: System, state: str, scale: float | None, seed: int, where: Mapping[str, float]) -> Curve:
-    norms, bounds = [], []
-    for number_ in range(DRAWS):
-        draw = sampled.draw(system, state, scale or 1.0, STEPS[system.lattice.dimension], seed * DRAWS + number_, where)
-        norms.append(gradient_norms(system, state, draw, seed * DRAWS + number_))
-        bounds.append(ceilings.bound(system, head(system, state), state, draw))
-    values = np.array(norms)
-    known = [b for b in bounds if b is not None]
-    ceiling = np.max(known, axis=0) if len(known) == len(bounds) else None
-    return Curve(scale, np.median(values, axis=0), values.min(0), values.max(0), ceiling)
-
-
-def gradient_norms(system: System, state: str, draw: sampled.Draw, seed: int) -> np.ndarray:
-    """`|∂L_T/∂state|` at the distances 0, 1, … from the last point, by the emitted adjoint system."""
-    output = head(system, state)
-    backward = sampled.compiled_adjoint(system, output)
-    dimension = system.lattice.dimension
-    last = -1 if not backwards(system, state) else 0
-    cotangent = sampled.direction(system, state, output, draw.steps, last, seed)
-    found = backward.forward(draw.params, {**draw.inputs, f"{output}_ct": cotangent})[f"{state}_bar"]
-    along = np.array([found[(k,) * dimension] for k in range(draw.steps)])
-    norms = np.sqrt((along.reshape(draw.steps, -1) ** 2).sum(1))
-    return norms if last == 0 else norms[::-1]
-
-
 # --- how it is shown ----------------------------------------------------------------------------------------------------
 
 
@@ -180,11 +61,10 @@ def _limits(flows: Sequence[Flow]) -> tuple[int, int]:
 
 
 def _panel(flow: Flow, axes: Axes) -> Iterator[Shape]:
-    system, t = flow.system, "t" if flow.system.lattice.dimension == 1 else "t,t"
-    gradient = typed(f"|∂L_T/∂{flow.state}_t|", rf"|\partial L_T / \partial {_tex(flow)}|")
-    yield Label((axes.left - 40, axes.top - 10), said(f"{system.name}: ") + gradient, "strong", "start", 14)
+    system = flow.system
+    yield Label((axes.left - 40, axes.top - 10), said(f"{system.name}: ") + flow.gradient, "strong", "start", 14)
     first = "t − 1" if backwards(system, flow.state) else "T − t"
-    way = "steps along the diagonal" if t != "t" else "steps from the loss"
+    way = "steps from the loss" if system.lattice.dimension == 1 else "steps along the diagonal"
     yield from axes.frame(typed(first, first.replace("−", "-")) + said(f", {way}"), 10 if flow.steps > 20 else 2)
     distances = range(flow.steps + 1)
     for hue, curve in enumerate(flow.curves, 1):
@@ -196,13 +76,6 @@ def _panel(flow: Flow, axes: Axes) -> Iterator[Shape]:
             yield Stroke(tuple(piece), f"curve hue-{hue}", tip=curve.name)
         yield from _marks(axes, curve, hue)
     yield from _names(axes, flow)
-
-
-def _tex(flow: Flow) -> str:
-    from derive.printing import latex
-
-    var = flow.system.variables[flow.state].var
-    return latex(var.at(flow.system.lattice.indices))
 
 
 def _band(axes: Axes, curve: Curve, hue: int) -> Iterator[Shape]:
@@ -277,9 +150,9 @@ def _key(flows: Sequence[Flow], y: float) -> Iterator[Shape]:
     lines = []
     if any(c.scale is not None for f in flows for c in f.curves):
         lines.append(typed("s", "s") + said(": spectral norm of every recurrent matrix"))
-    lines.append(said(f"line: median of {DRAWS} draws; band: least to greatest"))
+    lines.append(said(f"line: median of {measured.DRAWS} draws; band: least to greatest"))
     if any(c.bound is not None for f in flows for c in f.curves):
-        lines.append(said("thin dashes: the bound"))
+        lines.append(said("thin dashes: the bound; where none is seen, it is above"))
     for number_, line in enumerate(lines):
         yield Label((LEFT - 40, y + 18 * number_), line, "note", "start", 12.5)
 
@@ -287,9 +160,10 @@ def _key(flows: Sequence[Flow], y: float) -> Iterator[Shape]:
 def _told(flows: Sequence[Flow]) -> str:
     told = []
     for flow in flows:
-        gradient = f"|∂L_T/∂{flow.state}_t|"
         ends = "; ".join(_sentence(curve) for curve in flow.curves)
-        told.append(f"{flow.system.name}: {gradient} after {flow.steps} steps, median of {DRAWS} draws: {ends}.")
+        told.append(
+            f"{flow.system.name}: {flow.said} after {flow.steps} steps, median of {measured.DRAWS} draws: {ends}."
+        )
     return "The norm of the gradient against the distance from the loss, on a logarithmic scale. " + " ".join(told)
 
 

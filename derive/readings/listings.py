@@ -87,14 +87,19 @@ def _absolute(request: Request, local: Table, y: Node, x: Node) -> Derivation:
     )
 
 
-def count_sentence(local: Table, target: Point, source: Point, request: Request, number: int | str | None) -> str:
-    """How many paths there are, and how many for longer chains, by a power of the count's matrix."""
+def count_sentence(
+    local: Table, target: Point, source: Point, request: Request, number: int | str | None, only: bool = True
+) -> str:
+    """How many paths there are, and how many for longer chains, by a power of the count's matrix.
+
+    `only`: the paths are those to `target`, and not to the losses of earlier steps as well.
+    """
     assert request.sizes is not None and target.offset is not None
     shown = graph.count(local, target, source, request.sizes) if number is None else number
     verb, noun = ("leads", "path") if shown == 1 else ("lead", "paths")
     sentence = f"{shown} {noun} {verb} from `{source.name}` to `{target.name}`"
     chain = request.system.lattice.dimension == 1
-    if chain and source.offset is None and target.offset[0] == request.sizes[0]:
+    if only and chain and source.offset is None and target.offset[0] == request.sizes[0]:
         longer = [n for n in LENGTHS if n > request.sizes[0]]
         more = [(n, c) for n in longer if (c := _count_at(local, target.name, source, n)) is not None]
         sentence += "; " + ", ".join(f"{c} for T = {n}" for n, c in more) if more else ""

@@ -17,6 +17,7 @@ from derive import expr
 from derive.errors import DeriveError
 from derive.evaluate import COMPARE
 from derive.expr import Equals, Node, Var
+from derive.printing import text
 from derive.ranges import range_of_function
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
@@ -48,7 +49,22 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
     if inequalities and verdict != "holds":  # what holds everywhere holds where the premise does
         found, verdict = _conclusions(review, claim, replace(question, given=inequalities), formula)
     chosen = next(judged for judged in found if judged.verdict == verdict or verdict == "holds")
+    others = (p for p in _inequalities(formula.lhs) if p not in inequalities)
+    open_premise = next((p for p in others if not _is_true(review, claim, question, p)), None)
+    if verdict == "fails" and open_premise is not None:
+        return Judged("undecided", formula, reason=f"{UNUSED} {text(open_premise)}")
     return replace(chosen, formula=formula)
+
+
+UNUSED = "the conclusion fails in general, and nothing here can suppose that"
+
+
+def _inequalities(premise: Basic) -> list[expr.Relation]:
+    return [part for part in parts(premise) if isinstance(part, expr.Relation) and not is_condition(part)]
+
+
+def _is_true(review: Reviewed, claim: Claim, question: Question, premise: expr.Relation) -> bool:
+    return relations.settle(review, claim, question, premise).verdict == "holds"
 
 
 def _conclusions(review: Reviewed, claim: Claim, question: Question, formula: expr.Implies) -> tuple[list[Judged], str]:
