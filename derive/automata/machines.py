@@ -50,6 +50,11 @@ class Machine:
     def letters(self) -> tuple[Letter, ...]:
         return tuple(product((0, 1), repeat=len(self.bits)))
 
+    @property
+    def unset(self) -> dict[str, Slot]:
+        """The parameters that have no number."""
+        return {slot.name: slot for slot, given in self.parameters.items() if isinstance(given, Unset)}
+
     def fixed(self, values: Mapping[Slot, Any] | None = None) -> Fixed:
         """The machine with a number for every parameter; `values` overrules."""
         env: dict[Slot, Any] = dict(values or {})
