@@ -19,6 +19,7 @@ from derive.errors import DeriveError
 if TYPE_CHECKING:
     from derive.derivation import Derivation
     from derive.notation import Notation
+    from derive.pictures import Picture
     from derive.system import System
 
 DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -322,13 +323,20 @@ def _plot(options: argparse.Namespace) -> int:
     from derive import pictures, render
 
     write = pictures.writer(options.output or "stdout.svg")
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
-    others = tuple(map(_load, options.others))
-    picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
+    picture = drawn(_load(options.system), options)
     if not options.output:
         return _print(write(picture))
     render.write(options.output, write(picture))
     return DONE
+
+
+def drawn(system: System, options: argparse.Namespace) -> Picture:
+    """The picture that the options of `plot` ask for."""
+    from derive import pictures
+
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    others = tuple(map(_load, options.others))
+    return pictures.draw(system, options.kind, options.query, others=others, **given)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -445,7 +453,7 @@ def _prove_document(options: argparse.Namespace) -> int:
         _print_json([one.data() for one in found])
     else:
         _print("\n\n".join(f"{path}:{one}" for one in found))
-    return DONE if all(found) else FAILED
+    return DONE if all(one.as_expected for one in found) else FAILED
 
 
 def _proved(found: Any, options: argparse.Namespace, said: str) -> int:

@@ -1,7 +1,7 @@
 """The automaton of a network of threshold units: its states, and where each input leads with which answer.
 
-States stand in a row, in the order in which a search from the start meets them; what leads on is drawn above them, what leads back
-below, what stays is a loop.
+States stand in a row, in the order in which a search from the start meets them; what leads on is drawn above them, what
+leads back below, what stays is a loop.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _shapes(data: Mapping[str, Any]) -> Iterator[Shape]:
         centre = _place(node["id"])
         yield Box(centre, 2 * RADIUS, 2 * RADIUS, RADIUS, "node state", tip=node["label"])
         yield Label((centre[0], centre[1] + 5), said(str(node["id"])), "name")
-        yield Label((centre[0], RADIUS + RISE + 34 + _depth(data)), said(node["label"]), "note", size=SIZE)
+        yield Label((centre[0], RADIUS + 20 + _depth(data)), said(node["label"]), "note", size=SIZE)
 
 
 def _place(state: int) -> XY:
@@ -45,9 +45,9 @@ def _place(state: int) -> XY:
 
 
 def _depth(data: Mapping[str, Any]) -> float:
-    """How far the arcs that lead back hang down beyond those to a neighbour."""
+    """How far the arcs that lead back hang down."""
     widest = max((edge["source"] - edge["target"] for edge in data["edges"]), default=0)
-    return RISE * max(0, widest - 1)
+    return RISE * widest + 14 if widest > 0 else 0.0
 
 
 def _joined(edges: list[Mapping[str, Any]]) -> dict[tuple[int, int], list[str]]:
@@ -61,8 +61,8 @@ def _joined(edges: list[Mapping[str, Any]]) -> dict[tuple[int, int], list[str]]:
 def _edge(source: int, target: int, labels: list[str]) -> Iterator[Shape]:
     (x, y), (to, _) = _place(source), _place(target)
     if source == target:
-        yield Stroke(((x - 11, y - RADIUS + 3), (x + 11, y - RADIUS + 1)), "edge", arrow=True, control=(x, y - 96))
-        yield from _labels((x, y - 66), labels, -1)
+        yield Stroke(((x - 11, y - RADIUS + 3), (x + 11, y - RADIUS + 1)), "edge", arrow=True, control=(x, y - 118))
+        yield from _labels((x, y - 77), labels, -1)
         return
     side = -1 if target > source else 1
     bend = side * RISE * abs(target - source)
