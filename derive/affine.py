@@ -9,7 +9,7 @@ given, whatever they read themselves: what is affine is the one equation, in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sympy import Expr, Symbol
@@ -90,7 +90,8 @@ def expanded(node: Node, own: str) -> list[Node]:
     inner = expanded(node.args[k], own)
     if len(inner) == 1 and inner[0] is node.args[k]:
         return [node]
-    return [term for e in inner for term in expanded(node.build(*node.args[:k], e, *node.args[k + 1 :]), own)]
+    rebuild: Callable[..., Node] = node.build
+    return [term for e in inner for term in expanded(rebuild(*node.args[:k], e, *node.args[k + 1 :]), own)]
 
 
 def _factor(term: Node, own: str, one: Factor) -> tuple[Var, Factor]:

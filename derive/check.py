@@ -125,7 +125,7 @@ def _is_jacobian(derivation: Derivation) -> bool:
     return derivation.query.startswith("d") and not derivation.query.startswith("dL")
 
 
-UNCHECKED = ("definition", "special value", "norm", "law")
+UNCHECKED = ("definition", "special value", "norm", "law", "path count")
 """The rules of steps whose equations introduce a name, or say nothing of the system itself."""
 
 

@@ -124,7 +124,7 @@ def parse(text: str, system: System) -> Query:
         )
     if found := _BLOCKS.fullmatch(text):
         groups = [re.findall(_REFERENCE, group) for group in found.groups()]
-        several = tuple(tuple(_reference(*pair, system, words) for pair in group) for group in groups)
+        several = tuple(tuple(_reference(name, index, system, words) for name, index in group) for group in groups)
         return Query(words, "blocks", several=several)
     if found := _CLOSED.fullmatch(text):
         return Query(words, "closed", _reference(found[1], found[2], system, words))

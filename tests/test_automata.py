@@ -26,6 +26,7 @@ from derive.automata.machines import MOST_STATES, Endless
 from derive.automata.stated import stated
 from derive.automata.terms import Unset
 from derive.errors import DeriveError
+from derive.reader import limits
 from derive.reader.document import parse
 from derive.reader.understand import understand
 from derive.verdicts.bits import Network, network_of
@@ -361,7 +362,6 @@ CLAIMS = [
     r"h_{t-1}=\prod_{i=1}^{t-1}x_i,\quad t\ge2",
     r"h_t=\begin{cases}h_{t-1}x_t&t>1\\x_1&t=1\end{cases}",
     r"h_t=\begin{cases}h_{t-1}x_t&t>2\\x_t&t\le2\end{cases}",
-    r"h_t\le\sum_{i=1}^{t}x_i",
     r"h_t=\sum_{i=1}^{t}x_i",
     r"h_t=\sum_{i=2}^{t}x_i",
     r"x_t=0\Rightarrow h_t=0",
@@ -371,8 +371,9 @@ CLAIMS = [
 
 
 @pytest.mark.parametrize(("bias", "start"), [("-1.5", 1), ("-0.5", 0), ("-1", 1)])
-def test_a_claim_is_proved_exactly_if_no_string_contradicts_it(bias, start):
-    """By the automaton, and by running the network on all strings of up to 8 bits, which has no automaton in it."""
+def test_a_claim_is_proved_exactly_if_no_string_contradicts_it(bias, start, monkeypatch):
+    """By the automaton, and by running the network on all strings of up to 6 bits, which has no automaton in it."""
+    monkeypatch.setattr(limits, "MOST_STRINGS", 64)
     review = Reviewed(understand(parse(DOCUMENT % (bias, start) + displays(*CLAIMS), "doc.md", "md")))
     claims = [c for c in review.claims if c.kind in ("equation", "implication", "relation")][-len(CLAIMS) :]
     assert not [c.unread for c in review.claims if c.unread]
@@ -390,11 +391,55 @@ def test_a_claim_is_proved_exactly_if_no_string_contradicts_it(bias, start):
     assert watched >= len(CLAIMS), "an automaton takes all of them"
 
 
+def test_a_claim_with_too_many_states_is_settled_on_strings_up_to_a_length():
+    text = DOCUMENT % ("-1.5", 1) + displays(r"h_t\le\sum_{i=1}^{t}x_i")
+    (found,) = verify_file(parse(text, "doc.md", "md")).findings[-1:]
+    assert (found.verdict, found.certificate.method) == ("holds", "enumeration")
+
+
 def can_be_watched(network: Network, formula: Basic) -> bool:
     try:
         return bool(network.monitor(formula).checks)
     except DeriveError:
         return False
+
+
+OPEN = (
+    "<!-- derive: declare x: 2, h: 2, y: scalar -->\n<!-- derive: define -->\n"
+    + displays(r"h_t=\phi(Wx_t+b),\quad y_t=\phi(v^Th_t+r\,y_{t-1}+c)", r"\phi(z)=[z>0]")
+    + displays(
+        r"W=\begin{bmatrix}-1&-1\\1&1\end{bmatrix},\ b=\begin{bmatrix}1\\-1\end{bmatrix},\ v=(1,1)^T,\ r=1,\ y_0=1"
+    )
+)
+PREMISES = [
+    ("-2<c\\le-1", lambda c: -2 < c <= -1),
+    ("c=-1", lambda c: c == -1),
+    ("c\\le-1", lambda c: c <= -1),
+    ("-2\\le c\\le-1", lambda c: -2 <= c <= -1),
+    ("-2<c<0", lambda c: -2 < c < 0),
+    ("c>5", lambda c: c > 5),
+]
+
+
+@pytest.mark.parametrize(("premise", "law"), PREMISES, ids=[p[0] for p in PREMISES])
+def test_a_claim_about_every_value_of_a_parameter(premise, law):
+    """Of a parameter that nothing sets and the claim names; against loops at values near all ends."""
+    premise = premise.replace("\\\\", "\\")
+    equal = r"\prod_{i=1}^{t}((x_i)_1(x_i)_2+(1-(x_i)_1)(1-(x_i)_2))"
+    found = verify_file(parse(OPEN + displays(rf"{premise}\Rightarrow y_t={equal}"), "doc.md", "md")).findings[-1]
+    values = {e + d for e in map(Fraction, range(-4, 8)) for d in (Fraction(-1, 100), Fraction(0), Fraction(1, 100))}
+    wrong = [c for c in values if law(c) and any(streams(c, 1 + c, s) != equal_so_far(s) for s in strings(2, 3))]
+    assert found.verdict == ("fails" if wrong else "holds"), (premise, sorted(wrong), found.reason)
+    assert found.certificate.method == "automaton"
+    if wrong:
+        value = Fraction(found.certificate.at.partition("c = ")[2].partition(",")[0])
+        assert law(value) and any(streams(value, 1 + value, s) != equal_so_far(s) for s in strings(2, 3))
+
+
+def test_an_unset_parameter_that_the_claim_does_not_name_is_nobodys():
+    text = OPEN.replace(r",\ r=1", "") + displays(r"c=-1 \Rightarrow y_t=1")
+    found = verify_file(parse(text, "doc.md", "md")).findings[-1]
+    assert found.certificate is None or found.certificate.method not in ("automaton", "enumeration")
 
 
 def test_the_verdict_says_states_and_the_string():
@@ -436,6 +481,11 @@ def test_the_command(capsys, tmp_path):
     assert "true exactly for -3/2 ≤ b < -1/2" in capsys.readouterr().out
     assert cli.main(["prove", str(file), "--set", "b=0"]) == 1
     assert cli.main(["prove", str(file), "--spec", AND]) == 0
+    file.write_text(
+        OPEN + displays(r"-2<c\le-1\Rightarrow y_t\le1", r"y_{t-1}=0\Rightarrow y_t=0,\quad t\ge2"), encoding="utf-8"
+    )
+    assert cli.main(["prove", str(file)]) == 0
+    assert "proved: every value of c, for strings of every length" in capsys.readouterr().out
     (tmp_path / "nets.py").write_text(
         "from derive import System\n"
         "net = System('net', equations='h[t] = step(w * x[t] + h[t-1] - 3 / 2)',\n"
@@ -456,6 +506,7 @@ WRONG = [
     (UNIT, AND, "w", DeriveError, "'w' gives no value"),
     (UNIT, AND, "h=1, w=1, u=1, b=1", DeriveError, "h has a value at every step; what can be given is the one before"),
     ("y[t] = y[t-1] + x[t]", "y[t] = x[t] + y[t-1]", "", Endless, f"more than {MOST_STATES} reachable states"),
+    ("y[t] = y[t-1] ** 2 + x[t] + 2", "y[t] = x[t] + 2 + y[t-1] ** 2", "", Endless, "a number of more than 512 bits"),
     ("h[t] = tanh(x[t])", AND, "", DeriveError, "no finite automaton; use step"),
     ("h[t] = step(x[t+1])", AND, "", Inapplicable, "an automaton reads from left to right"),
     ("rnn", AND, "", Inapplicable, "the inputs of rnn need numbers for their sizes"),

@@ -34,6 +34,7 @@ ORDER = [
     "norms",
     "printing",
     "canonical",
+    "solutions",
     "derivation",
     "readings",
     "queries",

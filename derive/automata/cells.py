@@ -7,12 +7,12 @@ at one value is its verdict on a whole cell.  Cells are explored until they cove
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 from derive.automata.affine import Interval, Sample, union
-from derive.automata.monitors import Counterexample, Monitor
+from derive.automata.monitors import Counterexample, Monitor, Outcome
 from derive.automata.terms import Slot
 from derive.errors import DeriveError
 
@@ -30,6 +30,8 @@ class Cell:
     box: Box
     counterexample: Counterexample | None
     """What is wrong there, if anything."""
+    steps: int = 0
+    """At how many steps of the exploration something was claimed."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ class Ranges:
             all(any(not (part & side).is_empty for part in axis) for axis, side in zip(axes, box, strict=True))
             for box in bad
         )
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the claim that it is true for every value."""
+        cell = next((cell for cell in self.cells if cell.counterexample is not None), None)
+        wrong = None
+        if cell is not None and cell.counterexample is not None:
+            at = ", ".join(f"{name} = {i.inside}" for name, i in zip(self.names, cell.box, strict=True))
+            wrong = replace(cell.counterexample, inputs=f"{at}, {cell.counterexample.inputs}")
+        return Outcome(wrong, sum(cell.steps for cell in self.cells), 0, 0)
 
     def data(self) -> dict[str, Any]:
         """All cells, each with what is wrong there."""
@@ -107,7 +119,7 @@ def ranges_of(monitor: Monitor, parameters: Mapping[str, Slot]) -> Ranges:
         sample = Sample({name: interval.inside for name, interval in zip(names, box, strict=True)})
         outcome = monitor.outcome({slot: sample.form(name) for name, slot in parameters.items()})
         found = tuple(sample.cell[name] & interval for name, interval in zip(names, box, strict=True))
-        cells.append(Cell(found, outcome.counterexample))
+        cells.append(Cell(found, outcome.counterexample, outcome.steps))
         pending.extend(rest for rest in _minus(box, found) if not any(i.is_empty for i in rest))
     return Ranges(names, tuple(cells))
 

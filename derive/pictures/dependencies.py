@@ -15,7 +15,7 @@ from derive import expr
 from derive.errors import QueryError
 from derive.lattice import Offset, strongly_connected
 from derive.partials import Table, table
-from derive.paths import Placing, Point, Walk, placing, reaching, walks
+from derive.paths import Point, Walk, reaching, walks
 from derive.queries import Query, Reference, Request, parse
 from derive.readings import jacobians
 from derive.system import LOSS, System
@@ -102,13 +102,12 @@ class Highlight:
     """The paths of a query, over points relative to `base`: 0, 0 for a query at numbers, else the index above."""
 
     base: tuple[Expr, ...]
-    names: tuple[str, str] | None = None
-    """Source and target, as they are typed."""
+    ends: tuple[expr.Var, expr.Var]
+    """Source and target."""
     walks: tuple[Walk, ...] = ()
     more: bool = False
     """Whether the paths go on beyond the points that are shown, as those of a total loss do."""
     held: tuple[str, ...] = ()
-    place: Placing | None = None
 
     @property
     def edges(self) -> dict[tuple[Point, Point], list[int]]:
@@ -171,10 +170,10 @@ def highlight(system: System, text: str, unroll: int | None, held: tuple[str, ..
     request = Request(system, query, held, unroll)
     y, x = request.var(query.above), request.var(query.below)
     _at_a_distance(query, y, x)
-    found, place, move = jacobians.find_walks(request, local, y, x)
+    found, _, move = jacobians.find_walks(request, local, y, x)
     base = tuple(move[i] for i in system.lattice.indices) if move else (Integer(0),) * system.lattice.dimension
     kept = sorted((w for w in found if w.steps and (query.kind != "immediate" or len(w.steps) == 1)), key=_length)
-    return Highlight(base, (str(query.below), str(query.above)), tuple(kept), False, held, place)
+    return Highlight(base, (x, y), tuple(kept), False, held)
 
 
 def _length(walk: Walk) -> int:
@@ -199,7 +198,8 @@ def _of_total(system: System, local: Table, above: Reference, below: Reference, 
     found: list[Walk] = []
     for offset in _ahead(system, below.name):
         found += sorted(walks(local, Point(LOSS, offset), source, jacobians.MOST_PATHS), key=_length)
-    return Highlight(below.index, (str(below), "L"), tuple(found), True, held, placing(lattice))
+    ends = system.variables[below.name].var.at(below.index), system.variables[LOSS].var.at(())
+    return Highlight(below.index, ends, tuple(found), True, held)
 
 
 def _ahead(system: System, name: str) -> list[Offset]:

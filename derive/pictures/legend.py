@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from derive.expr import Var
 from derive.pictures.dependencies import Highlight
-from derive.pictures.model import Label, Shape, Stroke
+from derive.pictures.model import XY, Label, Shape, Stroke
 from derive.pictures.style import HUES
 from derive.pictures.words import Words, formula, said
 
@@ -32,7 +32,7 @@ def rows(found: Highlight | None, width: float, top: float) -> Iterator[Shape]:
         if found.walks:
             yield Stroke(((LEFT, y), (LEFT + SAMPLE, y)), "edge path-1 on-path", True)
         x = LEFT + (SAMPLE + 8 if found.walks else 0)
-        yield Label((x, y + 5), said(count(found)), "name", "start", SIZE)
+        yield from _counted(found, (x, y + 5), width - x - 8)
         return
     for number, walk in enumerate(found.walks, 1):
         yield Stroke(((LEFT, y), (LEFT + SAMPLE, y)), f"edge path-{number}", True)
@@ -40,6 +40,19 @@ def rows(found: Highlight | None, width: float, top: float) -> Iterator[Shape]:
         for line in wrapped(names, width - LEFT - SAMPLE - 14):
             yield Label((LEFT + SAMPLE + 8, y + 5), line, "name", "start", SIZE)
             y += LINE
+
+
+def _counted(found: Highlight, at: XY, width: float) -> Iterator[Label]:
+    """How many paths there are, on one line or on two."""
+    first, rest = (said(part) for part in _counting(found))
+    source, target = (formula(var) for var in found.ends)
+    lines = [first + source + said(" to ") + target]
+    if rest.runs[0].text and (lines[0] + rest).width(SIZE) > width:
+        lines.append(said("") + rest)
+    else:
+        lines[0] = lines[0] + rest
+    for k, line in enumerate(lines):
+        yield Label((at[0], at[1] + k * LINE), line, "name", "start", SIZE)
 
 
 def width(found: Highlight | None) -> float:
@@ -64,13 +77,17 @@ def wrapped(names: Sequence[Words], width: float) -> list[Words]:
 
 def count(found: Highlight) -> str:
     """How many paths there are, as a sentence says it."""
-    assert found.names is not None
-    source, target = found.names
+    first, rest = _counting(found)
+    source, target = map(as_typed, found.ends)
+    return f"{first}{source} to {target}{rest}"
+
+
+def _counting(found: Highlight) -> tuple[str, str]:
+    """What stands before the names and after them."""
     number = len(found.walks)
-    so_far = " as far as shown" if found.more else ""
     if not number:
-        return f"No path leads from {source} to {target}"
-    return f"{number} path{'s' if number > 1 else ''} from {source} to {target}{so_far}"
+        return "No path leads from ", ""
+    return f"{number} path{'s' if number > 1 else ''} from ", ", as far as shown" if found.more else ""
 
 
 def alternative(graph: Graph) -> str:
@@ -109,7 +126,7 @@ def _paths(found: Highlight) -> str:
 
 def as_typed(var: Var) -> str:
     """`h[t-1]`, as a query writes it."""
-    return f"{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]"
+    return f"{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]" if var.index else var.name
 
 
 def listed(items: Sequence[str]) -> str:

@@ -141,7 +141,8 @@ def _product(parts: Ordered, own: Symbol, t: Expr, k: Expr) -> Node:
 
 def _said(parts: Ordered) -> str:
     names = " and ".join(f"`{n}`" for n in parts.cut)
-    return f"Everything that a step hands to the next is {names}. In each block the other states of the earlier step are held fixed."
+    fixed = "In each block the other states of the earlier step are held fixed."
+    return f"Everything that a step hands to the next is {names}. {fixed}"
 
 
 def _two_steps(parts: Ordered, system: System, request: Request) -> Step | None:

@@ -8,8 +8,7 @@ r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sympy import Basic, Expr, Integer, Symbol
@@ -20,8 +19,8 @@ from derive.errors import QueryError
 from derive.expr import Equals, Node, Partial, Relation, Var
 from derive.partials import table
 from derive.ranges import range_of_function
-from derive.readings import blocks, jacobians, steps
-from derive.readings.jacobians import Ordered
+from derive.readings import jacobians, steps
+from derive.readings.one_step import OneStep
 from derive.readings.systems import held_step
 from derive.system import LOSS, System
 
@@ -55,13 +54,14 @@ def bound(request: Request) -> Derivation:
     except QueryError as error:
         reason = str(error).partition(";")[0]
         raise QueryError(f"{query.text!r}: {reason}, so that no product of steps carries a bound") from None
-    product = Steps(request, parts)
+    product = OneStep(request, parts)
     for name in (below.name, *((above.name,) if above.name != LOSS else ())):
         if name not in parts.cut:
             wanted = [f"'bound dL/d{n}[t]'" if above.name == LOSS else f"'bound d{n}[t]/d{n}[k]'" for n in parts.cut]
             handed = " or ".join(wanted)
             raise QueryError(
-                f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; ask {handed}"
+                f"{name} is not what a step hands to the next: the bound is made of Jacobians of {', '.join(parts.cut)}; "
+                f"ask {handed}"
             )
     lines, result = _result(request, product)
     done = [
@@ -87,192 +87,10 @@ def bound(request: Request) -> Derivation:
     return request.answer(done, result)
 
 
-@dataclass(frozen=True)
-class Steps:
-    """One step's Jacobian and the norms of its blocks: as they are at `t`, and at the largest."""
-
-    request: Request
-    parts: Ordered
-
-    def __post_init__(self) -> None:
-        sizes = norms.Sizes(self.system)
-        kept = self.blocks_of(lambda v: norms.of_vector(v))
-        worst = self.blocks_of(sizes.entries)
-        object.__setattr__(self, "sizes", sizes)
-        object.__setattr__(self, "kept", kept)
-        object.__setattr__(self, "worst", worst)
-
-    sizes: norms.Sizes = None  # type: ignore[assignment]
-    kept: Node = None  # type: ignore[assignment]
-    worst: Node = None  # type: ignore[assignment]
-
-    @property
-    def system(self) -> System:
-        return self.request.system
-
-    @property
-    def index(self) -> Symbol:
-        return self.system.lattice.indices[0]
-
-    @property
-    def direction(self) -> int:
-        return self.parts.direction
-
-    @property
-    def alone(self) -> bool:
-        """Whether a step is one Jacobian, and its bound a number."""
-        return not isinstance(self.parts.step, expr.Block)
-
-    def blocks_of(self, of_entries: Callable[[Node], Node | None]) -> Node:
-        if self.alone:
-            return self._norm(self.parts.step, of_entries)
-        return expr.Block(*([self._norm(b, of_entries) for b in row] for row in self.parts.step.args))
-
-    def _norm(self, node: Node, of_entries: Callable[[Node], Node | None]) -> Node:
-        found = norms.matrix(self.system, node, of_entries)
-        if found is None:
-            raise QueryError(
-                f"{self.request.query.text!r}: no bound is known for a part of the Jacobian of one step, {node}; "
-                "its entries grow with what is given"
-            )
-        return found
-
-    @property
-    def size(self) -> int:
-        return len(self.parts.cut) * self.parts.delays
-
-    def place(self, name: str) -> Expr:
-        """The row of a name in the matrices."""
-        return Integer(self.parts.cut.index(name) + 1)
-
-    @property
-    def name(self) -> str:
-        return next(n for n in ("N", "B", "Q", "G") if n not in self.system.variables)
-
-    @property
-    def at_step(self) -> Var:
-        """`N_t`."""
-        return Var(self.name, (), (self.index,), self.size, self.size)
-
-    @property
-    def rate(self) -> Node:
-        """The bound of one step, by a name where it is a sum."""
-        return self.always if self.alone and isinstance(self.worst, expr.Add) else self.worst
-
-    @property
-    def always(self) -> Var:
-        return Var(self.name, (), (), self.size, self.size) if not self.alone else Var(self.name, (), (), 1, 1)
-
-    def states(self, index: Expr) -> list[Var]:
-        """What a step hands on, at an index."""
-        return [
-            self.system.variables[n].var.at((index + self.direction * d,))
-            for d in range(self.parts.delays)
-            for n in self.parts.cut
-        ]
-
-    # --- lines ---
-
-    @property
-    def said(self) -> str:
-        names = ", ".join(f"`{n}`" for n in self.parts.cut)
-        if self.alone:
-            return f"Everything that a step hands to the next is {names}: its Jacobian is that of one step."
-        last = f" of the last {self.parts.delays} steps" if self.parts.delays > 1 else ""
-        return (
-            f"A step hands on {names}{last}. The Jacobian of one step has a block for each pair of them, the others held fixed; "
-            "the product of these block matrices is the Jacobian over several steps, that of single blocks is not."
-        )
-
-    @property
-    def jacobian_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            before = self.states(self.index + self.direction)[0]
-            return (Equals(Partial(self.states(self.index)[0], before, held=self.request.hold), self.parts.step),)
-        return tuple(blocks.block_lines(self.parts, self.system, self.request.hold))
-
-    @property
-    def norms_said(self) -> str:
-        return "What stands on a diagonal counts by its largest entry" + (
-            "." if self.alone else f"; `{self.name}[{self.index}]` is the matrix of the norms of the blocks."
-        )
-
-    @property
-    def norm_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            return (Relation("<=", expr.Norm(self._one_step()), self.kept),)
-        lines = [
-            Relation("<=", expr.Norm(line.lhs), bound)
-            for line, bound in zip(self.jacobian_lines, (b for row in self.kept.args for b in row), strict=False)
-            if not isinstance(bound, expr.Zero)
-        ]
-        return (*lines, Equals(self.at_step, self.norms))
-
-    @property
-    def norms(self) -> Node:
-        """The norms of the blocks, not worked out; the rows that only pass values on as they are."""
-        partials = [line.lhs for line in self.jacobian_lines]
-        width = self.size
-        rows = [list(row) for row in self.kept.args]
-        for n, partial in enumerate(partials):
-            if not isinstance(rows[n // width][n % width], expr.Zero):
-                rows[n // width][n % width] = expr.Norm(partial)
-        return expr.Block(*rows)
-
-    def _one_step(self) -> Node:
-        return Partial(self.states(self.index)[0], self.states(self.index + self.direction)[0], held=self.request.hold)
-
-    @property
-    def worst_lines(self) -> tuple[Basic, ...]:
-        if self.alone:
-            line = Relation("<=", expr.Norm(self._one_step()), self.rate)
-            return (line,) if self.rate is self.worst else (Equals(self.rate, self.worst), line)
-        return (Equals(self.always, self.worst),)
-
-    @property
-    def worst_said(self) -> str:
-        return (
-            "Each vector is replaced by the largest value that an entry of it can have."
-            if self.alone
-            else f"Each vector is replaced by the largest value that an entry of it can have: entry by entry, `{self.name}[{self.index}]` "
-            f"is at most `{self.name}`."
-        )
-
-    def over(self, above: str, below: str, apart: Expr) -> Node:
-        """The bound over so many steps, of one of the states by one of them."""
-        if self.alone:
-            return _power(self.rate, apart)
-        return self._entries(expr.MatrixPower(self.always, apart), above, self._starts(below, self.sizes.entries))
-
-    def product(self, above: str, below: str, t: Expr, k: Expr) -> Node:
-        """The same with every step's own norms."""
-        j = Symbol("j", integer=True)
-        range_ = (j, k + 1, t) if self.direction < 0 else (j, t, k - 1)
-        body = expr.at(self.kept if self.alone else self.at_step, {self.index: j})
-        made = expr.Product(body, range_, descending=self.direction < 0)
-        if self.alone:
-            return made
-        starts = {u: expr.at(r, {self.index: k}) for u, r in self._starts(below, norms.of_vector).items()}
-        return self._entries(made, above, starts)
-
-    def _starts(self, below: str, of_entries: Callable[[Node], Node | None]) -> dict[str, Node]:
-        """How the states of one step depend on one of them: on itself, and on what it is part of within the step."""
-        column = [row[0] for row in blocks.rows(self.parts.right)][: len(self.parts.cut)]
-        return {
-            u: self._norm(block, of_entries)
-            for u, block in zip(self.parts.cut, column, strict=True)
-            if not isinstance(block, expr.Zero)
-        }
-
-    def _entries(self, matrix: Node, above: str, starts: dict[str, Node]) -> Node:
-        terms = [expr.had(expr.Entry(matrix, self.place(above), self.place(u)), r) for u, r in starts.items()]
-        return steps.sum_of(terms)
-
-
 # --- the result -------------------------------------------------------------------------------------------------------
 
 
-def _result(request: Request, product: Steps) -> tuple[list[Basic], Node]:
+def _result(request: Request, product: OneStep) -> tuple[list[Basic], Node]:
     above, below = request.query.above, request.query.below
     assert above is not None and below is not None and below.index is not None
     if above.name == LOSS:
@@ -291,7 +109,7 @@ def _result(request: Request, product: Steps) -> tuple[list[Basic], Node]:
     return [Relation("<=", total, kept), Relation("<=", total, result)], result
 
 
-def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list[Basic], Node]:
+def _of_loss(request: Request, product: OneStep, name: str, t: Expr) -> tuple[list[Basic], Node]:
     """One loss term at `s` reaches back by a product; the whole loss by their sum."""
     system = product.system
     (length,) = system.lattice.lengths
@@ -314,7 +132,7 @@ def _of_loss(request: Request, product: Steps, name: str, t: Expr) -> tuple[list
     return lines, total
 
 
-def _reached(product: Steps, name: str, at: Expr, apart: Expr) -> Node:
+def _reached(product: OneStep, name: str, at: Expr, apart: Expr) -> Node:
     """`Σ_u ‖∂L_s/∂u_s‖ (N^(s-t))_{u,name}` over the states that the loss reads directly."""
     system, own = product.system, product.index
     left = product.parts.left
@@ -331,11 +149,6 @@ def _reached(product: Steps, name: str, at: Expr, apart: Expr) -> Node:
     return steps.sum_of(terms)
 
 
-def _power(rate: Node, exponent: Expr) -> Node:
-    """`(¼ ‖W‖)^(t-k)`, its number inside."""
-    return expr.power(rate, exponent) if isinstance(rate, (expr.Ones, expr.Norm, Var)) else expr.Power(rate, exponent)
-
-
 # --- the ingredients --------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +162,7 @@ def _laws() -> Iterator[Basic]:
     yield Equals(expr.Norm(expr.diag(v)), expr.Norm(v, "inf"))
 
 
-def _suprema(system: System, product: Steps) -> Step | None:
+def _suprema(system: System, product: OneStep) -> Step | None:
     """How large each activation that stands in the Jacobian is, and its derivative: from its row of the table."""
     names = {v.name for v in expr.variables(product.parts.step)}
     applied = [
@@ -371,7 +184,7 @@ def _suprema(system: System, product: Steps) -> Step | None:
                 lines.append(Relation("<=", size, expr.number(value)))
     if not lines:
         return None
-    reason = "The largest values of each activation and of its derivative, over all numbers: the supremum is worked out from the function itself."
+    reason = "The largest values of each activation and of its derivative over all numbers, worked out from the function itself."
     return Step("supremum", "The activations", reason, (), tuple(lines))
 
 
@@ -387,7 +200,7 @@ def _state_sizes(system: System, sizes: norms.Sizes) -> Step | None:
     return Step("state bound", "How large the states are", reason, (), tuple(lines))
 
 
-def _product_said(product: Steps) -> str:
+def _product_said(product: OneStep) -> str:
     if product.alone:
         return "The Jacobian over several steps is the product of those of single steps, and so is its bound."
     return (
@@ -396,10 +209,10 @@ def _product_said(product: Steps) -> str:
     )
 
 
-def _conditions(product: Steps, request: Request) -> Step:
+def _conditions(product: OneStep, request: Request) -> Step:
     """When the bound goes to zero; and that it is a bound only."""
-    rate, lines = product.worst, ()
-    name = next(iter(product.parts.cut))
+    rate = product.worst
+    lines: tuple[Basic, ...] = ()
     warning = "A bound from above does not say that a gradient is as large"
     warning += (
         ": large weights drive units into saturation, where the derivative of their activation is nearly zero, so that the "
@@ -437,7 +250,7 @@ def _conditions(product: Steps, request: Request) -> Step:
     return Step("condition", "What it says, and what not", f"{said} {warning}", (), lines)
 
 
-def _grows_with_length(product: Steps) -> bool:
+def _grows_with_length(product: OneStep) -> bool:
     """Whether the bound of a step grows with the length of the chain."""
     (length,) = product.system.lattice.lengths
     numbers = [
@@ -446,7 +259,7 @@ def _grows_with_length(product: Steps) -> bool:
     return any(length in number.free_symbols for number in numbers)
 
 
-def _saturates(product: Steps) -> bool:
+def _saturates(product: OneStep) -> bool:
     """Whether a bounded activation stands in the recurrence."""
     names = [v.name for v in expr.variables(product.parts.step)]
     rhs = [product.system.equations[n].rhs for n in names if n in product.system.equations]

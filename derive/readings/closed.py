@@ -1,15 +1,12 @@
 """`closed h[t]`: a linear recurrence solved, `h[t] = Π A · h[0] + Σ_i (Π A) u[i]`, and the induction that proves it.
 
 The proof is worked out, not recited: the claim at `t - 1` is put into the equation, the factor moves under the sum
-and joins its powers and products by three rules that hold for every `t`, the forcing joins as the last term, and what
-comes out has to be the claim at `t`.  Each line is then a formula like any other, which the oracles evaluate.
-
-    W W^k = W^(k+1)                A_t Π_{j=i+1..t-1} A_j = Π_{j=i+1..t} A_j                c c^k = c^(k+1)
+and joins its powers and products by three rules that hold for every `t`, the forcing joins as the last term, and what comes
+out has to be the claim at `t` (`derive.solutions`).  Each line is then a formula like any other, which the oracles evaluate.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -22,6 +19,7 @@ from derive.derivation import Derivation, Step
 from derive.errors import DeriveError, QueryError
 from derive.expr import Equals, Node
 from derive.readings import steps
+from derive.solutions import Solved, advanced, closes, fundamental, n, reduced, terms_of, total
 from derive.system import LOSS, System
 
 if TYPE_CHECKING:
@@ -88,9 +86,10 @@ def _recognition(found: Linear, system: System) -> Step:
     """What was recognised: the factors, the forcing, what is taken as given."""
     var = system.variables[found.name].var
     past = [f(var.at((found.index + lag,))) for lag, f in found.parts.lags.items()]
-    line = Equals(var, _sum([*past, found.parts.forcing]))
+    line = Equals(var, total([*past, found.parts.forcing]))
     kind = "the same at every step" if found.constant else "another one at every step"
-    reason = f"The equation is affine in its own past: each value of `{found.name}` is multiplied by a factor, {kind}, and a term without it is added."
+    reason = f"The equation is affine in its own past: each value of `{found.name}` is multiplied by a factor, {kind}, "
+    reason += "and a term without it is added."
     if found.inlined:
         reason += (
             f" For that, {_listed(found.inlined)} of the same step {'is' if len(found.inlined) == 1 else 'are'} put in."
@@ -109,67 +108,22 @@ def _stack(found: Linear) -> Step | None:
     if found.order == 1:
         return None
     reason = f"The last {found.order} values under one another are a state of first order; its factor is the companion matrix."
-    line = Equals(found.state, _sum([expr.Mul(found.factor.left, found.before), found.forcing]))
+    line = Equals(found.state, total([expr.Mul(found.factor.left, found.before), found.forcing]))
+    reason += _roots(found)
     return Step("companion form", "In companion form", reason, (), (line,))
 
 
 # --- the solution -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Solved:
-    """The claim for a linear recurrence, and its parts: what the start and the forcing of each step have become at `t`."""
-
-    of: Linear
-    i: Symbol
-    j: Symbol
-
-    @classmethod
-    def over(cls, found: Linear, system: System, taken: set[str]) -> Solved:
-        """With letters for the bound indices that nothing else is called by."""
-        letters = (c for c in "ikjsluvp" if c not in {*system.variables, *taken, str(found.index)})
-        i, j = (Symbol(next(letters), integer=True) for _ in range(2))
-        return cls(found, i, j)
-
-    @property
-    def value(self) -> Node:
-        """`P(t, 0) h_0 + Σ_i P(t, i) u_i`."""
-        terms = [self.from_start, self.sum(self.of.index)]
-        return _sum(terms)
-
-    @property
-    def from_start(self) -> Node:
-        return self.moved(self.of.start, self.of.border)
-
-    @property
-    def term(self) -> Node:
-        """What the forcing of step `i` is worth at `t`."""
-        return self.moved(expr.at(self.of.forcing, {self.of.index: self.i}), self.i)
-
-    def sum(self, upto: Expr) -> Node:
-        """The terms from the border to `upto`."""
-        range_ = (self.i, 1, upto) if self.of.direction < 0 else (self.i, upto, self.of.length)
-        return expr.Sum.build(self.term, range_)
-
-    def moved(self, x: Node, since: Expr) -> Node:
-        """`x`, a value at the step `since`, carried to `t`: multiplied by the factors of the steps between."""
-        left, right = self.of.factor.left, self.of.factor.right
-        return expr.mul(self.power(left, since, True), x, self.power(right, since, False))
-
-    def power(self, side: Node, since: Expr, on_left: bool) -> Node:
-        """The product of the factor over the steps between `since` and `t`."""
-        t, down = self.of.index, self.of.direction < 0
-        number, body = expr.split_number(side)
-        if isinstance(body, expr.Scale) and isinstance(body.args[1], expr.Identity):
-            return expr.scale(self.power(expr.scale(number, body.args[0]), since, on_left), body.args[1])
-        if any(v.index for v in expr.variables(side)):
-            range_ = (self.j, since + 1, t) if down else (self.j, t, since - 1)
-            return expr.Product(expr.at(side, {t: self.j}), range_, descending=down == on_left)
-        steps_ = t - since if down else since - t
-        if isinstance(body, expr.Diag):
-            return expr.scale(number**steps_, expr.diag(expr.power(body.args[0], steps_)))
-        one = isinstance(body, (expr.Identity, expr.Ones))
-        return expr.scale(number**steps_, body if one else expr.matrix_power(body, steps_))
+def _roots(found: Linear) -> str:
+    """What the powers of a companion matrix of numbers are made of."""
+    numbers = [_number(found.parts.lags.get(found.direction * d)) for d in range(1, found.order + 1)]
+    if any(c is None for c in numbers):
+        return ""
+    r = Symbol("r")
+    roots = sympy.roots(r**found.order - sum(c * r ** (found.order - d) for d, c in enumerate(numbers, 1) if c), r)
+    return f" Its eigenvalues are {', '.join(map(str, roots))}." if sum(roots.values()) == found.order else ""
 
 
 def _first_steps(found: Linear, solved: Solved) -> Step | None:
@@ -206,10 +160,11 @@ def _induction(found: Linear, solved: Solved, claim: Equals) -> tuple[Step, ...]
         raise DeriveError(f"the closed form of {found.name} is not its start at {t} = {found.border}")
     before = expr.at(claim.rhs, back)
     factor = found.factor
-    put_in = Equals(found.state, _sum([_unworked(factor, before), found.forcing]))
-    pieces = [advanced(found, term) for term in _terms(before)]
-    through = Equals(found.state, _sum([*pieces, found.forcing]))
-    _closes(found, solved, pieces, claim.rhs)
+    put_in = Equals(found.state, total([_unworked(factor, before), found.forcing]))
+    pieces = [advanced(found, term) for term in terms_of(before)]
+    through = Equals(found.state, total([*pieces, found.forcing]))
+    if not closes(found, solved, pieces, claim.rhs):
+        raise DeriveError(f"the induction for the closed form of {found.name} does not close")
     said = f"`{found.name}[{t}{found.direction:+d}]`"
     return (
         Step(
@@ -250,93 +205,6 @@ def _unworked(factor: affine.Factor, node: Node) -> Node:
     return expr.Scale(c, product) if c != 1 else product
 
 
-def _sum(terms: list[Node]) -> Node:
-    """The terms but those that are zero, as they stand."""
-    return steps.sum_of([t for t in terms if not isinstance(t, expr.Zero)] or terms[:1])
-
-
-def _closes(found: Linear, solved: Solved, pieces: list[Node], claimed: Node) -> None:
-    """Whether `pieces` and the forcing are the claim: the start as it stands, the sum with one term more."""
-    last = reduced(expr.at(solved.term, {solved.i: found.index}))
-    sums = [p for p in pieces if isinstance(p, expr.Sum)]
-    grown = solved.sum(found.index)
-    if isinstance(found.forcing, expr.Zero):
-        closes = not sums
-    else:
-        closes = agree(last, found.forcing) and len(sums) == 1 and agree(sums[0].args[0], solved.term)
-        closes = closes and sums[0].args[1:] == solved.sum(found.index + found.direction).args[1:]
-    rest = [p for p in pieces if not isinstance(p, (expr.Sum, expr.Zero))]
-    wanted = [p for p in _terms(claimed) if p is not grown and not isinstance(p, expr.Zero)]
-    if not closes or len(rest) != len(wanted) or not all(map(agree, rest, wanted)):
-        raise DeriveError(f"the induction for the closed form of {found.name} does not close")
-
-
-def agree(a: Node, b: Node) -> bool:
-    """Whether two terms are one: the same but for numbers, and these equal for every index."""
-    (c, a), (d, b) = expr.split_number(a), expr.split_number(b)
-    return same(a, b) and sympy.simplify(c - d) == 0
-
-
-def advanced(found: Linear, node: Node) -> Node:
-    """The factor of step `t` times `node`, a part of the claim at the step before."""
-    if isinstance(node, expr.Sum):
-        return expr.Sum(advanced(found, node.args[0]), *node.args[1:])
-    return _joined(_joined(node, found.factor.left, True), found.factor.right, False)
-
-
-def _joined(node: Node, factor: Node, on_left: bool) -> Node:
-    """`factor` times `node` (or `node` times `factor`), where a power or a product of it stands at that side of `node`."""
-    a, body = expr.split_number(factor)
-    c, node = expr.split_number(node)
-    number = _merged(a, c)
-    if isinstance(body, (expr.Identity, expr.Ones)):
-        return expr.scale(number, node)
-    if isinstance(body, expr.Scale) and isinstance(body.args[1], expr.Identity):
-        body = body.args[0]
-    if isinstance(node, expr.Scale):
-        return expr.scale(number, expr.scale(_joined(node.args[0], body, on_left), node.args[1]))
-    parts = list(node.args) if isinstance(node, (expr.Mul, expr.Had)) else [node]
-    for k in range(len(parts)) if on_left else reversed(range(len(parts))):
-        longer = _longer(parts[k], body, on_left)
-        if longer is not None and (isinstance(node, expr.Had) or k == (0 if on_left else len(parts) - 1)):
-            parts[k] = longer
-            built = expr.had(*parts) if isinstance(node, expr.Had) else expr.mul(*parts)
-            return expr.scale(number, built)
-    return expr.scale(number, expr.mul(body, node) if on_left else expr.mul(node, body))
-
-
-def _merged(a: Expr, c: Expr) -> Expr:
-    return sympy.powsimp(a * c) if a != 1 else c
-
-
-def _longer(node: Node, factor: Node, on_left: bool) -> Node | None:
-    """`A A^k = A^(k+1)`, `A_t Π_{..t-1} A_j = Π_{..t} A_j`; None where `node` is neither for this factor."""
-    if isinstance(node, expr.MatrixPower) and node.args[0] is factor:
-        return expr.matrix_power(factor, node.args[1] + 1)
-    if isinstance(node, expr.Product):
-        body, (j, lo, hi), _ = node.args
-        for next_, range_ in ((hi + 1, (j, lo, hi + 1)), (lo - 1, (j, lo - 1, hi))):
-            outer = (next_ == hi + 1) == (node.descending == on_left)
-            if outer and expr.at(body, {j: next_}) is factor:
-                return expr.Product(body, range_, node.descending)
-    return None
-
-
-def reduced(node: Node) -> Node:
-    """Without the products and sums whose range is empty."""
-
-    def leaf(part: Any) -> Any:
-        if isinstance(part, (expr.Product, expr.Sum)):
-            _, lo, hi = part.args[1]
-            if (hi - lo).is_negative:
-                one = expr.Ones(1, 1) if expr.is_scalar(part) else expr.Identity(part.shape[0])
-                return one if isinstance(part, expr.Product) else expr.Zero(*part.shape)
-        return part
-
-    made: Node = expr.rewrite(node, leaf)
-    return expr.add(*made.args) if isinstance(made, expr.Add) else made
-
-
 # --- what follows -----------------------------------------------------------------------------------------------------
 
 
@@ -351,11 +219,11 @@ def _read_off(found: Linear, value: Node, system: System) -> tuple[Node, Node]:
     var = system.variables[found.name].var
     if found.order == 1:
         return var, value
-    n = var.shape[0]
+    rows = var.shape[0]
     first = expr.Block(
-        [expr.Identity.build(n) if n != 1 else expr.Ones(1, 1), *([expr.Zero(n, n)] * (found.order - 1))]
+        [expr.Identity.build(rows) if rows != 1 else expr.Ones(1, 1), *([expr.Zero(rows, rows)] * (found.order - 1))]
     )
-    parts = _terms(value)
+    parts = terms_of(value)
     moved = [
         expr.Sum(expr.mul(first, p.args[0]), *p.args[1:]) if isinstance(p, expr.Sum) else expr.mul(first, p)
         for p in parts
@@ -365,7 +233,7 @@ def _read_off(found: Linear, value: Node, system: System) -> tuple[Node, Node]:
 
 def _geometric(found: Linear, solved: Solved) -> Step | None:
     """A forcing that is the same at each step: the sum of a geometric series."""
-    constant = [t for t in _terms(found.forcing) if not any(v.index for v in expr.variables(t))]
+    constant = [t for t in terms_of(found.forcing) if not any(v.index for v in expr.variables(t))]
     side, t = found.factor.left, found.index
     if (
         not constant
@@ -377,21 +245,19 @@ def _geometric(found: Linear, solved: Solved) -> Step | None:
         return None
     bias = expr.add(*constant)
     body = expr.mul(solved.power(side, solved.i, True), bias)
-    total = expr.Sum(body, (solved.i, 1, t))
+    whole = expr.Sum(body, (solved.i, 1, t))
     number, rest = expr.split_number(side)
     if isinstance(rest, (expr.Identity, expr.Ones)):
         series = sympy.simplify(sympy.summation(number ** (t - solved.i), (solved.i, 1, t)))
         reason = "A forcing that is the same at each step makes a geometric series."
-        return Step("geometric series", "The constant part", reason, (), (Equals(total, expr.scale(series, bias)),))
+        return Step("geometric series", "The constant part", reason, (), (Equals(whole, expr.scale(series, bias)),))
     one = expr.Identity(side.shape[0]) if not expr.is_scalar(side) else expr.Ones(1, 1)
-    left = expr.mul(expr.add(one, expr.scale(-1, side)), total)
+    left = expr.mul(expr.add(one, expr.scale(-1, side)), whole)
     right = expr.mul(expr.add(one, expr.scale(-1, solved.power(side, Integer(0), True))), bias)
-    reason = "A forcing that is the same at each step makes a geometric series; where 1 is no eigenvalue of the factor, this is its sum."
+    reason = (
+        "A forcing that is the same at each step makes a geometric series; this is its sum where 1 is no eigenvalue."
+    )
     return Step("geometric series", "The constant part", reason, (), (Equals(left, right),))
-
-
-def _terms(node: Node) -> tuple[Node, ...]:
-    return node.args if isinstance(node, expr.Add) else (node,)
 
 
 def _second_order(found: Linear, solved: Solved, system: System) -> Equals | None:
@@ -399,14 +265,14 @@ def _second_order(found: Linear, solved: Solved, system: System) -> Equals | Non
     var = system.variables[found.name].var
     if found.order != 2 or found.direction > 0:
         return None
-    numbers = [_number(found.parts.lags.get(lag), var) for lag in (-1, -2)]
-    if any(n is None for n in numbers):
+    numbers = [_number(found.parts.lags.get(lag)) for lag in (-1, -2)]
+    if any(c is None for c in numbers):
         return None
-    alpha, beta = (n for n in numbers if n is not None)
+    alpha, beta = (c for c in numbers if c is not None)
     phi = fundamental(alpha, beta)
     if phi is None:
         return None
-    t, n = found.index, _n
+    t = found.index
     zero = system.boundary.get(found.name, "zero") == "zero"
     starts = (
         []
@@ -418,23 +284,10 @@ def _second_order(found: Linear, solved: Solved, system: System) -> Equals | Non
     )
     forcing = expr.at(found.parts.forcing, {t: solved.i})
     rest = expr.Sum.build(expr.scale(sympy.factor_terms(phi.subs(n, t - solved.i)), forcing), (solved.i, 1, t))
-    return Equals(var, _sum([*starts, rest]))
+    return Equals(var, total([*starts, rest]))
 
 
-_n = Symbol("n", integer=True, nonnegative=True)
-
-
-def fundamental(alpha: Expr, beta: Expr) -> Expr | None:
-    """`φ(n)` with `φ(0) = 1`, `φ(1) = α`, `φ(n) = α φ(n-1) + β φ(n-2)`, by SymPy's `rsolve`; None where a root is irrational."""
-    r, f = Symbol("r"), sympy.Function("f")
-    roots = sympy.roots(r**2 - alpha * r - beta, r)
-    if not all(root.is_Rational and root != 0 for root in roots):
-        return None
-    solved = sympy.rsolve(f(_n) - alpha * f(_n - 1) - beta * f(_n - 2), f(_n), {f(0): 1, f(1): alpha})
-    return None if solved is None else sympy.powsimp(sympy.expand(solved))
-
-
-def _number(factor: affine.Factor | None, var: Node) -> Expr | None:
+def _number(factor: affine.Factor | None) -> Expr | None:
     if factor is None:
         return Integer(0)
     number, rest = expr.split_number(factor.left)

@@ -7,7 +7,7 @@ a claim about the network is proved for strings of every length from the states 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -19,9 +19,10 @@ from sympy import Basic, Symbol
 
 from derive import expr
 from derive.automata.arrays import Inapplicable
-from derive.automata.monitors import Monitor, of_claim
+from derive.automata.cells import ranges_of
+from derive.automata.monitors import Counterexample, Monitor, of_claim
 from derive.automata.settings import Named, Settings
-from derive.automata.terms import Scalar, Term, Terms
+from derive.automata.terms import Scalar, Slot, Term, Terms
 from derive.automata.wiring import Wiring
 from derive.errors import DeriveError
 from derive.evaluate import Array, evaluate
@@ -93,14 +94,32 @@ class Network:
         """Every string of every length, by the reachable states; None where no automaton can watch the formula."""
         try:
             monitor = self.monitor(formula)
+            free = monitor.machine.unset
+            if free:
+                return self.prove_for_all(formula, monitor, free)
             found = monitor.outcome()
         except DeriveError:
             return None
         if found.counterexample is not None:
-            wrong = found.counterexample
-            at = f"{wrong.inputs} at {self.letter(formula)} = {len(wrong.string)}"
-            return Outcome(counterexample=(at, wrong.left, wrong.right), method="automaton")
+            return self.refuted(formula, found.counterexample)
         return Outcome(note=found.sentence, method="automaton") if found.steps else None
+
+    def prove_for_all(self, formula: Basic, monitor: Monitor, free: Mapping[str, Slot]) -> Outcome | None:
+        """The same for every value of the parameters that a claim names and nothing sets: `c ≤ -1 ⇒ …`."""
+        if not free.keys() <= {v.name for v in expr.variables(formula)}:
+            return None
+        found = ranges_of(monitor, free)
+        if found.outcome.counterexample is not None:
+            return self.refuted(formula, found.outcome.counterexample)
+        if not found.outcome.steps:
+            return None
+        names = " and ".join(free)
+        note = f"every value of {names}, which fall into {len(found.cells)} cells, for strings of every length"
+        return Outcome(note=note, method="automaton")
+
+    def refuted(self, formula: Basic, wrong: Counterexample) -> Outcome:
+        at = f"{wrong.inputs} at {self.letter(formula)} = {len(wrong.string)}"
+        return Outcome(counterexample=(at, wrong.left, wrong.right), method="automaton")
 
     def monitor(self, formula: Basic, settings: Settings | None = None) -> Monitor:
         """The claim beside the network that it is about, with other settings if asked.  Raises `Inapplicable`."""

@@ -12,7 +12,7 @@ from derive.automata.cells import Ranges, ranges_of
 from derive.automata.monitors import Monitor, Outcome
 from derive.automata.settings import Settings
 from derive.automata.tables import Automaton, tabulated
-from derive.automata.terms import Outside
+from derive.automata.terms import Outside, Unset
 from derive.errors import DeriveError, did_you_mean
 from derive.printing import text
 from derive.reader.claims import Claim
@@ -33,20 +33,27 @@ class Proved:
     ranges: Ranges | None = None
     parameters: tuple[str, ...] = ()
     """What it depends on."""
+    open: tuple[str, ...] = ()
+    """Those of them that nothing sets: the claim is about all of their values."""
 
     def __bool__(self) -> bool:
         return self.outcome.counterexample is None
 
+    @property
+    def as_expected(self) -> bool:
+        """Whether it came out as the document says with `expect`; without one it has to be proved."""
+        wanted = self.claim.expect[0] if self.claim.expect else "holds"
+        return wanted == ("holds" if self else "fails")
+
     def __str__(self) -> str:
-        said = text(self.claim.formula)
         wrong = self.outcome.counterexample
+        lines = [f"{self.claim.place.line}: {text(self.claim.formula)}"]
         if wrong is None:
-            lines = [f"{self.claim.place.line}: {said}", f"  proved: {self.outcome.sentence}"]
+            every = f"every value of {' and '.join(self.open)}, for strings of every length"
+            lines.append(f"  proved: {every if self.open else self.outcome.sentence}")
         else:
-            lines = [
-                f"{self.claim.place.line}: {said}",
-                f"  refuted: the shortest string that shows it is {wrong.inputs}",
-            ]
+            found = "refuted, as expected" if self.as_expected else "refuted"
+            lines.append(f"  {found}: the shortest string that shows it is {wrong.inputs}")
             lines.append(f"  at step {len(wrong.string)} the left side is {wrong.left}, the right side {wrong.right}")
         if self.ranges is not None:
             lines.append(f"  true exactly for {self.ranges}" if self.ranges else f"  true for {self.ranges}")
@@ -106,17 +113,14 @@ def _proved(review: Reviewed, claim: Claim, given: Settings, names: tuple[str, .
     for understood in claim.readings:
         try:
             monitor = network.monitor(understood.formula, settings)
-            outcome = monitor.outcome()
+            free = monitor.machine.unset
+            every = ranges_of(monitor, free) if free else None
+            outcome = monitor.outcome() if every is None else every.outcome
         except DeriveError:
             continue
-        found = _ranges(network, understood.formula, settings, names) if names else None
-        yield Proved(
-            claim,
-            outcome,
-            _table(monitor, network.system.name),
-            found,
-            tuple(s.name for s in monitor.machine.parameters),
-        )
+        found = _ranges(network, understood.formula, settings, names) if names else every
+        table = _table(monitor, network.system.name)
+        yield Proved(claim, outcome, table, found, tuple(s.name for s in monitor.machine.parameters), tuple(free))
         return
 
 
@@ -135,5 +139,5 @@ def _table(monitor: Monitor, name: str) -> Automaton | None:
         return None
     try:
         return tabulated(monitor.machine, [monitor.checks[0].left], name)
-    except Outside:
+    except (Outside, Unset):
         return None
