@@ -19,7 +19,7 @@ from derive import expr
 from derive.automata.arrays import Inapplicable, array_of, numbers, spread
 from derive.automata.folds import FOLDS, MOST_CLOCK, end_of, is_open, line_of, where
 from derive.automata.machines import MOST_BITS, Machine, needed
-from derive.automata.settings import Settings
+from derive.automata.settings import Key, Settings
 from derive.automata.terms import Outside, Slot, Terms, Unset, chosen, compared, read
 from derive.errors import DeriveError, did_you_mean
 from derive.evaluate import Array, Point, evaluate
@@ -239,10 +239,10 @@ class Wiring:
         is_input = any(slot.name == v.name for v in self.inputs)
         return self.start(slot, slot.name if is_input else _name(slot, self.prefix), is_input)
 
-    def check_settings(self, free: Sequence[str] = ()) -> None:
+    def check_settings(self, given: Sequence[Key], free: Sequence[str] = ()) -> None:
         """Every value is one of the system, or is used by one.  Raises `DeriveError` with the nearest name."""
         known = {*self.system.variables, *self.named, *free}
-        for name, index in self.settings.values:
+        for name, index in given:
             if name not in known:
                 near = did_you_mean(name, known)
                 raise DeriveError(f"{self.system.name} has no {name}{near}, so that it can't be given a value")
