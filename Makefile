@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test lint format clean
+.PHONY: demo test site lint format clean
 
 # A worked and checked solution of a GRU, in the terminal and as a page.
 demo: $(VENV)/.demo
@@ -18,6 +18,10 @@ demo: $(VENV)/.demo
 # Every test; those that need an absent program are skipped, and say so.
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Every document and every system as a page, in site/; only what changed is made again.
+site: $(VENV)/.docs
+	$(BIN)/python build_docs.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -30,6 +34,10 @@ format: $(VENV)/.dev
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	$(INSTALL) '.[autograd]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
@@ -45,4 +53,4 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site build *.egg-info .pytest_cache .mypy_cache .ruff_cache

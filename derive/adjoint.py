@@ -20,7 +20,7 @@ from derive import expr
 from derive.errors import DeriveError
 from derive.expr import SCALAR, Node, Var
 from derive.linear import Chain, Op
-from derive.partials import VECTORIAL, Entry, Table, elementwise_derivative, table
+from derive.partials import VECTORIAL, Entry, Key, Table, elementwise_derivative, table
 from derive.system import LOSS, Equation, System, Variable
 
 MARK = "bar"
@@ -34,6 +34,13 @@ def adjoint(system: System, held: tuple[str, ...] = (), name_deltas: bool = True
     `held`: names through which nothing flows.  `name_deltas`: whether shared pullbacks get a name of their own.
     """
     return _Adjoint(system, table(system).without(held), name_deltas).system()
+
+
+def contributions(system: System) -> dict[Key, Node]:
+    """The term that each entry of the table gives to the adjoint of its source, at the source's index."""
+    found = _Adjoint(system, table(system), name_deltas=True)
+    reached = {*found.live, LOSS}
+    return {e.key: found.term(e) for e in found.local if e.target.name in reached and e.source.name in found.live}
 
 
 class _Adjoint:
@@ -81,13 +88,13 @@ class _Adjoint:
         entries = [e for e in self.local.of_source(source.name) if e.target.name in self.live or e.target.name == LOSS]
         entries.sort(key=as_written)
         if source.index:
-            return Equation(source.marked(MARK), expr.add(*map(self._term, entries)), extent=self._extent(source))
-        return Equation(source.marked(MARK), reduction(self.forward, entries, self._term))
+            return Equation(source.marked(MARK), expr.add(*map(self.term, entries)), extent=self._extent(source))
+        return Equation(source.marked(MARK), reduction(self.forward, entries, self.term))
 
     def _delta_of(self, target: Var) -> Equation:
         return Equation(target.marked(DELTA), expr.had(*self.deltas[target.name], target.marked(MARK)))
 
-    def _term(self, entry: Entry) -> Node:
+    def term(self, entry: Entry) -> Node:
         """The contribution of one entry at the index of its source; at that of its target where the source has none."""
         factors = self.deltas.get(entry.target.name, ())
         chains = tuple(without_factors(c, factors) for c in entry.map.chains)

@@ -1,7 +1,8 @@
 """The catalogue: the files of `derive.cells`, and the one door through which every system comes, `load`.
 
 A file `lstm_peephole.py` holds the system `lstm-peephole` under the name `lstm_peephole`: a `System`, or a *family*, a
-function of whole numbers with defaults that returns one.  Names and titles are read from the files as text, so that
+function of whole numbers with defaults that returns one.  A *transformation* makes another system of one, and may stand
+before the name of any: `teacher-forced(jordan)`.  Names and titles are read from the files as text, so that
 `derive list` does not import SymPy.
 """
 
@@ -31,6 +32,9 @@ _SPEC = re.compile(r"\s*([^()]*?)\s*(?:\((.*)\))?\s*")
 LARGEST = 8
 """The largest argument of a family: beyond it, formulas are no longer for reading."""
 
+TRANSFORMATIONS = {"teacher-forced": "derive.forcing", "scheduled-sampling": "derive.forcing"}
+"""The module whose own `TRANSFORMATIONS` holds the function, a `System` to a `System`, under the same name."""
+
 
 @cache
 def names() -> tuple[str, ...]:
@@ -46,11 +50,14 @@ def titles() -> dict[str, str]:
 def load(spec: str | Path | System) -> System:
     """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`, `"paper.tex"`; a `System` is itself.
 
+    Each may stand in the brackets of a transformation, `"teacher-forced(my_cell.py:my_cell)"`.
     A Python file is run as Python does it; a document is data, `"notes.md:2"` is its second system.  Raises `DeriveError`
     where nothing of that name is found, with the nearest name.
     """
     if not isinstance(spec, (str, Path)):
         return _checked(spec, f"{type(spec).__name__} object")
+    if transformed := _transformed(str(spec), load):
+        return transformed
     path, colon, name = str(spec).rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), name)
@@ -82,11 +89,30 @@ def _from_document(spec: str) -> System:
 
 def named(spec: str, advice: str = "; `derive list` shows all") -> System:
     """The system of the catalogue that `spec` names, `"gru"` or `"mdrnn(3)"`; no file of the user's is ever run."""
+    if transformed := _transformed(spec, lambda inner: named(inner, advice)):
+        return transformed
     name, arguments = _parse(spec)
-    name = name.lower().replace("_", "-")
+    name = _spelled(name)
     if name not in names():
-        raise DeriveError(f"there is no system {spec!r} in the catalogue{did_you_mean(name, names())}{advice}")
+        near = did_you_mean(name, (*names(), *TRANSFORMATIONS))
+        raise DeriveError(f"there is no system {spec!r} in the catalogue{near}{advice}")
     return _of_catalogue(name, arguments)
+
+
+def _transformed(spec: str, load_inner: Callable[[str], System]) -> System | None:
+    """The system that a transformation makes of the one in its brackets; None where `spec` names none."""
+    name, arguments = _parse(spec)
+    name = _spelled(name)
+    if name not in TRANSFORMATIONS:
+        return None
+    if not (arguments or "").strip():
+        raise DeriveError(f"{name} makes a system of another: say of which, as in {name}(jordan)")
+    transformations = import_module(TRANSFORMATIONS[name]).TRANSFORMATIONS
+    return transformations[name](load_inner(arguments or ""))  # type: ignore[no-any-return]
+
+
+def _spelled(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 @cache

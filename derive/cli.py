@@ -31,7 +31,10 @@ queries:
   forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
   dh[t]/dh[t-1]   d+h[t]/dh[t-1]           the total Jacobian, path by path; the immediate partial
   dL/dU_z   dL/dh[t]   dL[t]/dh[k]         a gradient
+  'd(c[t],h[t])/d(c[t-1],h[t-1])'          the block Jacobian of all that a step hands to the next
   'paths c[t] <- c[t-1]'                   the paths and how many there are
+  'closed h[t]'                            a linear recurrence solved, with its induction
+  'bound dL/dh[t]'   'bound dh[t]/dh[k]'   a norm bound, with the ingredients of its proof
 
 examples:
   derive solve gru 'dh[t]/dh[t-1]' --hold z
@@ -115,6 +118,13 @@ def _values(value: str) -> dict[str, int]:
 _values.__name__ = "values"
 
 
+def _numbers(value: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in _names(value))
+
+
+_numbers.__name__ = "numbers"
+
+
 def _at_least_one(value: str) -> int:
     number = int(value)
     if number < 1:
@@ -127,6 +137,8 @@ _at_least_one.__name__ = "number"
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
+    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture: graph, flow or paths"}),
+    "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "what the picture is about: dh[t]/dh[t-1]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
     "format": (
@@ -139,9 +151,22 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"metavar": "NAMES", "type": _values, "default": {}, "help": "the result at a value: z=1 (every entry)"},
     ),
     "unroll": (("--unroll",), {"metavar": "T", "type": _at_least_one, "help": "a number in place of T, all expanded"}),
+    "labels": (("--labels",), {"action": "store_true", "help": "the edges of a graph with their local partials"}),
+    "others": (
+        ("--with",),
+        {"dest": "others", "metavar": "SYSTEMS", "type": _names, "default": (), "help": "beside it: lstm,gru"},
+    ),
+    "scales": (
+        ("--scales",),
+        {"metavar": "NUMBERS", "type": _numbers, "default": (), "help": "norms of the recurrent matrices: 0.5,1,3"},
+    ),
     "layout": (("--layout",), {"choices": ("numerator", "denominator"), "help": "layout of ∂y/∂x"}),
     "notation": (("--notation",), {"metavar": "NAME", "help": "goodfellow; bar,superscript; …"}),
     "check": (("--check",), {"action": "store_true", "help": "check every result and say how; exit 1 if one fails"}),
+    "pseudocode": (
+        ("--pseudocode",),
+        {"action": "store_true", "help": "its sweeps as algorithms: Python to be read; as LaTeX with --format json"},
+    ),
     "files": (("files",), {"metavar": "FILE", "nargs": "+", "help": DOCUMENT}),
     "report": (
         ("--format",),
@@ -213,12 +238,25 @@ def _show(options: argparse.Namespace) -> int:
     from derive.render import facts
 
     style = notation(options.notation or "default")
+    if options.pseudocode:
+        return _show_algorithms(options)
     if catalogue.is_document(options.system):
         return _show_document(options, style)
     system = _load(options.system)
     if options.format == "json":
         return _print_json(facts.data(system, style))
     return _print(facts.text(system, style))
+
+
+def _show_algorithms(options: argparse.Namespace) -> int:
+    """The sweeps of a system: Python for a terminal, with the LaTeX as JSON."""
+    from derive.render.pseudocode import algorithms
+
+    found = algorithms(_load(options.system), options.notation)
+    if options.format == "json":
+        return _print_json([{"title": a.title, "python": a.source, "latex": a.latex, "tex": a.tex} for a in found])
+    note = "# A Trajectory has the values of a variable by step, matrices of one shape; it is zero where it has none."
+    return _print("\n\n\n".join([note, *(f"# {a.title}\n\n{a.source}" for a in found)]))
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
@@ -278,6 +316,19 @@ def _export(options: argparse.Namespace) -> int:
     if options.format == "json":
         return _print_json({"system": system.name, "backend": options.backend, "source": source})
     return _print(source)
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from derive import pictures, render
+
+    write = pictures.writer(options.output or "stdout.svg")
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    others = tuple(map(_load, options.others))
+    picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
+    if not options.output:
+        return _print(write(picture))
+    render.write(options.output, write(picture))
+    return DONE
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -407,11 +458,20 @@ def _proved(found: Any, options: argparse.Namespace, said: str) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, ...]]] = {
     "list": (_list, "the catalogue", ("format",)),
-    "show": (_show, "equations, dimensions, parameters and reference of a system", ("system", "notation", "format")),
+    "show": (
+        _show,
+        "equations, dimensions, parameters and reference of a system",
+        ("system", "pseudocode", "notation", "format"),
+    ),
     "solve": (
         _solve,
         "a worked solution, step by step; FILE.tex .html .md .pdf .ipynb .json .txt, else the terminal",
         ("system", "queries", "output", "hold", "where", "unroll", "layout", "notation", "check", "seed", "format"),
+    ),
+    "plot": (
+        _plot,
+        "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
+        ("system", "kind", "query", "output", "unroll", "hold", "where", "labels", "others", "scales", "seed"),
     ),
     "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
     "verify": (

@@ -5,6 +5,7 @@ A `Derivation` holds SymPy objects only; what a person sees is made from them by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import groupby
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Basic
 
-from derive.expr import Equals, strip_labels
+from derive.expr import Equals, Node, Relation, strip_labels
+from derive.notation import LATEX
 from derive.printing import latex, text
 
 if TYPE_CHECKING:
@@ -76,7 +78,11 @@ class Derivation:
 
     def latex(self) -> str:
         """The result as LaTeX math: a fragment for a display, one `aligned` block after the other."""
-        return "\n".join(_one_display(tuple(fragments(self.result, self.notation))))
+        return "\n".join(_one_display(self.result_fragments()))
+
+    def result_fragments(self) -> tuple[str, ...]:
+        """The same as several displays, no block too long for a page."""
+        return tuple(fragments(self.result, self.notation))
 
     def text(self, width: int = 100, colour: bool = False) -> str:
         """Every step in readable Unicode, reasons wrapped at `width` columns; `colour`: with ANSI colours."""
@@ -121,7 +127,7 @@ class Derivation:
 
 
 def _right_side(line: Basic) -> Basic:
-    return line.rhs if isinstance(line, Equals) else line
+    return line.rhs if isinstance(line, (Equals, Relation)) else line  # type: ignore[no-any-return]
 
 
 def formula(line: Basic, notation: Notation) -> dict[str, str]:
@@ -147,12 +153,17 @@ def _row(line: Basic, notation: Notation) -> tuple[str, str]:
         return "display", whole
     if isinstance(line, Equals):
         return "equation", f"{latex(line.lhs, notation)} &= {latex(line.rhs, notation)}"
+    if isinstance(line, Relation) and isinstance(line.lhs, Node) and isinstance(line.rhs, Node):
+        return "equation", f"{latex(line.lhs, notation)} &{LATEX.relations[line.op]} {latex(line.rhs, notation)}"
     return "row", f"& {whole}"
+
+
+_ALIGNED_SIGN = re.compile(f" &({'|'.join(map(re.escape, ('=', *LATEX.relations.values())))}) ")
 
 
 def _aligned(rows: list[str]) -> str:
     if len(rows) == 1:
-        return rows[0].removeprefix("& ").replace(" &= ", " = ", 1)
+        return _ALIGNED_SIGN.sub(r" \1 ", rows[0].removeprefix("& "), count=1)
     return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
 
 

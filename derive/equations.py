@@ -11,12 +11,13 @@ from typing import NoReturn
 
 from sympy import Expr, Rational, Symbol
 
-from derive import expr, functions
+from derive import clipping, expr, functions
 from derive.errors import Place, ShapeError, SystemError_, did_you_mean
 from derive.expr import Node, Var
 from derive.shapes import ONE, Juxtapose
 
-BUILTINS = ("diag", "sum")
+BUILTINS = {"diag": 1, "sum": 1, **dict.fromkeys(clipping.CALLS, 2)}
+"""What a call may name beside the rows of `derive.functions`, with its number of arguments."""
 LARGEST = 64
 """The largest offset of a read, since each one up to it has a boundary value, and the largest exponent."""
 QUOTED = 60
@@ -272,7 +273,7 @@ class Checker(ast.NodeVisitor):
             near = did_you_mean(name, known)
             unknown = "one without a formula is listed in unknown_functions"
             self.fail(node, f"{name} is not a function that derive knows{near}; {unknown}")
-        arity = 1 if name in BUILTINS else functions.row(name).arity
+        arity = BUILTINS.get(name) or functions.row(name).arity
         if len(node.args) != arity:
             self.fail(node, f"{name} takes {arity} argument{'s' if arity > 1 else ''}, found {len(node.args)}")
         for argument in node.args:
@@ -319,7 +320,11 @@ class Builder:
     def _call(self, tree: ast.Call) -> Node:
         name = tree.func.id  # type: ignore[attr-defined]
         arguments = [self.build(a) for a in tree.args]
-        shape = next((a.shape for a in arguments if isinstance(a, Node)), (ONE, ONE))
+        if name in clipping.CALLS:
+            g, c = map(expr.as_node, arguments, ((ONE, ONE),) * 2)
+            return clipping.CALLS[name].node(g, c)
+        shapes = [a.shape for a in arguments if isinstance(a, Node)]
+        shape = next((s for s in shapes if s != (ONE, ONE)), (ONE, ONE))
         nodes = [expr.as_node(a, shape) for a in arguments]
         if name == "diag":
             return expr.diag(nodes[0])

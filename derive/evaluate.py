@@ -92,6 +92,10 @@ class Ring:
         wave = self.sin(a + (unknown_shift(name) + order * math.pi / 2))
         return wave + a * 0.5 if order == 0 else wave + 0.5 if order == 1 else wave
 
+    def norm(self, x: Array, kind: str) -> Array:
+        """A norm that is no root of a sum: only a ring of floats may have it."""
+        raise Unevaluable("which norm is meant is not said, or it is no sum of entries")
+
     # --- what follows from the above -------------------------------------------------------------------------------
 
     def full(self, value: int, rows: int, columns: int) -> Array:
@@ -552,14 +556,21 @@ def _power_of(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) 
 
 
 def _norm(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:
-    """The Euclidean norm, also where none is named, and the sum of absolute values of a column; others take more than a
-    ring has."""
+    """The Euclidean norm, also where none is named; of a column the sum of absolute values, and the largest one.  Others
+    take more than a ring has."""
     x, ring = done[node.args[0]], run_.ring
     if _is_euclidean(node, x):
         return _euclidean(ring, x)
     if node.kind == "1" and x.shape[1] == 1:
         return ring.sum(x * ring.sign(x))
-    raise Unevaluable(f"{node} has no value here: which norm is meant is not said, or it is no sum of entries")
+    if node.kind == "inf" and x.shape[1] == 1:
+        values = x * ring.sign(x)
+        entries = [values[i : i + 1] for i in range(x.shape[0])]
+        return _fold(lambda a, b: ring.where(ring.compare(">", a, b), a, b), entries)
+    try:
+        return ring.norm(x, node.kind)
+    except Unevaluable as reason:
+        raise Unevaluable(f"{node} has no value here: {reason}") from None
 
 
 def _extremum(run_: _Evaluation, node: Any, env: Env, done: dict[Basic, Array]) -> Array:

@@ -841,9 +841,11 @@ def mul(*factors: Node) -> Node:
         elif isinstance(body, Scale):
             scalars.append(body.args[0])
             pending.append(body.args[1])
+        elif isinstance(body, Identity):
+            continue
         elif is_scalar(body):
             scalars.append(body)
-        elif not isinstance(body, Identity):
+        else:
             flat.append(body)
     shape = _product_shape(factors)
     if any(isinstance(f, Zero) for f in flat) or any(isinstance(s, Zero) for s in scalars) or coefficient == 0:

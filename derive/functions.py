@@ -8,7 +8,7 @@ To add a function, add a row: the printers, the exact field, the oracles and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -98,6 +98,9 @@ _ROWS: tuple[Elementwise | Vectorial, ...] = (
 )  # fmt: skip
 
 TABLE: dict[str, Elementwise | Vectorial] = {row.name: row for row in _ROWS}
+
+OUTPUTS: Mapping[str, str] = {"cross_entropy": "softmax", "logistic": "sigmoid"}
+"""A loss of the argument of an output, and that output."""
 
 LAYER_NORM_EPSILON = Rational(1, 100000)
 

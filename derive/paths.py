@@ -209,9 +209,9 @@ def count(table: Table, target: Point, source: Point, sizes: Sequence[int]) -> i
 
     An exact integer up to `EXACT_LENGTH` steps; beyond, for chains, a decimal number of 12 digits as text.
     """
-    transfer = _transfer(table, target, source.name)
-    if table.system.lattice.dimension == 1 and transfer is not None:
-        return _count_chain(table, transfer, target, source, sizes[0])
+    one_way = transfer(table, target, source.name)
+    if table.system.lattice.dimension == 1 and one_way is not None:
+        return _count_chain(table, one_way, target, source, sizes[0])
     return _count_lattice(table, target, source, sizes)
 
 
@@ -261,7 +261,7 @@ def _count_lattice(table: Table, target: Point, source: Point, sizes: Sequence[i
 
 
 @dataclass(frozen=True)
-class _Transfer:
+class Transfer:
     """Counts one step further from the target: `c[s] = Σ_d steps[d] c[s - d]` for the variables `names`."""
 
     names: tuple[str, ...]
@@ -271,7 +271,7 @@ class _Transfer:
 
 
 @lru_cache(maxsize=64)
-def _transfer(table: Table, target: Point, source: str) -> _Transfer | None:
+def transfer(table: Table, target: Point, source: str) -> Transfer | None:
     """The edges between source and target of a chain, where they run one way; None where they run both ways."""
     everything = [(e.target.name, e.source.name, e.offset) for e in table]
     between = _live_from(table, target.name) & reaching(everything, source)
@@ -284,7 +284,7 @@ def _transfer(table: Table, target: Point, source: str) -> _Transfer | None:
     position = {n: i for i, n in enumerate(names)}
     inside = tuple((position[t], position[s]) for t, s, o in edges if o == 0)
     across = tuple((position[t], position[s], abs(o)) for t, s, o in edges if o)
-    return _Transfer(names, inside, across, 1 if True in signs else -1)
+    return Transfer(names, inside, across, 1 if True in signs else -1)
 
 
 def _live_from(table: Table, root: str) -> set[str]:
@@ -297,7 +297,7 @@ def _live_from(table: Table, root: str) -> set[str]:
     return live
 
 
-def _count_chain(table: Table, transfer: _Transfer, target: Point, source: Point, length: int) -> int | str:
+def _count_chain(table: Table, transfer: Transfer, target: Point, source: Point, length: int) -> int | str:
     assert target.offset is not None
     position = {n: i for i, n in enumerate(transfer.names)}
     if target.name not in position:
@@ -312,7 +312,7 @@ def _count_chain(table: Table, transfer: _Transfer, target: Point, source: Point
     return _power_count(transfer, position[target.name], [position[source.name]], distance, total=False)
 
 
-def _power_count(transfer: _Transfer, start: int, ends: list[int], distance: int, total: bool) -> int | str:
+def _power_count(transfer: Transfer, start: int, ends: list[int], distance: int, total: bool) -> int | str:
     """Entries of the `distance`-th power of the companion matrix; `total` sums over all distances up to it."""
     exact = distance <= EXACT_LENGTH
     number = _number(exact)

@@ -107,7 +107,7 @@ class Fragment:
         self.carries: bool = any(piece.carries for piece in pieces)
         self.open: bool = False
         self.factors: tuple[Fragment, ...] = ()
-        self.width: int = sum(_visible(part) if isinstance(part, str) else part.width for part in parts)
+        self.width: int = sum(visible(part) if isinstance(part, str) else part.width for part in parts)
         first, last = parts[0], parts[-1]
         self.head: str = first.head if isinstance(first, Fragment) else first
         self.tail: str = last.tail if isinstance(last, Fragment) else last
@@ -127,7 +127,7 @@ class Fragment:
 
 
 @lru_cache(4096)
-def _visible(latex: str) -> int:
+def visible(latex: str) -> int:
     r"""About how many characters are seen: a command counts one, braces, scripts and spacing nothing."""
     return len(_UNSEEN.sub("", _COMMAND.sub("x", _SILENT.sub("", latex))))
 
@@ -213,21 +213,29 @@ class Printer:
     # --- lines
 
     def page(self, root: Basic) -> str:
-        lhs, rhs = root.args if isinstance(root, Equals) else (None, root)
+        lhs, rhs, sign = self.sides(root)
         terms = rhs.args if isinstance(rhs, Add) else (rhs,)
         labels = sum(isinstance(_peel(term)[1], Labelled) for term in terms) if isinstance(rhs, Node) else 0
         width = self.of(rhs).width + (self.of(lhs).width if lhs is not None else 0)
         if self.style.slash and labels:
-            return self.text_lines(lhs, terms)
+            return self.text_lines(lhs, terms, sign)
         if len(terms) > 1 and (labels > 1 or width > LINE):
-            return self.text_lines(lhs, terms) if self.style.slash else self.latex_lines(lhs, terms)
+            return self.text_lines(lhs, terms, sign) if self.style.slash else self.latex_lines(lhs, terms, sign)
         if isinstance(rhs, Node) and self.factor_named(rhs):
             # The one place where a named factor is said to be what it stands for: where it is all there is.
             return f"{self.of(root)} = {_rule(rhs)(self, rhs)}"
         return str(self.of(root))
 
-    def latex_lines(self, lhs: Any, terms: Sequence[Node]) -> str:
-        start = f"{self.of(lhs)} &= " if lhs is not None else "&"
+    def sides(self, root: Basic) -> tuple[Any, Basic, str]:
+        """The left side, the right side and the sign between them; for what has no sides, nothing and itself."""
+        if isinstance(root, Equals):
+            return root.lhs, root.rhs, "="
+        if isinstance(root, Relation) and isinstance(root.lhs, Node) and isinstance(root.rhs, Node):
+            return root.lhs, root.rhs, self.style.relations[root.op]
+        return None, root, "="
+
+    def latex_lines(self, lhs: Any, terms: Sequence[Node], equals: str) -> str:
+        start = f"{self.of(lhs)} &{equals} " if lhs is not None else "&"
         lines = []
         for n, term in enumerate(terms):
             negative, fragment = self.term(term)
@@ -235,7 +243,7 @@ class Printer:
             lines.append((start + ("-" if negative else "") if n == 0 else sign) + str(fragment))
         return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
-    def text_lines(self, lhs: Any, terms: Sequence[Node]) -> str:
+    def text_lines(self, lhs: Any, terms: Sequence[Node], equals: str) -> str:
         left = f"{self.of(lhs)} " if lhs is not None else ""
         margin = " " * _columns(left)
         lines = []
@@ -244,7 +252,7 @@ class Printer:
             label = f"   ‹{self.label(body.args[1])}›" if isinstance(body, Labelled) else ""
             negative, fragment = self.term(_unlabelled(coefficient, body))
             sign = "-" if negative else ""
-            start = f"{margin}{sign or '+'} " if n else f"{left}{'= ' if left else ''}{sign}"
+            start = f"{margin}{sign or '+'} " if n else f"{left}{f'{equals} ' if left else ''}{sign}"
             lines.append(f"{start}{fragment}{label}")
         return "\n".join(lines)
 
@@ -288,8 +296,38 @@ class Printer:
             return fill(_fraction(value, self.style.slash), level=ATOM)
         if isinstance(value, Symbol):
             return fill(index_string((value,), self.style))
+        if any(power.exp.free_symbols for power in value.atoms(sympy.Pow)):
+            return self.growing(value)
         written = sympy.sstr(value).replace("**", "^") if self.style.slash else sympy.latex(value)
         return fill("@", written, level=SUM if value.is_Add else PRODUCT, tall=r"\frac" in written)
+
+    def growing(self, value: Expr) -> Fragment:
+        """A number to the power of an index, `(-1)^{t-i}`, and sums and products with such ones."""
+        if not value.free_symbols:
+            return self.number(value)
+        if not value.has(sympy.Pow):
+            return fill("@", index_string((value,), self.style), level=SUM if value.is_Add else PRODUCT)
+        if isinstance(value, sympy.Pow) and not value.exp.is_number:
+            base, exponent = (1 / value.base, -value.exp) if _leads_negative(value.exp) else value.args
+            shown = self.number(base)
+            return self.power(shown if base.is_Integer and base > 0 else self.bracket(shown), exponent)
+        if isinstance(value, sympy.Mul):
+            factors = sorted(value.args, key=lambda e: (not e.is_number, not e.has(sympy.Pow), sympy.sstr(e)))
+            parts = [self.at_least(self.growing(f), HADAMARD) for f in factors]
+            digits = any(part.head[:1].isdigit() for part in parts[1:])
+            return join(self.glyph["times" if digits else "space"], parts, HADAMARD)
+        if isinstance(value, sympy.Add):
+            return self.growing_sum(value)
+        return self.number(value)
+
+    def growing_sum(self, value: Expr) -> Fragment:
+        parts: list[str | Fragment] = []
+        for term in sorted(value.args, key=lambda e: (_is_negative(e), not e.has(sympy.Pow), sympy.sstr(e))):
+            minus = _is_negative(term)
+            sign = (" - " if minus else " + ") if parts else ("-" if minus else "")
+            parts += [sign] if sign else []
+            parts.append(self.at_least(self.growing(-term if minus else term), HADAMARD))
+        return Fragment(tuple(parts), SUM)
 
     def scaled(self, c: Any, body: Node, in_sum: bool = False) -> Fragment:
         """`c body` for a positive number `c`.  In a sum of columns a vector of ones is a plain number: `1 - z`."""
@@ -541,6 +579,12 @@ def _fraction(value: Rational, slash: bool) -> str:
     if slash:
         return _VULGAR.get((p, q), f"({p}/{q})")
     return rf"\tfrac{p}{q}" if p < 10 and q < 10 else rf"\tfrac{{{p}}}{{{q}}}"
+
+
+def _leads_negative(exponent: Expr) -> bool:
+    """Whether the length, or else the last letter, is subtracted: `i-t` of a power, which is written `t-i` of its inverse."""
+    letters = sorted(exponent.free_symbols, key=lambda s: (s.name.isupper(), s.name))
+    return bool(exponent.coeff(letters[-1]).is_negative)
 
 
 @lru_cache(4096)
@@ -797,8 +841,16 @@ def _product(p: Printer, node: Product) -> Fragment:
 
 
 def _block(p: Printer, node: Block) -> Fragment:
-    rows = [join(p.glyph["cell"], map(p.of, row)) for row in node.args]
+    wide = sum(max(p.of(cell).width for cell in column) for column in zip(*node.args, strict=True)) > LINE
+    rows = [join(p.glyph["cell"], [_cell(p, cell, wide) for cell in row]) for row in node.args]
     return fill(p.glyph["block"], join(p.glyph["row"], rows), tall=True)
+
+
+def _cell(p: Printer, node: Node, wide: bool) -> Fragment:
+    """A block; where the matrix is too wide, one term of a sum a line."""
+    if not wide or p.style.slash or not isinstance(node, Add):
+        return p.of(node)
+    return fill("@", p.latex_lines(None, node.args, ""), tall=True)
 
 
 def _entry(p: Printer, node: Entry) -> Fragment:

@@ -1,9 +1,13 @@
 """The query language: what may be asked of a system, and which reading of the table answers.
 
 forward · table · adjoint · tangent
+forcing              what teacher forcing takes from the adjoint
 dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
 d+h[t]/dh[t-1]       the immediate partial
+d(c[t],h[t])/d(c[t-1],h[t-1])   the block Jacobian of all that a step hands on
 paths c[t] <- c[t-1]
+closed h[t]          a closed form, where the equation is linear in its own past
+bound dL/dh[t]       an upper bound of the norm of a derivative
 """
 
 from __future__ import annotations
@@ -24,12 +28,19 @@ from derive.system import LOSS, System
 if TYPE_CHECKING:
     from derive.derivation import Derivation
 
-WORDS = ("forward", "table", "adjoint", "tangent")
+WORDS = ("forward", "table", "adjoint", "tangent", "forcing")
 _NAME = r"[A-Za-z_]\w*"
 _REFERENCE = rf"({_NAME})\s*(?:\[([^\]]*)\])?"
 _DERIVATIVE = re.compile(rf"\s*d(\+?)\s*{_REFERENCE}\s*/\s*d\s*{_REFERENCE}\s*")
 _PATHS = re.compile(rf"\s*paths\s+{_REFERENCE}\s*<-\s*{_REFERENCE}\s*")
-FORMS = "'forward', 'table', 'adjoint', 'tangent', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', 'paths h[t] <- h[t-1]'"
+_BOUND = re.compile(rf"\s*bound\s+d\s*{_REFERENCE}\s*/\s*d\s*{_REFERENCE}\s*")
+_GROUP = rf"\(\s*{_NAME}\s*\[[^\]]*\]\s*(?:,\s*{_NAME}\s*\[[^\]]*\]\s*)*\)"
+_BLOCKS = re.compile(rf"\s*d\s*({_GROUP})\s*/\s*d\s*({_GROUP})\s*")
+_CLOSED = re.compile(rf"\s*closed\s+{_REFERENCE}\s*")
+FORMS = (
+    "'forward', 'table', 'adjoint', 'tangent', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', "
+    "'d(c[t],h[t])/d(c[t-1],h[t-1])', 'paths h[t] <- h[t-1]', 'closed h[t]', 'bound dL/dh[t]'"
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Query:
     kind: str
     above: Reference | None = None
     below: Reference | None = None
+    several: tuple[tuple[Reference, ...], ...] = ()
+    """The states above and below of a block Jacobian."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,16 @@ def parse(text: str, system: System) -> Query:
         return Query(
             words, "paths", _reference(found[1], found[2], system, words), _reference(found[3], found[4], system, words)
         )
+    if found := _BOUND.fullmatch(text):
+        return Query(
+            words, "bound", _reference(found[1], found[2], system, words), _reference(found[3], found[4], system, words)
+        )
+    if found := _BLOCKS.fullmatch(text):
+        groups = [re.findall(_REFERENCE, group) for group in found.groups()]
+        several = tuple(tuple(_reference(name, index, system, words) for name, index in group) for group in groups)
+        return Query(words, "blocks", several=several)
+    if found := _CLOSED.fullmatch(text):
+        return Query(words, "closed", _reference(found[1], found[2], system, words))
     raise QueryError(f"the query {words!r} is not understood{did_you_mean(words, WORDS)}; a query is one of {FORMS}")
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from sympy import Expr, Integer, Symbol
 
-from derive import functions
+from derive import clipping, functions
 from derive.errors import DeriveError, Place, SystemError_
 
 ONE = Integer(1)
@@ -169,9 +169,15 @@ class Unifier:
             rows = pairs[0][0]
             self._agree_dim(pairs[0][1], ONE, node, pairs[0], pairs[0], "diag takes a column vector")
             return rows, rows
+        if name in clipping.CALLS:
+            if shapes[1] is not None:
+                self._agree(shapes[1], (ONE, ONE), node, f"{name} takes a scalar limit")
+            return pairs[0]
+        row = functions.row(name)
+        if row.result == "same" and row.arity == 2:  # entry by entry: a scalar is spread
+            pairs = [p for p in pairs if not self._spreads(p)] or pairs
         for other in pairs[1:]:
             self._agree(pairs[0], other, node, f"{name} needs arguments of equal shapes")
-        row = functions.row(name)
         if isinstance(row, functions.Vectorial):
             self._agree_dim(pairs[0][1], ONE, node, pairs[0], pairs[0], f"{name} takes a column vector")
         return (ONE, ONE) if row.result == "scalar" else pairs[0]

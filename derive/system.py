@@ -35,6 +35,7 @@ from derive.shapes import Unifier, parse_declarations
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
+    from derive.pictures.model import Picture
 
 LOSS = "L"
 BOUNDARIES = ("given", "zero", "learned")
@@ -252,7 +253,7 @@ class System:
         """Whether the loss is a formula; if not, it is left abstract and its cotangents are inputs."""
         return not self.of_kind("cotangent")
 
-    @property
+    @cached_property
     def dimensions(self) -> tuple[Symbol, ...]:
         """The symbolic dimensions, in the order in which the variables use them."""
         found: dict[Symbol, None] = {}
@@ -342,6 +343,15 @@ class System:
         from derive.emit import compile_system
 
         return compile_system(self, backend, dtype, functions)
+
+    def plot(self, kind: str, query: str | None = None, **options: Any) -> Picture:
+        """A picture, as SVG in a notebook: the graph with the paths of a query, the flow of the gradient, what paths contribute.
+
+        `derive.pictures.KINDS` lists the kinds with their options.  Raises `DeriveError` for another.
+        """
+        from derive.pictures import draw
+
+        return draw(self, kind, query, **options)
 
     def adjoint(self) -> System:
         """This system with its adjoint recurrences (reverse mode), again a system."""

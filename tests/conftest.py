@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,38 @@ def program(*names: str) -> str:
     pytest.skip(f"{names[0]} is not installed")
 
 
+KATEX_OPTIONS = {"displayMode": True, "strict": "error"}
+REFUSED_BY_KATEX = """
+function refused(fragments, options) {
+  const found = [];
+  for (const fragment of fragments) {
+    try { katex.renderToString(fragment, options) } catch (error) { found.push(fragment + "\\n" + error.message) }
+  }
+  return found;
+}
+"""
+
+
 @pytest.fixture(scope="session")
-def katex() -> Callable[[str], str]:
-    """KaTeX as the pages use it: a fragment to HTML.  Raises where the fragment is no valid TeX math."""
+def katex_script() -> Any:
+    """The KaTeX of the pages in a JavaScript engine."""
     mini_racer = pytest.importorskip("py_mini_racer")
     context = mini_racer.MiniRacer()
     context.eval((Path(derive.__file__).parent / "render" / "katex" / "katex.min.js").read_text(encoding="utf-8"))
+    context.eval(REFUSED_BY_KATEX)
+    return context
 
-    def check(fragment: str) -> str:
-        return context.call("katex.renderToString", fragment, {"displayMode": True, "strict": "error"})
 
-    return check
+@pytest.fixture(scope="session")
+def katex(katex_script: Any) -> Callable[[str], str]:
+    """KaTeX as the pages use it: a fragment to HTML.  Raises where the fragment is no valid TeX math."""
+    return lambda fragment: katex_script.call("katex.renderToString", fragment, KATEX_OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def refused_by_katex(katex_script: Any) -> Callable[[Iterable[str]], list[str]]:
+    """Those of many fragments that are no valid TeX math, each with KaTeX's reason; their HTML stays where it is."""
+    return lambda fragments: katex_script.call("refused", list(fragments), KATEX_OPTIONS)
 
 
 @dataclass(frozen=True)

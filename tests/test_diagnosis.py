@@ -201,7 +201,7 @@ def test_a_held_gate_is_no_missing_path():
 
 # --- the texts ---------------------------------------------------------------------------------------------------------
 
-TEXTS = Path(__file__).parents[1] / "derivations"
+TEXTS = Path(__file__).parents[1] / "derivations" / "marked"
 MISSING = "diag(h_{t-1}) · ∂z_t/∂h_{t-1}", "-diag(h̃_t) · ∂z_t/∂h_{t-1}", "diag(h_{t-1} - h̃_t) · ∂z_t/∂h_{t-1}"
 
 

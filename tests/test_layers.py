@@ -16,6 +16,7 @@ ORDER = [
     "processes",
     "functions",
     "expr",
+    "clipping",
     "notation",
     "lattice",
     "shapes",
@@ -26,9 +27,14 @@ ORDER = [
     "partials",
     "adjoint",
     "tangent",
+    "forcing",
     "paths",
+    "affine",
+    "ranges",
+    "norms",
     "printing",
     "canonical",
+    "solutions",
     "derivation",
     "readings",
     "queries",
@@ -45,10 +51,12 @@ ORDER = [
     "reader",
     "cells",
     "catalogue",
+    "pictures",
     "verdicts",
     "render",
     "pytest_plugin",
     "cli",
+    "site",
     "__main__",
 ]
 
@@ -108,7 +116,7 @@ def test_no_module_of_a_sub_package_needs_itself(folder):
     assert not needs, f"a circle of imports among {', '.join(sorted(needs))}"
 
 
-@pytest.mark.parametrize("name", ["reader", "verdicts", "verdicts.causes"])
+@pytest.mark.parametrize("name", ["pictures", "reader", "verdicts", "verdicts.causes", "site"])
 def test_a_large_sub_package_says_where_each_of_its_modules_belongs(name):
     folder = PACKAGE.joinpath(*name.split("."))
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""

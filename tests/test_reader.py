@@ -260,6 +260,12 @@ def test_a_chain_is_one_claim_for_each_relation():
     assert lines("h_t = z_t = r_t") == ["h_t = z_t", "z_t = r_t"]
 
 
+@pytest.mark.parametrize(("written", "read"), [("<-", "<"), ("< -", "<"), (r"\le-", "≤"), ("<- ", "=")])
+def test_less_than_a_negative_number_is_no_arrow(written, read):
+    (found,) = claims(f"a{written}0.5", directives="declare a: scalar")
+    assert found.read_as() == f"a {read} {'½' if read == '=' else '-½'}"
+
+
 def test_a_line_that_begins_with_its_relation_goes_on_within_a_display():
     found = claims("\\begin{aligned}\nh_t &= z_t \\\\\n&= r_t\n\\end{aligned}")
     assert [(c.read_as(), c.continues) for c in found] == [("h_t = z_t", False), ("z_t = r_t", True)]

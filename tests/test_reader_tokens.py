@@ -17,7 +17,7 @@ from derive.reader.tree import Unread
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     path
-    for folder in ("tests/corpus", "derivations")
+    for folder in ("tests/corpus", "derivations", "derivations/marked")
     for path in sorted((ROOT / folder).glob("*.md"))
     if path.stem != "README"
 ]

@@ -194,6 +194,13 @@ def test_the_paths_of_a_million_steps():
     assert int(exponent) == 680451
 
 
+def test_what_is_counted_for_longer_chains_is_what_was_counted_for_the_short_one():
+    said = {"dL[3]/dW_h": "3 paths lead from `W_h` to `L`; 20 for T = 20", "dL/dW_h": "6 paths lead from `W_h` to `L`."}
+    for query, sentence in said.items():
+        found = step(load("linear-rnn").derive(query, unroll=3), "paths").reason
+        assert found.startswith(sentence), (query, found)
+
+
 def test_a_count_agrees_with_the_list():
     for name, steps in itertools.product(("gru", "skip-rnn", "birnn"), (2, 3)):
         output = load(name).outputs[0]

@@ -20,7 +20,7 @@ from derive.reader.claims import Claim, DocumentReading
 from derive.reader.understand import read
 from derive.system import System
 
-FOLDER = Path(__file__).parents[1] / "derivations"
+FOLDER = Path(__file__).parents[1] / "derivations" / "marked"
 
 NUMBERS = {
     "text-000": range(1, 9),

@@ -15,7 +15,7 @@ from derive.reader import document
 from derive.verdicts.report import FileReport, Finding, worst
 from derive.verdicts.verify import BROKEN, verify_file
 
-FOLDER = Path(__file__).parents[1] / "derivations"
+FOLDER = Path(__file__).parents[1] / "derivations" / "marked"
 TEXTS = ("text-000", "text-001", "text-002", "text-003", "text-004")
 
 VERDICTS: dict[str, str] = {
@@ -240,6 +240,14 @@ def test_a_shorthand_is_known_from_its_definition_on_and_before():
     assert [f.verdict for f in wrong] == ["defines", "fails"]
 
 
+@pytest.mark.parametrize(("below", "verdict"), [("I & 0", "holds"), ("0 & I", "fails"), ("I & W", "fails")])
+def test_a_part_of_what_is_varied_does_not_move_with_the_other_parts(below, verdict):
+    pair = r"\frac{\partial[h_t;h_{t-1}]}{\partial[h_{t-1};h_{t-2}]}"
+    above = r"\mathrm{diag}(h_t\odot(1-h_t))W & \mathrm{diag}(h_t\odot(1-h_t))M"
+    block = rf"\begin{{bmatrix}}{above}\\ {below}\end{{bmatrix}}"
+    assert only(f"<!-- derive: system skip-rnn -->\n\n$$ {pair} = {block} $$").verdict == verdict
+
+
 def test_a_recurrent_shorthand_is_worked_out_from_its_end():
     text = r"""<!-- derive: system linear-rnn -->
 $$ s_t = x_t + s_{t+1} $$
@@ -257,6 +265,9 @@ $$ s_t = \sum_{k=t+1}^{T} x_k $$"""
         (r"z_t = 1 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "holds"),
         (r"z_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
         (r"z_t = \tfrac12 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "undecided"),
+        (r"z_t > 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = I", "fails"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 1", "undecided"),
+        (r"x_t > 0 \Rightarrow \mathrm{ReLU}'(x_t) = 2", "undecided"),
         (r"h_t \in [-1, 1]", "undecided"),
         (r"z_t \in (0, 1)", "holds"),
         (r"z_t \in (0, \tfrac12)", "fails"),
@@ -284,6 +295,53 @@ def test_a_bound_is_proved_or_a_counterexample_is_found_or_it_stays_open(formula
     found = about("rnn", formula)
     assert found.verdict == verdict, described(found)
     assert verdict != "holds" or found.certificate.method == "proof"
+
+
+@pytest.mark.parametrize(
+    ("loss", "rate", "verdict"),
+    [("final", r"\tfrac14", "holds"), ("final", r"\tfrac15", "undecided"), ("every", r"\tfrac14", "undecided")],
+)
+def test_a_bound_of_the_gradient_needs_a_loss_at_the_end_only(loss, rate, verdict):
+    network = "<!-- derive: declare x: m, h: n -->\n<!-- derive: define -->\n$$ h_t=\\sigma(Wh_{t-1}+Ux_t) $$"
+    gradient = r"\left\|\frac{\partial L}{\partial h_%s}\right\|"
+    bound = rf"{gradient % 't'} \le {gradient % 'T'} ({rate} \|W\|)^{{T-t}}"
+    found = only(f"{network}\n<!-- derive: loss {loss} -->\n\n$$ {bound} $$")
+    assert found.verdict == verdict, described(found)
+
+
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [("2 + 3 = 5", "holds"), ("2 + 3 = 6", "fails"), ("6 = 2 + 3", "fails"), (r"2 + 3 \le 4", "fails")],
+)
+def test_numbers_alone_say_nothing_of_where_and_are_a_claim(formula, verdict):
+    found = about("rnn", formula)
+    assert found.verdict == verdict, described(found)
+
+
+@pytest.mark.parametrize(
+    ("bound", "verdict"),
+    [(r"|w|^{T-t}", "holds"), (r"\prod_{k=t+1}^{T} |w|", "holds"), (r"\tfrac12 |w|^{T-t}", "fails"), ("|u|", "fails")],
+)
+def test_a_bound_of_numbers_is_proved_like_one_of_norms(bound, verdict):
+    network = r"<!-- derive: scalar -->" "\n$$ s_t = \\tanh(u x_t + w s_{t-1}) $$\n"
+    found = verified(network + rf"$$ \left| \frac{{\partial s_T}}{{\partial s_t}} \right| \le {bound} $$").findings[-1]
+    assert found.verdict == verdict, described(found)
+
+
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [
+        (r"p^\top q = 3", "holds"),
+        (r"p^\top q = 4", "fails"),
+        (r"\|p - q\|_2 = 4", "fails"),
+        (r"p^\top u = 3", "undecided"),
+        (r"p = \begin{bmatrix} 0 \\ 1 \end{bmatrix}", "defines"),
+    ],
+)
+def test_a_line_whose_names_all_have_numbers_supposes_nothing(formula, verdict):
+    given = r"$$ p = \begin{bmatrix} 3 \\ 4 \end{bmatrix},\quad q = \begin{bmatrix} 1 \\ 0 \end{bmatrix} $$"
+    found = only(f"<!-- derive: declare p: 2, q: 2, u: 2 -->\n\n{given}\n\n$$ {formula} $$")
+    assert found.verdict == verdict, described(found)
 
 
 def test_what_only_the_tower_of_primes_can_tell_holds():

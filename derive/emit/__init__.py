@@ -1,4 +1,4 @@
-"""From a system to functions that run: one file a backend.
+"""From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
 A backend is a module with `compile(system, dtype, functions) -> compiled`; `BACKENDS` names them.
 """

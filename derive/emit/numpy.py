@@ -168,7 +168,7 @@ class _Module:
         for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
             offsets = {self.system.offset(v) for v in expr.variables(term) if is_backward(v) and v.index}
             (offset,) = offsets if len(offsets) == 1 else ((),)
-            if any(offset) and _can_be_infinite(term):
+            if any(offset) and can_be_infinite(term):
                 guarded.append((offset, term))
             elif not isinstance(term, expr.Zero):
                 plain.append(term)
@@ -333,7 +333,7 @@ class _Module:
         equation = self.system.equations[name]
         if not equation.target.index:
             self.place = place
-            return wrapped(f"{self.names.of[name]} = ", total(self.printer, _summand(equation.rhs)))
+            return wrapped(f"{self.names.of[name]} = ", total(self.printer, summand(equation.rhs)))
         return self._equation(equation.target, equation.rhs, place, "=")
 
     def _checked_values(self) -> list[str]:
@@ -472,7 +472,7 @@ class _Module:
         def leaf(node: Any) -> Any:
             if isinstance(node, Var) and node.index and (is_backward(node) or "ct" in node.marks):
                 steps = zip(node.index, place.steps, lattice.lengths, strict=True)
-                if any(step is not None and _beyond(index, n) for index, step, n in steps):
+                if any(step is not None and beyond(index, n) for index, step, n in steps):
                     return expr.Zero(*node.shape)
             return node
 
@@ -538,7 +538,7 @@ class _Module:
         if equation is None:
             return [f'gradients["{name}"] = np.zeros_like({self._entry(name)})']
         self.place = self.everywhere
-        text = total(self.printer, _summand(equation.rhs))
+        text = total(self.printer, summand(equation.rhs))
         return wrapped(f'gradients["{name}"] = ', f"({text})[None]" if kind_of(var) == ROW else text)
 
     def _input_gradient(self, name: str, equation: Equation | None) -> list[str]:
@@ -579,7 +579,7 @@ class _Module:
         plain: list[Node] = []
         late = []
         for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
-            condition = self._reached(term) if _can_be_infinite(term) else ""
+            condition = self._reached(term) if can_be_infinite(term) else ""
             if condition:
                 late.append((condition, term))
             elif not isinstance(term, expr.Zero):
@@ -619,7 +619,7 @@ class _Module:
         direct, after = self._direct(place)
         body += [*direct, "gradients = _pull(values, sizes, bars)", *after, "return loss, gradients"]
         fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
-        first = ["values, sizes = _run(params, inputs, initial, targets)"]
+        first = [f"values, sizes = _run(params, inputs, initial{', targets' if self.targets else ''})"]
         if fed:
             first = [f"inputs = {{**inputs{fed}}}", *first]
         targets = [v for v in self.targets if v not in self.fed and uses(body, self.names.of[v.name])]
@@ -773,7 +773,7 @@ def _law(equation: Equation) -> expr.Equals:
     return expr.Equals(equation.target, equation.rhs)
 
 
-def _summand(rhs: Node) -> Node:
+def summand(rhs: Node) -> Node:
     """What is summed over the lattice where the right-hand side is a sum, or several."""
     bodies = []
     for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
@@ -798,7 +798,7 @@ def _asks_where(equation: Equation) -> bool:
     return any(isinstance(n, expr.At) for n in expr.walk(equation.rhs))
 
 
-def _can_be_infinite(term: Node) -> bool:
+def can_be_infinite(term: Node) -> bool:
     """Whether a term may divide by zero where all that it reads is zero."""
     for node in expr.walk(term):
         if isinstance(node, expr.Power) and node.args[1].is_negative:
@@ -810,7 +810,7 @@ def _can_be_infinite(term: Node) -> bool:
     return False
 
 
-def _beyond(index: Expr, length: Expr) -> bool:
+def beyond(index: Expr, length: Expr) -> bool:
     """Whether a step that is a number, or a number after the end, is outside `1..length`."""
     if index.is_Integer:
         return bool(index < 1)

@@ -9,7 +9,7 @@
     sympy      every equation differentiated entry by entry by SymPy, the total derivative by solving a linear system
 
 A road is a file that knows its library and nothing of recurrent networks; `truth` unrolls a system and asks the
-road; `check` compares the two sides of an equation with that.
+road; `check` compares the two sides of an equation with that, `inequalities` those of a bound.
 """
 
 from __future__ import annotations

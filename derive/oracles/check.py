@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from sympy import Expr
+from sympy import Basic, Expr
 
 from derive import expr
 from derive.errors import DeriveError
@@ -18,7 +18,7 @@ from derive.oracles import clock, points
 from derive.oracles.names import MARKS, Definitions, Given, Names, introduces
 from derive.oracles.points import Steps, free_indices
 from derive.oracles.road import Road, lengths
-from derive.oracles.truth import Outside, Unrolled
+from derive.oracles.truth import VARIANTS, Outside, Unrolled
 from derive.residues import Residue
 from derive.scalars import Resample
 
@@ -89,6 +89,7 @@ SENTENCES: dict[str, Callable[[Verdict], str]] = {
         f"holds at {v.points} points: exactly, over {EXACT[v.method]} and {v.seeds} seeds, "
         f"wrong with a probability of at most {v.error_bound:.1e}"
         + (f"; in float64, largest relative error {v.max_rel_err:.1e}" if v.max_rel_err is not None else "")
+        + (f"; {v.reason}" if v.reason else "")
         if v.error_bound is not None
         else f"holds at {v.points} points, by {v.method} in float64: largest relative error {v.max_rel_err:.1e}"
     ),
@@ -140,11 +141,12 @@ def _unrolled(
     seed: int,
     loss: str | None,
     auxiliary: frozenset[str],
+    variant: int,
 ) -> Unrolled | DeriveError:
     """The same unrolled system serves every question that is asked of it; what could not be unrolled in time, or at all,
     is not tried again."""
     try:
-        return Unrolled(system, road, dict(sizes), seed, loss, auxiliary)
+        return Unrolled(system, road, dict(sizes), seed, loss, auxiliary, variant)
     except DeriveError as error:
         return error
 
@@ -159,6 +161,19 @@ def _truth(*of: Any) -> Unrolled:
     if isinstance(found, DeriveError):
         raise found
     return found
+
+
+@lru_cache(maxsize=4096)
+def _takes_an_extreme(root: Basic) -> bool:
+    return any(
+        (isinstance(n, expr.Apply) and n.function in ("max", "min")) or (isinstance(n, expr.Norm) and n.kind == "inf")
+        for n in expr.walk(root)
+    )
+
+
+def _is_true(relation: expr.Relation, names: Names, env: Mapping[str, int]) -> bool:
+    left, right = names.sides(expr.Equals(relation.lhs, relation.rhs), env)
+    return bool(names.truth.engine.ring.compare(relation.op, left, right).all())
 
 
 @dataclass(frozen=True)
@@ -184,7 +199,8 @@ class Trial:
     adjoint or a tangent).  `steps` take the place of
     those of the road, `runs` those of the sizes too.  `definitions` are the
     shorthands of a text, `auxiliary` those that are states of the system here; `free` gives any value to a name that
-    nothing explains.
+    nothing explains.  `given` are inequalities of values: only points at which they are true are asked.  `first` is the
+    seed to begin with.
     """
 
     system: System
@@ -203,6 +219,8 @@ class Trial:
     auxiliary: frozenset[str] = frozenset()
     free: bool = False
     seed: int = 0
+    given: Sequence[expr.Relation] = ()
+    first: int = 0
 
     def verdict(self, road: Road | str = "field") -> Verdict:
         road = _road(road)
@@ -211,10 +229,14 @@ class Trial:
             return Verdict("defines", road.name, 0, 0, reason=f"this equation is what {lhs.name} means")
         errors: list[float] = []
         worst, count, seeds, reaches, told = 0.0, 0, 0, True, False
-        while seeds < (2 if road.exact else 1) or (errors and BOUND < math.prod(errors) < 1 and seeds < MOST_SEEDS):
+        least = 1 if not road.exact else len(VARIANTS) if self.chooses else 2
+        while seeds < least or (errors and BOUND < math.prod(errors) < 1 and seeds < MOST_SEEDS):
             try:
-                found = self._under(road, seeds)
+                found = self._under(road, self.first + seeds)
             except (Resample, Unevaluable) as unlucky:
+                if self.first + seeds >= 2 and isinstance(unlucky, Resample):  # a variant that has no real values
+                    seeds += 1
+                    continue
                 return Verdict("undecided", road.name, seeds, count, reason=str(unlucky))
             seeds, count, worst, reaches = seeds + 1, count + found.points, max(worst, found.difference), found.reaches
             told = told or found.told
@@ -223,7 +245,9 @@ class Trial:
                 return Verdict(
                     "fails", road.name, seeds, count, _prime_bits(road), max_rel_err=error, failure=found.failure
                 )
-            errors += [found.error] if road.exact else []
+            # The other variants are there to find a branch that is wrong; the bound is that of the usual values.
+            counts = found.points and (bool(self.given) or self._variant(self.first + seeds - 1) < 2)
+            errors += [found.error] if road.exact and counts else []
         if not count or not reaches or not told:
             reason = NOWHERE if not count else AT_FEW_STEPS if not reaches else EMPTY
             return Verdict("undecided", road.name, seeds, count, reason=reason)
@@ -247,7 +271,7 @@ class Trial:
                 return replace(found, points=points, difference=worst)
             error = max(error, truth.engine.error_bound(found.degree) or 0.0) if found.points else error
         longest = max(at_lengths, key=math.prod, default=())
-        reaches = self.only is not None or bool(at_lengths.get(longest))
+        reaches = self.only is not None or bool(self.given) or bool(at_lengths.get(longest))
         return _Outcome(points, difference=worst, error=error, reaches=reaches, told=told)
 
     def truths(self, road: Road, seed: int = 0) -> Iterator[Unrolled]:
@@ -257,7 +281,19 @@ class Trial:
             self.steps or points.steps(self.system, road),
         ):
             items = tuple({**sizes, **lengths(self.system, count)}.items())
-            yield _truth(self.system, road, items, self.seed * MOST_SEEDS + seed, self.loss, self.auxiliary)
+            yield _truth(
+                self.system, road, items, self.seed * MOST_SEEDS + seed, self.loss, self.auxiliary, self._variant(seed)
+            )
+
+    def _variant(self, seed: int) -> int:
+        return seed if self.chooses and seed < len(VARIANTS) else 0
+
+    @cached_property
+    def chooses(self) -> bool:
+        """Whether a greater or a lesser of two values is taken anywhere, or only points of some values are asked."""
+        defined = (value for several in (self.definitions or {}).values() for _, value in several)
+        roots = (self.equation, *(e.rhs for e in self.system.equations.values()), *defined)
+        return bool(self.given) or any(map(_takes_an_extreme, roots))
 
     def ask(self, truth: Unrolled) -> _Outcome:
         count, degree, worst, told = 0, 0, 0.0, False
@@ -288,6 +324,8 @@ class Trial:
         for env in self.points(truth):
             clock.check()
             try:
+                if not all(_is_true(relation, names, env) for relation in self.given):
+                    continue
                 left, right = names.sides(self.equation, env)
             except Outside:
                 continue

@@ -37,6 +37,11 @@ ATTEMPTS = 2000
 """How often unlucky points are drawn anew: k square roots at one point need some 2^k draws."""
 
 
+VARIANTS: tuple[tuple[float, bool], ...] = ((1.0, False), (1.0, False), (1 / 16, False), (16.0, False), (1.0, True))
+"""How far scalars are spread, and whether the others have both signs where all would be positive: where max and min choose
+between two values, each of them is to be the greater at some point."""
+
+
 class Outside(DeriveError):
     """A point at which something that is read does not exist."""
 
@@ -45,7 +50,8 @@ class Unrolled:
     """A system over concrete lengths, at random values drawn from `seed`, differentiated by `road`.
 
     `sizes` gives dimensions and lengths (`{n: 3, m: 4, T: 2}`, symbols or names).  `loss` is "every" or "last"; left
-    out, it is the system's own; `auxiliary` are states that only name a part of other equations.  Values and
+    out, it is the system's own; `auxiliary` are states that only name a part of other equations; `variant` is one of
+    `VARIANTS`.  Values and
     derivatives come out plain: float64 arrays, or field elements off the tape.
     """
 
@@ -57,8 +63,10 @@ class Unrolled:
         seed: int,
         loss: str | None = None,
         auxiliary: frozenset[str] = frozenset(),
+        variant: int = 0,
     ):
         self.system, self.road, self.seed, self.auxiliary = system, road, seed, auxiliary
+        self._spread, self._both_signs = VARIANTS[variant]
         self.loss = loss or system.loss
         self.sizes = environment(sizes)
         self.lengths = tuple(integer(length, self.sizes) for length in system.lattice.lengths)
@@ -163,8 +171,9 @@ class Unrolled:
         """The value of a leaf: the same floats for every road."""
         label = f"{show(key)} {self._draws.get(key[1], 0)}"
         generator = numpy.random.default_rng([self.seed & 0xFFFFFFFF, crc32(label.encode())])
-        low, high = (0.5, 1.5) if self._positive or key[0] in self._simplex else (-1.0, 1.0)
-        floats = generator.uniform(low, high, self._shape(shape))
+        positive = self._positive and (shape == expr.SCALAR or not self._both_signs)
+        low, high = (0.5, 1.5) if positive or key[0] in self._simplex else (-1.0, 1.0)
+        floats = generator.uniform(low, high, self._shape(shape)) * (self._spread if shape == expr.SCALAR else 1.0)
         return self.engine.leaf(label, floats, key[0] in self._simplex)
 
     def _shape(self, shape: expr.Shape) -> tuple[int, int]:

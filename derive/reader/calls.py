@@ -81,6 +81,8 @@ def call(scope: Scope, name: str, order: int, values: Sequence[Value]) -> Iterat
         return
     nodes = spread(values)
     if nodes is not None:
+        shape = next((n.shape for n in nodes if not expr.is_scalar(n)), expr.SCALAR)
+        nodes = [expr.as_node(n, shape) for n in nodes]
         yield Reading(of_output(scope, name, nodes) or expr.apply(name, *nodes, order=order))
 
 

@@ -68,13 +68,21 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A fenced `derive` block, and the system that the document speaks of where it stands."""
+
+    query: Query
+    system: System | None
+
+
+@dataclass(frozen=True)
 class DocumentReading:
     """A document as it was understood: the systems that it speaks of, its claims, its questions."""
 
     document: Document
     claims: tuple[Claim, ...]
     systems: tuple[System, ...]
-    queries: tuple[Query, ...] = ()
+    queries: tuple[Asked, ...] = ()
 
     def system(self, number: int = 1) -> System:
         """The system that the document defines or names, the first one where there are several.

@@ -227,11 +227,16 @@ def _by_block(resolver: Resolver, y: Value, x: Node, plus: bool) -> Iterator[Rea
 
 
 def _beside(resolver: Resolver, value: Value, parts: Sequence[Node]) -> Value:
-    """The derivative by one of several parts, which vary for themselves: the other states are held at their step."""
+    """The derivative by one of several parts, which vary for themselves: the other states are held at their step.
+
+    A part is itself and does not move with the others, `∂h_{t-1}/∂h_{t-2} = 0` where `[h_{t-1}; h_{t-2}]` stands below.
+    """
     system = resolver.scope.system
     if not isinstance(value, expr.Partial) or value.immediate or system is None:
         return value
     y, x, _, held = value.args
+    if y in parts:
+        return expr.Identity(y.shape[0]) if y == x else expr.Zero(*value.shape)
     others = [p for p in parts if isinstance(p, Var) and p.index and p not in (x, y) and p.name in system.equations]
     return expr.Partial(y, x, 0, (*held, *others))
 

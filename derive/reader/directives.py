@@ -24,7 +24,7 @@ KINDS = (
 """What a diagnosis may name as the cause."""
 
 _WITH_A_KIND = ("fails", "holds-if")
-_SYSTEM = re.compile(r"[A-Za-z][\w-]*\s*(\([^()]*\))?")
+_SYSTEM = re.compile(r"([A-Za-z][\w-]*\s*\(\s*)*[A-Za-z][\w-]*\s*(\([^()]*\))?[)\s]*")
 _A_FILE = re.compile(r"[/\\:]|\.(py|md|markdown|tex|ipynb)\b")
 
 

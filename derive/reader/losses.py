@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from derive.functions import OUTPUTS
 from derive.reader.document import Display
 from derive.reader.names import decomposed, index_letters
 from derive.reader.naming import Name, symbol
-from derive.reader.outputs import OUTPUTS
 from derive.reader.scope import LOSSES, SURELY_LOSSES
 from derive.reader.translate import Translator, is_group
 from derive.reader.tree import Tree, chain_of

@@ -43,14 +43,15 @@ class Markdown(Scanner):
         word, options = info.groups() if info else ("", "")
         if word in ("math", "derive") and following is None:
             raise self.error(f"the block {fence}{word} is never closed by {fence}", match.end() - len(fence))
+        span = (match.start(), end if following is None else following)
         if word == "math":
             text = self.without_comments(self.unquoted(start, end, quoted), start)
-            self.emit(self.without_definitions(start, text), "math", start)
+            self.emit(self.without_definitions(start, text), "math", start, span)
         elif word == "derive":
             text = self.unquoted(start, end, quoted)
             at = start + len(text) - len(text.lstrip())
-            self.gathered.items.append(Query(text.strip(), options.strip(), self.source.place(at)))
-        return end if following is None else following
+            self.gathered.items.append(Query(text.strip(), options.strip(), self.source.place(at), span))
+        return span[1]
 
     def fence_end(self, start: int, fence: str, quoted: int) -> tuple[int, int | None]:
         """Where the block's text ends, and where its closing line ends: None where there is none."""

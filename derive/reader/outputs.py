@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from derive import expr
 from derive.expr import Node, Var
+from derive.functions import OUTPUTS
 from derive.reader.scope import Scope
-
-OUTPUTS: Mapping[str, str] = {"cross_entropy": "softmax", "logistic": "sigmoid"}
-"""A loss of the argument of an output, and that output."""
 
 
 def minus_log(p: Node, d: Node) -> Node:

@@ -105,12 +105,12 @@ class Scanner:
         environment = opener.removeprefix(r"\begin{").removesuffix("}")
         text = self.shown(match, close.start())
         text = self.without_arguments(text, ENVIRONMENTS.get(environment, 0), start)
-        self.emit(self.without_definitions(start, text), environment, start)
+        self.emit(self.without_definitions(start, text), environment, start, (match.start(), close.end()))
         return close.end()
 
-    def emit(self, text: str, environment: str, start: int) -> None:
+    def emit(self, text: str, environment: str, start: int, span: tuple[int, int]) -> None:
         self.flush(start + len(text))
-        self.gathered.add_display(text, environment, self.source, start)
+        self.gathered.add_display(text, environment, self.source, start, span)
 
     def flush(self, end: int) -> None:
         """Put the directives that stand before `end` into the document."""

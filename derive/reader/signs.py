@@ -42,11 +42,15 @@ class Signs(Stream):
                 written, steps = written + token.value, steps + 1
             else:
                 break
-            if written in WRITTEN_RELATIONS and (written != "<-" or token.span[0] == self.at.span[1]):  # a < -b
+            if written in WRITTEN_RELATIONS and (written != "<-" or self.is_arrow(token, self.after(steps))):
                 longest = (written, steps)
             if not any(known.startswith(written) for known in WRITTEN_RELATIONS):
                 break
         return longest
+
+    def is_arrow(self, minus: Token, after: Token) -> bool:
+        """Whether this is `a <- b`, in one piece and apart from what follows; `a < -b` and `a<-b` compare with -b."""
+        return minus.span[0] == self.at.span[1] and after.span[0] > minus.span[1]
 
     def braced_sign(self) -> str | None:
         """The relation in characters that stands in braces here, `{:=}`."""

@@ -62,6 +62,8 @@ class Display:
     """The offset of `text` in its source."""
     macros: Mapping[str, Macro] = field(default_factory=dict, repr=False, compare=False)
     """The macros as they stand where the formula does."""
+    span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+    """Where it stands in its source, its delimiters included."""
 
     def place(self, offset: int = 0) -> Place:
         """Of a character of `text`: line and column of the file, in characters from 1."""
@@ -110,6 +112,8 @@ class Query:
     text: str
     options: str
     place: Place
+    span: tuple[int, int] = field(default=(0, 0), repr=False, compare=False)
+    """Where the block stands in its source, its fences included."""
 
 
 Item: TypeAlias = Display | Directive | Query
@@ -124,7 +128,7 @@ class Gathered:
     displays: int = 0
     directives: int = 0
 
-    def add_display(self, text: str, environment: str, source: Source, start: int) -> None:
+    def add_display(self, text: str, environment: str, source: Source, start: int, span: tuple[int, int]) -> None:
         place = source.place(start)
         self.displays += 1
         if self.displays > limits.MOST_DISPLAYS:
@@ -132,7 +136,7 @@ class Gathered:
         if len(text) > limits.LARGEST_DISPLAY:
             found = f"found {len(text)}; is its end missing?"
             raise SystemError_(f"a display formula has at most {limits.LARGEST_DISPLAY} characters, {found}", place)
-        self.items.append(Display(self.displays, text, environment, source, start, self.macros))
+        self.items.append(Display(self.displays, text, environment, source, start, self.macros, span))
 
     def add_directive(self, directive: Directive) -> None:
         self.directives += 1

@@ -231,5 +231,8 @@ def is_condition(tree: Tree, known: Collection[str] = ()) -> bool:
     if tree.value == ("in",):
         index = index_expression(tree.children[0])
         return index is not None and index.is_Symbol
-    ends = all(index_expression(c) is not None or c.kind == "symbol" for c in tree.children)
-    return ends and tree.children[0].kind in ("name", "number", "sum")
+    ends = [index_expression(c) for c in tree.children]
+    if all(end is not None and end.is_number for end in ends):
+        return False  # `2 + 3 = 5` says nothing of where
+    known_ends = all(end is not None or c.kind == "symbol" for end, c in zip(ends, tree.children, strict=True))
+    return known_ends and tree.children[0].kind in ("name", "number", "sum")

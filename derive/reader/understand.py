@@ -19,7 +19,7 @@ from derive.errors import SystemError_
 from derive.expr import Equals, Node, Var
 from derive.reader import document as documents
 from derive.reader import limits
-from derive.reader.claims import Claim, DocumentReading
+from derive.reader.claims import Asked, Claim, DocumentReading
 from derive.reader.clashes import clash_of, transposed
 from derive.reader.directives import Directive
 from derive.reader.document import Display, Document, Query
@@ -95,7 +95,7 @@ class _Reader(Sections):
         super().__init__(document, trees, later)
         self.defined: Defined = {}
         self.claims: list[Claim] = []
-        self.queries: list[Query] = []
+        self.queries: list[Asked] = []
         self.last_right: Tree | None = None
 
     def read(self) -> DocumentReading:
@@ -109,7 +109,7 @@ class _Reader(Sections):
                 if item.word == "system":
                     self.observe()
             elif isinstance(item, Query):
-                self.queries.append(item)
+                self.queries.append(Asked(item, self.state.scope.system))
             else:
                 self.display(item)
         if self.state.defining is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from derive.expr import Node
 from derive.notation import Notation
 from derive.partials import table
-from derive.readings import gradients, jacobians, listings, systems
+from derive.readings import blocks, bounds, closed, feedback, gradients, jacobians, listings, systems
 from derive.system import LOSS
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ READINGS: dict[str, Callable[[Request], Derivation]] = {
     "gradient": gradients.gradient,
     "unrolled": gradients.unrolled,
     "paths": listings.paths,
+    "closed": closed.closed,
+    "bound": bounds.bound,
+    "blocks": blocks.blocks,
+    "forcing": feedback.vanished,
 }
 
 

@@ -258,7 +258,7 @@ def unrolled(request: Request) -> Derivation:
     numbers = [paths.count(local, p, source, request.sizes) for p in targets]
     exact = [n for n in numbers if isinstance(n, int)]
     total = sum(exact) if len(exact) == len(numbers) else None
-    sentence = count_sentence(local, targets[-1], source, request, total)
+    sentence = count_sentence(local, targets[-1], source, request, total, only=len(targets) == 1)
     lhs: Node = var.marked("bar") if above.index is None else expr.GradientOf(request.var(above), var)
     if total is None or total > jacobians.MOST_PATHS:
         return _too_many(request, sentence, lhs)

@@ -10,10 +10,10 @@ from sympy import Basic
 from derive import paths as graph
 from derive.derivation import Derivation, Step
 from derive.errors import QueryError
-from derive.expr import Node
+from derive.expr import Node, Var
 from derive.partials import Table, table
 from derive.paths import Point
-from derive.readings import jacobians, steps
+from derive.readings import counts, jacobians, steps
 from derive.readings.systems import held_step
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def paths(request: Request) -> Derivation:
     absolute = request.sizes is not None and all(i.is_Integer for i in (*y.index, *x.index))
     if absolute:
         return _absolute(request, local, y, x)
+    if request.sizes is None and _is_symbolic(y, x):
+        return counts.symbolic(request, local, y, x)
     if not x.index:
         raise QueryError(
             f"the number of paths to {x.name} depends on the length; "
@@ -54,6 +56,13 @@ def paths(request: Request) -> Derivation:
     return request.answer(
         [steps.forward(request.system), held_step(request), step], lines[0] if lines else x, count=len(found)
     )
+
+
+def _is_symbolic(y: Var, x: Var) -> bool:
+    """Whether the distance is no number; from a parameter, whether the index above is a symbol."""
+    if not x.index:
+        return any(i.is_Symbol for i in y.index)
+    return not all((b - a).is_Integer for a, b in zip(y.index, x.index, strict=True))
 
 
 def _placed(label: Basic, move: dict) -> Basic:
@@ -78,14 +87,19 @@ def _absolute(request: Request, local: Table, y: Node, x: Node) -> Derivation:
     )
 
 
-def count_sentence(local: Table, target: Point, source: Point, request: Request, number: int | str | None) -> str:
-    """How many paths there are, and how many for longer chains, by a power of the count's matrix."""
+def count_sentence(
+    local: Table, target: Point, source: Point, request: Request, number: int | str | None, only: bool = True
+) -> str:
+    """How many paths there are, and how many for longer chains, by a power of the count's matrix.
+
+    `only`: the paths are those to `target`, and not to the losses of earlier steps as well.
+    """
     assert request.sizes is not None and target.offset is not None
     shown = graph.count(local, target, source, request.sizes) if number is None else number
     verb, noun = ("leads", "path") if shown == 1 else ("lead", "paths")
     sentence = f"{shown} {noun} {verb} from `{source.name}` to `{target.name}`"
     chain = request.system.lattice.dimension == 1
-    if chain and source.offset is None and target.offset[0] == request.sizes[0]:
+    if only and chain and source.offset is None and target.offset[0] == request.sizes[0]:
         longer = [n for n in LENGTHS if n > request.sizes[0]]
         more = [(n, c) for n in longer if (c := _count_at(local, target.name, source, n)) is not None]
         sentence += "; " + ", ".join(f"{c} for T = {n}" for n, c in more) if more else ""

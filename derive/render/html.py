@@ -63,14 +63,16 @@ def _section(anchor: str, derivation: Derivation) -> Iterator[str]:
     shown = f' <span class="with">with <code>{escape(options)}</code></span>' if options else ""
     yield f'<section id="{anchor}">\n<h2><code>{escape(derivation.query)}</code>{shown}</h2>'
     for number, step, before in outline.numbered(derivation):
-        yield from _step(f"{anchor}-{number}", number, step, before, derivation)
+        yield from step_article(f"{anchor}-{number}", number, step, before, derivation)
     if derivation.verdict is not None:
         kind = "verdict" if derivation.verdict else "verdict bad"
         yield f'<p class="{kind}">{prose(str(derivation.verdict), derivation)}</p>'
     yield "</section>"
 
 
-def _step(anchor: str, number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation) -> Iterator[str]:
+def step_article(
+    anchor: str, number: int, step: Step, before: tuple[Basic, ...], derivation: Derivation
+) -> Iterator[str]:
     yield f'<article class="step" id="{anchor}">'
     yield (
         f'<header><a class="number" href="#{anchor}" aria-label="Link to step {number}">{number}</a>'

@@ -24,30 +24,22 @@ def render(derivations: Sequence[Derivation]) -> str:
 
 
 def _cells(derivations: Sequence[Derivation]) -> Iterator[dict[str, Any]]:
-    yield _markdown("\n\n".join(md.head(derivations)))
+    yield markdown_cell("\n\n".join(md.head(derivations)))
     for derivation in derivations:
         heading, *_ = md.section(derivation)
-        yield _markdown(heading)
-        yield _code(derivation)
+        yield markdown_cell(heading)
+        yield code_cell(asking(derivation, derivation.system.name))
         for numbered in outline.numbered(derivation):
-            yield _markdown("\n\n".join(md.step_blocks(*numbered, derivation)))
+            yield markdown_cell("\n\n".join(md.step_blocks(*numbered, derivation)))
         if derivation.verdict is not None:
-            yield _markdown(list(md.section(derivation))[-1])
+            yield markdown_cell(list(md.section(derivation))[-1])
 
 
-def _markdown(source: str) -> dict[str, Any]:
+def markdown_cell(source: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
-def _code(derivation: Derivation) -> dict[str, Any]:
-    """The lines of Python that ask for the derivation; its `d.expr`, `d.latex()` and `d.check()` are then at hand."""
-    options = "".join(f", {k}={v!r}" for k, v in outline.chosen(derivation).items())
-    source = (
-        "import derive\n\n"
-        f"system = derive.load({derivation.system.name!r})\n"
-        f"d = system.derive({derivation.query!r}{options})\n"
-        "d.expr"
-    )
+def code_cell(source: str) -> dict[str, Any]:
     return {
         "cell_type": "code",
         "execution_count": None,
@@ -55,3 +47,9 @@ def _code(derivation: Derivation) -> dict[str, Any]:
         "outputs": [],
         "source": source.splitlines(keepends=True),
     }
+
+
+def asking(derivation: Derivation, spec: str) -> str:
+    """The lines of Python that ask for the derivation; its `d.expr`, `d.latex()` and `d.check()` are then at hand."""
+    options = "".join(f", {k}={v!r}" for k, v in outline.chosen(derivation).items())
+    return f"import derive\n\nsystem = derive.load({spec!r})\nd = system.derive({derivation.query!r}{options})\nd.expr"

@@ -66,11 +66,12 @@ def render(derivations: Sequence[Derivation]) -> str:
     ]
     parts += [f"{prose(reference)}\n" for reference in outline.references(derivations)]
     for derivation in derivations:
-        parts += _section(derivation)
+        parts += section(derivation)
     return "\n".join([*parts, "\\end{document}"]) + "\n"
 
 
-def _section(derivation: Derivation) -> Iterator[str]:
+def section(derivation: Derivation) -> Iterator[str]:
+    """One derivation: its heading, its steps, its verdict."""
     options = outline.asked(derivation)
     with_options = f" with \\texttt{{{escape(options)}}}" if options else ""
     yield f"\n\\section*{{\\texttt{{{escape(derivation.query)}}}{with_options}}}"

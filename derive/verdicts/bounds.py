@@ -1,24 +1,24 @@
 r"""Upper bounds of norms, proved: for every norm of matrices with `‖AB‖ ≤ ‖A‖ ‖B‖`, `‖Ax‖ ≤ ‖A‖ ‖x‖` and `‖diag(v)‖ ≤ max |v_i|`.
 
-The ingredients are the one-step Jacobian, which the exact field confirms, the range of each activation's derivative, and
-that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from `‖∂h_{t+1}/∂h_t‖ ≤ ¼‖W‖` by induction over the steps.
+`derive.norms` works out the bound of a formula.  The ingredients are the one-step Jacobian, which the exact field
+confirms, the range of each activation's derivative, and that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from
+`‖∂h_{t+1}/∂h_t‖ ≤ ¼‖W‖` by induction over the steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sympy
 from sympy import Basic, Expr, Symbol
 
-from derive import expr
+from derive import expr, norms
+from derive.clipping import METHODS
 from derive.errors import DeriveError
 from derive.evaluate import integer, point
 from derive.expr import Equals, Node, Partial, Var
-from derive.oracles.truth import preactivation
 from derive.verdicts.question import Question
-from derive.verdicts.ranges import Range, as_function, over_interval, range_of_function
 
 FURTHEST = 4
 """The bound is compared over 0 to 4 steps; that it is one factor for each step is what makes it one for all."""
@@ -36,13 +36,23 @@ def prove(question: Question, relation: expr.Relation) -> Proof | None:
     if relation.op not in ("<=", "<", ">=", ">") or question.system.lattice.dimension != 1:
         return None
     small, large = (relation.lhs, relation.rhs) if relation.op in ("<=", "<") else (relation.rhs, relation.lhs)
-    if relation.op in ("<", ">") or not isinstance(small, expr.Norm):
+    sized = _sized(small)
+    if relation.op in ("<", ">") or sized is None:
         return None
-    inner = small.args[0].args[0] if isinstance(small.args[0], expr.Transpose) else small.args[0]
+    inner = sized.args[0] if isinstance(sized, expr.Transpose) else sized
     try:
-        return _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+        found = _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+        return found or _of_clipped(question, small, large)
     except DeriveError:
         return None
+
+
+def _sized(node: Basic) -> Node | None:
+    """What `‖…‖`, or `|…|` of a number, stands around."""
+    if isinstance(node, expr.Norm):
+        return node.args[0]
+    magnitude = isinstance(node, expr.Apply) and node.function == "abs" and expr.is_scalar(node)
+    return node.arguments[0] if magnitude else None
 
 
 def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
@@ -53,7 +63,8 @@ def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
     state = question.system.variables[inner.base].var.at((t,))
     after = state.at((t + 1,))
     step = expr.mul(expr.transpose(Partial(after, state)), after.marked("bar"))
-    if inner.index != (t,) or not question.holds(Equals(state.marked("bar"), step)):
+    earlier = replace(question, conditions=(*question.conditions, expr.Relation("<", t, length)))
+    if inner.index != (t,) or not earlier.holds(Equals(state.marked("bar"), step)):
         return None
     rate = one_step(question, state)
     base = norm_symbol(state.at((length,)).marked("bar"), {})
@@ -95,6 +106,30 @@ def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:
     return Proof(f"each step of {y.base} multiplies by a Jacobian of norm at most {_shown(rate)}")
 
 
+def _of_clipped(question: Question, norm: expr.Norm, limit: Node) -> Proof | None:
+    """`‖x‖ ≤ c` where `c ≥ 0` is supposed, and x is clipped by value (the largest entry) or by norm (its length)."""
+    x = norm.args[0]
+    if not (isinstance(x, Node) and expr.is_column(x) and any(_is_positive(g, limit) for g in question.given)):
+        return None
+    if norm.kind == "inf":
+        again = METHODS["value"].node(x, limit)
+        return Proof(f"clipping {x} once more changes nothing") if question.holds(Equals(x, again)) else None
+    equation = question.system.equations.get(x.name) if isinstance(x, Var) else None
+    value = x if equation is None else expr.at(equation.rhs, dict(zip(equation.target.index, x.index, strict=True)))
+    if not isinstance(value, expr.Scale) or norm.kind not in ("", "2"):
+        return None
+    length = expr.apply("min", expr.Norm(value.args[1]), limit)
+    same = Equals(expr.power(norm, 2), expr.power(length, 2))
+    return Proof(f"{expr.power(norm, 2)} = {same.rhs}, and {limit} ≥ 0") if question.holds(same) else None
+
+
+def _is_positive(given: expr.Relation, node: Node) -> bool:
+    """Whether `c > 0` or `c ≥ 0`, in either direction, is supposed."""
+    value, zero = (given.lhs, given.rhs) if given.op in (">", ">=") else (given.rhs, given.lhs)
+    known = given.op in (">", ">=", "<", "<=") and value == node
+    return known and isinstance(zero, Node) and expr.as_number(zero) == 0
+
+
 def _multiplies(question: Question, y: Var) -> bool:
     """Whether the Jacobian over two steps is the product of those over one."""
     return question.holds(two_steps(y.at(question.system.lattice.indices)))
@@ -122,78 +157,14 @@ def one_step(question: Question, state: Var) -> Expr | None:
 
 def bound(question: Question, node: Node) -> Expr | None:
     """A bound for the norm of a matrix made of parameters, diagonals, sums and products."""
-    if isinstance(node, expr.Identity):
-        return sympy.S.One
-    if isinstance(node, Var):
-        variable = question.system.variables.get(node.name)
-        return norm_symbol(node, {}) if variable is not None and variable.kind == "parameter" else None
-    if isinstance(node, expr.Transpose):
-        return bound(question, node.args[0])
-    if isinstance(node, expr.Diag):
-        return supremum(question, node.args[0])
-    if isinstance(node, expr.Scale) and not isinstance(node.args[0], Node):
-        inside = bound(question, node.args[1])
-        return None if inside is None else abs(node.args[0]) * inside
-    if expr.is_scalar(node):
-        return supremum(question, node) or _scalar_product(question, node)
-    if isinstance(node, (expr.Add, expr.Mul)):
-        parts = [bound(question, a) for a in node.args]
-        if any(p is None for p in parts):
-            return None
-        return sympy.Add(*parts) if isinstance(node, expr.Add) else sympy.Mul(*parts)
-    return None
-
-
-def _scalar_product(question: Question, node: Node) -> Expr | None:
-    """Of numbers: what is a parameter keeps its absolute value, the rest its supremum."""
-    if not isinstance(node, expr.Had):
-        return norm_symbol(node, {}) if isinstance(node, Var) else None
-    weights = [a for a in node.args if isinstance(a, Var) and question.system.variables[a.name].kind == "parameter"]
-    rest = [a for a in node.args if a not in weights]
-    inside = supremum(question, expr.had(*rest)) if rest else sympy.S.One
-    return None if inside is None else inside * sympy.Mul(*(norm_symbol(w, {}) for w in weights))
+    found = norms.matrix(question.system, node, lambda vector: norms.supremum(question.system, vector))
+    return None if found is None else value(found, {})
 
 
 def supremum(question: Question, node: Node) -> Expr | None:
-    """A bound for the absolute values of the entries of a vector."""
-    names = expr.variables(node)
-    domain = _range_of_state(question, names[0]) if len(names) == 1 else None
-    inside = as_function(node, names[0]) if domain is not None else None
-    found = over_interval(inside, domain) if inside is not None and domain is not None else None
-    if found is not None:
-        return _largest(found)
-    if isinstance(node, expr.Apply) and len(node.arguments) == 1:
-        return _largest(range_of_function(node.function, node.order))
-    if isinstance(node, expr.Ones):
-        return sympy.S.One
-    return _of_parts(question, node)
-
-
-def _of_parts(question: Question, node: Node) -> Expr | None:
-    if isinstance(node, expr.Power):
-        inside = supremum(question, node.args[0])
-        k = node.args[1]
-        return inside**k if inside is not None and k.is_Integer and k > 0 else None
-    if not isinstance(node, (expr.Add, expr.Had, expr.Scale)):
-        return None
-    parts = [supremum(question, a) if isinstance(a, Node) else abs(a) for a in node.args]
-    if any(p is None for p in parts):
-        return None
-    return sympy.Add(*parts) if isinstance(node, expr.Add) else sympy.Mul(*parts)
-
-
-def _range_of_state(question: Question, var: Var) -> Range | None:
-    equation = question.system.equations.get(var.name)
-    if equation is None or preactivation(equation) is None or not isinstance(equation.rhs, expr.Apply):
-        return None
-    return range_of_function(equation.rhs.function)
-
-
-def _largest(found: Range | None) -> Expr | None:
-    """The largest absolute value; None where there is none."""
-    if found is None or not (found.low.is_finite and found.high.is_finite):
-        return None
-    return max(abs(found.low), abs(found.high), key=sympy.N)
+    """A bound for the absolute values of the entries of a vector: a number."""
+    found = norms.supremum(question.system, node)
+    return None if found is None else value(found, {})
 
 
 # --- the right side ---------------------------------------------------------------------------------------------------

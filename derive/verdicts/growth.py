@@ -21,12 +21,12 @@ from derive.oracles import ROADS, Unrolled
 from derive.oracles.points import sizes
 from derive.oracles.truth import Key, show
 from derive.printing import text
+from derive.ranges import range_of_function
 from derive.system import System
 from derive.verdicts import bounds
 from derive.verdicts.judge import Judged
 from derive.verdicts.ladder import decided
 from derive.verdicts.question import Question
-from derive.verdicts.ranges import range_of_function
 from derive.verdicts.report import Certificate
 
 STEPS = 5

@@ -15,7 +15,10 @@ from sympy import Basic, Tuple
 
 from derive import expr
 from derive.errors import DeriveError
+from derive.evaluate import COMPARE
 from derive.expr import Equals, Node, Var
+from derive.printing import text
+from derive.ranges import range_of_function
 from derive.reader.claims import Claim
 from derive.reader.relations import Understood
 from derive.system import System
@@ -23,7 +26,6 @@ from derive.verdicts import bounds, relations, words
 from derive.verdicts.judge import Case, Judged
 from derive.verdicts.judge import judge as judge_equation
 from derive.verdicts.question import Question, is_condition, with_values
-from derive.verdicts.ranges import range_of_function
 from derive.verdicts.report import Certificate, worst
 
 if TYPE_CHECKING:
@@ -42,10 +44,39 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
         question = supposed(question, premise) if isinstance(question, Question) else question
     if isinstance(question, str):
         return Judged("undecided", formula, reason=question)
-    found = [_conclusion(review, claim, question, formula.lhs, part) for part in parts(formula.rhs)]
-    verdict = worst(judged.verdict for judged in found)
+    found, verdict = _conclusions(review, claim, question, formula)
+    inequalities = tuple(p for p in parts(formula.lhs) if _is_inequality(p))
+    if inequalities and verdict != "holds":  # what holds everywhere holds where the premise does
+        found, verdict = _conclusions(review, claim, replace(question, given=inequalities), formula)
     chosen = next(judged for judged in found if judged.verdict == verdict or verdict == "holds")
+    others = (p for p in _inequalities(formula.lhs) if p not in inequalities)
+    open_premise = next((p for p in others if not _is_true(review, claim, question, p)), None)
+    if verdict == "fails" and open_premise is not None:
+        return Judged("undecided", formula, reason=f"{UNUSED} {text(open_premise)}")
     return replace(chosen, formula=formula)
+
+
+UNUSED = "the conclusion fails in general, and nothing here can suppose that"
+
+
+def _inequalities(premise: Basic) -> list[expr.Relation]:
+    return [part for part in parts(premise) if isinstance(part, expr.Relation) and not is_condition(part)]
+
+
+def _is_true(review: Reviewed, claim: Claim, question: Question, premise: expr.Relation) -> bool:
+    return relations.settle(review, claim, question, premise).verdict == "holds"
+
+
+def _conclusions(review: Reviewed, claim: Claim, question: Question, formula: expr.Implies) -> tuple[list[Judged], str]:
+    found = [_conclusion(review, claim, question, formula.lhs, part) for part in parts(formula.rhs)]
+    return found, worst(judged.verdict for judged in found)
+
+
+def _is_inequality(premise: Basic) -> bool:
+    """Of values, which pick the points at which the conclusion is asked."""
+    return isinstance(premise, expr.Relation) and premise.op in COMPARE and all(
+        isinstance(side, Node) for side in (premise.lhs, premise.rhs)
+    )  # fmt: skip
 
 
 def parts(side: Basic) -> tuple[Basic, ...]:
@@ -92,7 +123,7 @@ def supposed(question: Question, premise: Basic) -> Question | str:
     if is_condition(premise):
         return replace(question, conditions=(*question.conditions, premise))
     if isinstance(premise, expr.Relation):
-        return question  # an inequality is used by what follows from it
+        return question  # an inequality picks points, and is used by what follows from it
     if not isinstance(premise, Equals):
         return "the premise is in words"
     value = value_of(premise)

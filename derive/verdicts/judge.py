@@ -156,7 +156,10 @@ def as_set(case: Case) -> Judged | None:
     if case.with_values is None:
         return None
     found = as_read(replace(case, question=case.with_values, asked={}))
-    return None if found is None else replace(found, readings=(*found.readings, "with the values that the text gives"))
+    return None if found is None else replace(found, readings=(*found.readings, AS_SET))
+
+
+AS_SET = "with the values that the text gives"
 
 
 def as_left_unsaid(case: Case) -> Judged | None:
@@ -217,6 +220,8 @@ def layouts(understood: Understood) -> frozenset[str]:
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
+NO_CAUSE = Diagnosis("unknown", "no single change that was tried makes this line true")
+
 
 def wrong(case: Case) -> Judged:
     """Nothing makes the line true: certified, with its causes, or undecided."""
@@ -233,7 +238,7 @@ def wrong(case: Case) -> Judged:
         return _doubled(case, again)
     likely = sorted(meant, key=lambda u: len(assumptions.notes(u, case.claim)[1]))
     if is_hypothesis(case.question, likely[0].formula):
-        return _open(case, likely[0], SUPPOSED)
+        return _false_as_set(case, likely[0]) or _open(case, likely[0], SUPPOSED)
     undefined = names_without_meaning(case.question, likely[0].formula)
     if undefined:
         return _open(case, likely[0], f"nothing says what {' and '.join(undefined)} stands for")
@@ -246,7 +251,7 @@ def wrong(case: Case) -> Judged:
         made = (Assumption(border.sentence, "boundary"), *slips)
         return Judged("holds-if", understood.formula, understood, readings, made, (border,), certificate(inside))
     known = tuple(cause for cause in causes if cause is not border)
-    causes = known or (Diagnosis("unknown", "no single change that was tried makes this line true"),)
+    causes = known or (NO_CAUSE,)
     sure = certificate(found)
     return Judged(
         "fails",
@@ -294,6 +299,21 @@ def _beyond(case: Case, understood: Understood) -> Judged:
 def _open(case: Case, understood: Understood, reason: str) -> Judged:
     readings, slips = assumptions.notes(understood, case.claim)
     return Judged("undecided", understood.formula, understood, readings, slips, reason=reason)
+
+
+def _false_as_set(case: Case, understood: Understood) -> Judged | None:
+    """A line in which every name has a number from the text supposes nothing, unless it is such a setting itself."""
+    formula, values = understood.formula, case.with_values
+    if values is None or any(isinstance(side, expr.Var) for side in formula.args):
+        return None
+    if not {v.name for v in expr.variables(formula)} <= {name for name, _ in values.values}:
+        return None
+    found = decided(values, formula)
+    if found.verdict != "fails":
+        return None
+    readings, slips = assumptions.notes(understood, case.claim)
+    sure, causes = certificate(found), (NO_CAUSE,)
+    return Judged("fails", formula, understood, (*readings, AS_SET), slips, causes, sure, numeric(values, formula))
 
 
 def _doubled(case: Case, understood: Understood) -> Judged:

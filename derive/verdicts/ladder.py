@@ -13,8 +13,14 @@ from derive.verdicts.report import Certificate, Numeric
 
 
 def decided(question: Question, formula: Equals) -> Verdict:
-    """The ladder: the exact field; balls, where it says no; the tower of primes, where they don't."""
+    """The ladder: the exact field; balls, where it says no; the tower of primes, where they don't.
+
+    Where a side has no value in the field (half of all numbers have no square root there), balls may still refute.
+    """
     found = question.ask(formula)
+    if found.verdict == "undecided":
+        ball = question.ask(formula, "ball")
+        return ball if ball.verdict == "fails" else found
     if found.verdict != "fails":
         return found
     if found.failure is not None and found.failure.left.startswith("shape "):

@@ -18,9 +18,9 @@ from derive.lattice import Lattice
 from derive.oracles import ROADS, Verdict
 from derive.oracles.check import Trial
 from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
+from derive.ranges import without_extrema
 from derive.reader import limits
 from derive.system import Parts, System
-from derive.verdicts.ranges import without_extrema
 from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4
@@ -38,7 +38,8 @@ class Question:
 
     `conditions` are relations of indices that pick the points; `ones`: every dimension is 1; `beyond`: what lies beyond
     the first and the last step is zero, where a point at which it is read is left out otherwise; `values` are what
-    parameters and inputs are in the formula (the system has them already).
+    parameters and inputs are in the formula (the system has them already); `given` are inequalities of values that pick
+    the points, too.
     """
 
     system: System
@@ -50,6 +51,7 @@ class Question:
     ones: bool = False
     beyond: bool = False
     values: tuple[tuple[str, expr.Node], ...] = ()
+    given: tuple[expr.Relation, ...] = ()
     seed: int = field(default=0, compare=False)
 
     # --- asking ---
@@ -104,7 +106,7 @@ class Question:
                 for d in (*trial.system.dimensions, *dimensions_of(formula))
                 if str(d) in dimensions
             }
-            return replace(trial, runs=[(size, count)]).verdict("ball")
+            return replace(trial, runs=[(size, count)], first=found.seeds - 1).verdict("ball")
         except DeriveError as error:
             return Verdict("undecided", "ball", 0, 0, reason=str(error))
 
@@ -126,6 +128,7 @@ class Question:
             auxiliary=explained.auxiliary,
             free=True,
             seed=self.seed,
+            given=[with_values(without_extrema(expr.at(g, apart)), self.values) for g in self.given],
         )
 
     def _clashing(self, formula: Equals) -> set[Symbol]:

@@ -23,13 +23,13 @@ from derive.errors import DeriveError
 from derive.expr import Equals, Node
 from derive.oracles import ROADS
 from derive.printing import text
+from derive.ranges import Range, as_function, over_interval, range_of, range_of_expression, range_of_function
 from derive.reader.claims import Claim
 from derive.verdicts import bounds, words
 from derive.verdicts.assumptions import notes
 from derive.verdicts.judge import Judged
 from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question
-from derive.verdicts.ranges import Range, as_function, over_interval, range_of, range_of_expression, range_of_function
 from derive.verdicts.report import Certificate
 from derive.verdicts.unknowns import SUPPOSED, is_hypothesis, unexplained
 

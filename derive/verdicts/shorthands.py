@@ -17,9 +17,10 @@ from derive import expr
 from derive.canonical import canonical
 from derive.errors import DeriveError
 from derive.expr import Equals, Node, Var
+from derive.functions import OUTPUTS
 from derive.oracles.names import Definitions
 from derive.oracles.points import free_indices
-from derive.reader.outputs import OF_OUTPUT, OUTPUTS
+from derive.reader.outputs import OF_OUTPUT
 from derive.system import Equation, System, Variable
 
 Definition: TypeAlias = "tuple[Var, Node]"

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import sympy
 from sympy import Basic
 
 from derive import expr, paths
+from derive.clipping import METHODS
 from derive.errors import DeriveError
 from derive.expr import Equals, Partial, Var, Words
 from derive.partials import table
@@ -154,20 +153,11 @@ def _outside_activations(root: Basic) -> list[Var]:
 
 # --- clipping ---------------------------------------------------------------------------------------------------------
 
-ENTRIES = sympy.symbols("g_1 g_2", nonzero=True)
-LIMIT = sympy.Symbol("c", positive=True)
-CLIPS: dict[str, Callable[[tuple[Any, ...], Any], list[Any]]] = {
-    "norm": lambda g, c: [x * c / sympy.Max(c, sympy.sqrt(sympy.Add(*(y**2 for y in g)))) for x in g],
-    "value": lambda g, c: [sympy.Min(sympy.Max(x, -c), c) for x in g],
-}
-"""A clipped gradient, entry by entry, at a limit `c`."""
-VECTORS = tuple(tuple(map(sympy.Rational, v)) for v in (("10", "1", "-1/2"), ("3", "4"), ("1/2", "1/3")))
-
 
 def _clips(question: Question, match: re.Match[str], objects: list[Any]) -> Judged | None:
     """Each half of the sentence against what clipping does."""
     found = [(how, said in KEEPS) for how, said in zip(match.groups()[::2], match.groups()[1::2], strict=True) if how]
-    results = [(how, said, *keeps_direction(how)) for how, said in found]
+    results = [(how, said, METHODS[how].keeps_direction, METHODS[how].why) for how, said in found]
     if any(kept is None for *_, kept, _ in results):
         return None
     true = all(said == kept for _, said, kept, _ in results)
@@ -176,19 +166,6 @@ def _clips(question: Question, match: re.Match[str], objects: list[Any]) -> Judg
 
 
 KEEPS = ("keeps", "preserves", "does", "does too")
-
-
-def keeps_direction(how: str) -> tuple[bool | None, str]:
-    """Proved where every entry gets the same positive factor; refuted by a vector of rational numbers."""
-    clip = CLIPS[how]
-    factors = [sympy.simplify(new / old) for new, old in zip(clip(ENTRIES, LIMIT), ENTRIES, strict=True)]
-    if factors[0] == factors[1] and factors[0].is_positive:
-        return True, "every entry is multiplied by the same positive number"
-    for g in VECTORS:
-        new = clip(g, sympy.Integer(1))
-        if any(a * d != b * c for (a, b), (c, d) in pairwise(zip(g, new, strict=True))):
-            return False, f"({', '.join(map(str, g))}) becomes ({', '.join(map(str, new))}) at the limit 1"
-    return None, ""
 
 
 # --- the product of the Jacobians over single steps -------------------------------------------------------------------

@@ -31,7 +31,7 @@ def render(report: Report) -> str:
 def _body(report: Report) -> Iterator[str]:
     yield f'<header class="overview {report.verdict}"><h1>{TITLE}</h1>'
     counts = f"{words.several(len(report.claims), 'claim')} in {words.several(len(report.files), 'document')}"
-    yield f'<p class="all">{_badge(report.verdict)} {counts}</p>'
+    yield f'<p class="all">{badge(report.verdict)} {counts}</p>'
     yield f'<p class="chips" role="group" aria-label="Show only">{"".join(_chips(report))}</p>'
     entries = "".join(_entry(f"f{number}", file) for number, file in enumerate(report, 1))
     yield f'<nav aria-label="Documents"><ul>{entries}</ul></nav></header>'
@@ -44,7 +44,7 @@ def _chips(report: Report) -> Iterator[str]:
     for category, n in words.tally(report.claims):
         sign = words.CATEGORIES[category][0]
         yield (
-            f'<button type="button" class="chip {_class(category)}" data-filter="{_class(category)}" aria-pressed="false" '
+            f'<button type="button" class="chip {css_class(category)}" data-filter="{css_class(category)}" aria-pressed="false" '
             f'disabled><span aria-hidden="true">{sign}</span> {category} <b>{n}</b></button>'
         )
 
@@ -53,7 +53,7 @@ def _entry(anchor: str, file: FileReport) -> str:
     wrong = file.first_wrong
     place = "" if wrong is None else _prose(words.where(wrong.place, file.file))
     link = "" if wrong is None else f' <a class="first" href="#{anchor}-{wrong.n}">first wrong: {place}</a>'
-    return f'<li><a href="#{anchor}"><code>{_prose(file.file)}</code></a> {_badge(file.verdict)}{link}</li>'
+    return f'<li><a href="#{anchor}"><code>{_prose(file.file)}</code></a> {badge(file.verdict)}{link}</li>'
 
 
 def _section(anchor: str, file: FileReport) -> Iterator[str]:
@@ -68,25 +68,34 @@ def _section(anchor: str, file: FileReport) -> Iterator[str]:
 
 def _claim(anchor: str, finding: Finding, file: FileReport) -> Iterator[str]:
     category = words.category(finding)
-    yield f'<article class="claim {_class(category)}" id="{anchor}" data-category="{_class(category)}">'
-    kinds = "".join(f'<span class="kind" title="{words.KINDS.get(k, k)}">{k}</span>' for k in finding.kinds)
+    yield f'<article class="claim {css_class(category)}" id="{anchor}" data-category="{css_class(category)}">'
     yield (
         f'<header><a class="number" href="#{anchor}" aria-label="Link to claim {finding.n}">{finding.n}</a> '
-        f"{_badge(category, words.verdict(finding))}{kinds}"
+        f"{badge(category, words.verdict(finding))}{kinds(finding)}"
         f'<span class="place">{_prose(words.where(finding.place, file.file))}</span></header><div class="said">'
     )
-    yield _shown(finding)
+    yield shown(finding)
     yield from (f'<p class="why">{_prose(why)}</p>' for why in words.reasons(finding, file))
-    rows = list(_rows(finding))
-    if rows:
-        unfolded = " open" if category == "fails" and finding.inherits is None else ""
-        labels = sentence(", ".join(dict.fromkeys(label for label, _ in rows)))
-        listed = "".join(f"<dt>{sentence(label)}</dt><dd>{content}</dd>" for label, content in rows)
-        yield f"<details{unfolded}><summary>{labels}</summary><dl>{listed}</dl></details>"
+    labels = sentence(", ".join(dict.fromkeys(label for label, _ in _rows(finding))))
+    if labels:
+        is_open = " open" if category == "fails" and finding.inherits is None else ""
+        yield f"<details{is_open}><summary>{labels}</summary>{unfolded(finding)}</details>"
     yield "</div></article>"
 
 
-def _shown(finding: Finding) -> str:
+def kinds(finding: Finding) -> str:
+    """The kinds of mistake, each with its sentence as a tooltip."""
+    return "".join(f'<span class="kind" title="{words.KINDS.get(k, k)}">{k}</span>' for k in finding.kinds)
+
+
+def unfolded(finding: Finding) -> str:
+    """What a claim unfolds: repairs, paths, readings, the certificate."""
+    listed = "".join(f"<dt>{sentence(label)}</dt><dd>{content}</dd>" for label, content in _rows(finding))
+    return f"<dl>{listed}</dl>" if listed else ""
+
+
+def shown(finding: Finding) -> str:
+    """The claim as it was read, or its source where it was not."""
     if finding.formula is not None:
         return "".join(formula(latex(part)) for part in words.parts(finding.formula))
     return f'<pre class="raw" tabindex="0"><code>{_prose(finding.caret or finding.latex)}</code></pre>'
@@ -113,12 +122,14 @@ def _copy(shown: Basic, label: str) -> str:
     return f'<button type="button" class="copy" data-copy="{escape(latex(shown))}" hidden>{label}</button>'
 
 
-def _badge(category: str, said: str = "") -> str:
+def badge(category: str, said: str = "") -> str:
+    """A verdict with its sign."""
     sign = words.CATEGORIES[category][0]
-    return f'<span class="badge {_class(category)}"><span aria-hidden="true">{sign}</span> {said or category}</span>'
+    return f'<span class="badge {css_class(category)}"><span aria-hidden="true">{sign}</span> {said or category}</span>'
 
 
-def _class(category: str) -> str:
+def css_class(category: str) -> str:
+    """The name that the style sheet knows a category by."""
     return category.replace(" ", "-")
 
 

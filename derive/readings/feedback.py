@@ -1,0 +1,80 @@
+"""What teacher forcing takes from a system: the reads that it replaces, and what goes from the table and the adjoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from derive import adjoint as adjoints
+from derive import forcing
+from derive.derivation import Derivation, Step
+from derive.expr import Equals, Labelled
+from derive.forcing import Vanished
+from derive.partials import table
+from derive.readings import steps
+from derive.readings.systems import show
+from derive.system import System
+
+if TYPE_CHECKING:
+    from derive.queries import Request
+
+CUT, EMPTY = "cut", "zero then"
+
+
+def vanished(request: Request) -> Derivation:
+    """The reads of predictions, their entries of the table, and the terms of the adjoint that go with them."""
+    system = request.system
+    forced, gone = forcing.teacher_forced(system), forcing.vanished(system)
+    changed = [e for name, e in forced.equations.items() if e.rhs is not system.equations[name].rhs]
+    recurrences = _recurrences(system, gone)
+    done = [
+        steps.forward(system),
+        Step(
+            "definition",
+            "Teacher forcing",
+            "Each read of a prediction at another step becomes one of its target there, which is data.",
+            tuple(Equals(e.target, system.equations[e.name].rhs) for e in changed),
+            tuple(Equals(e.target, e.rhs) for e in changed),
+        ),
+        steps.local_partials(
+            [v.entry for v in gone if v.cut],
+            "These entries of the table are reads of a prediction: forced, the system has none of them.",
+        ),
+        Step("chain rule", "What goes of the adjoint", _what_goes(system, gone), (), recurrences),
+        Step("locality", "What is left", _what_is_left(system, forced), (), ()),
+    ]
+    return request.answer(done, recurrences[0].rhs)
+
+
+def _recurrences(system: System, gone: tuple[Vanished, ...]) -> tuple[Equals, ...]:
+    """The adjoint of each source of what goes, as it is without forcing, with a label under every term that goes."""
+    terms, lost = adjoints.contributions(system), {v.key: v for v in gone}
+    lines = []
+    for source in dict.fromkeys(v.entry.source for v in sorted(gone, key=lambda v: not v.cut)):
+        entries = [e for e in table(system).of_source(source.name) if e.key in terms]
+        labelled = [
+            Labelled(terms[e.key], CUT if lost[e.key].cut else EMPTY) if e.key in lost else terms[e.key]
+            for e in sorted(entries, key=adjoints.as_written)
+        ]
+        lines.append(Equals(source.marked(adjoints.MARK), show(system, steps.sum_of(labelled))))
+    return tuple(lines)
+
+
+def _what_goes(system: System, gone: tuple[Vanished, ...]) -> str:
+    cut = sorted({v.entry.source.name for v in gone if v.cut})
+    names = ", ".join(f"`{name}`" for name in cut)
+    later = "at other steps" if len(cut) == 1 else "each at other steps"
+    return (
+        f"What {names} hands to equations {later} comes back in the terms that are marked; without these reads they go."
+    )
+
+
+def _what_is_left(system: System, forced: System) -> str:
+    before, after = forcing.recurrent(system), forcing.recurrent(forced)
+    if not after:
+        swept = ", ".join(f"`{name}`" for name in before)
+        return (
+            f"{swept} no longer wait for the step before: every step is on its own, gradients are local in time, and "
+            "all steps are trained at once, without backpropagation through time."
+        )
+    kept = ", ".join(f"`{name}`" for name in after)
+    return f"That through the output is gone; the one through {kept} still takes backpropagation through time."
