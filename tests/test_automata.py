@@ -379,6 +379,10 @@ CLAIMS = [
     r"x_t=0\Rightarrow h_t=0",
     r"h_t=1\Rightarrow x_t=1",
     r"h_t\ge x_t",
+    r"h_t=1\Rightarrow x_1=1",
+    r"x_1=0\Rightarrow h_t=0",
+    r"h_t=h_0\prod_{i=1}^{t}x_i",
+    r"h_t\le h_1",
 ]
 
 
