@@ -75,6 +75,7 @@ NETWORKS = [
         {},
         1,
     ),
+    ("y[t] = x[t-3]", {}, {}, 1),
     ("y[t] = min(max(x[t], y[t-1]) + relu(x[t] - 1/2), 3/2)", {}, {}, 1),
 ]
 
@@ -177,6 +178,11 @@ def answers_from(automaton: Automaton, state: int, string: Sequence[Letter]) -> 
     return tuple(found)
 
 
+def test_states_that_differ_later_only_are_not_merged():
+    """What is said three steps later tells the strings of three bits apart: 8 states, though each answers all alike."""
+    assert len(tables_of("y[t] = x[t-3]")[0]) == 8
+
+
 def test_equal_networks_have_one_minimal_automaton():
     """Units in another order, one of them twice, other weights: the tables are the same."""
     first = "g[t] = step(x[t] - h[t-1]); k[t] = step(h[t-1] - x[t]); h[t] = step(g[t] + k[t])"
@@ -253,6 +259,12 @@ def test_ranges_are_right_on_both_sides_of_every_end(w, name):
 
 def test_the_range_of_an_initial_value():
     assert str(ranges(UNIT, AND, "h[0]", "w=1, u=1, b=-3/2")) == "1/2 < h[0] ≤ 3/2"
+
+
+def test_the_range_of_a_threshold():
+    """The parameter enters with a minus: open and closed ends change sides."""
+    assert str(ranges("y[t] = step(x[t] - theta)", "y[t] = x[t]", "theta")) == "0 ≤ theta < 1"
+    assert str(ranges("y[t] = f(x[t] - theta); f(z)=[z>=0]", "y[t] = x[t]", "theta")) == "0 < theta ≤ 1"
 
 
 def test_a_range_of_several_intervals():
@@ -367,6 +379,10 @@ CLAIMS = [
     r"x_t=0\Rightarrow h_t=0",
     r"h_t=1\Rightarrow x_t=1",
     r"h_t\ge x_t",
+    r"h_t=1\Rightarrow x_1=1",
+    r"x_1=0\Rightarrow h_t=0",
+    r"h_t=h_0\prod_{i=1}^{t}x_i",
+    r"h_t\le h_1",
 ]
 
 

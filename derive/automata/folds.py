@@ -61,3 +61,8 @@ def is_open(argument: Any) -> bool:
     if isinstance(argument, Tuple):
         return any(is_open(a) for a in argument)
     return isinstance(argument, Expr) and not isinstance(argument, Node) and bool(argument.free_symbols)
+
+
+def is_first(node: Basic) -> bool:
+    """Whether a node is a variable at the first step, or before it."""
+    return isinstance(node, Var) and len(node.index) == 1 and bool(node.index[0].is_Integer) and node.index[0] <= 1

@@ -105,8 +105,8 @@ class Posed:
     @cached_property
     def monitor(self) -> Monitor:
         found = of_systems(*self.wirings, self.pairs)
-        for wiring in self.wirings:
-            wiring.check_settings(self.free if wiring is self.wirings[0] else ())
+        for wiring, given in zip(self.wirings, (self.network, self.specification), strict=True):
+            wiring.check_settings(given.typed, self.free if given is self.network else ())
         return found
 
     def table(self, n: int) -> Automaton | None:

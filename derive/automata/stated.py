@@ -17,7 +17,7 @@ from typing import Any
 from sympy import Integer
 
 from derive import expr, functions
-from derive.automata.settings import Settings
+from derive.automata.settings import Key, Settings
 from derive.equations import BUILTINS, Source
 from derive.errors import DeriveError
 from derive.system import LOSS, System, Variable
@@ -32,12 +32,14 @@ class Stated:
 
     system: System
     settings: Settings
+    typed: tuple[Key, ...] = ()
+    """What somebody gave a value here, and not in a document, which may set more than the system reads."""
 
     def given(self, more: str | Mapping[str, Any]) -> Stated:
         """With further values, which overrule."""
         new = Settings.read(more)
         values, functions_ = {**self.settings.values, **new.values}, {**self.settings.functions, **new.functions}
-        return replace(self, settings=Settings(values, functions_, zero=True))
+        return replace(self, settings=Settings(values, functions_, zero=True), typed=(*self.typed, *new.values))
 
 
 def stated(what: Any, name: str = "network", inputs: Sequence[Any] = ()) -> Stated:
@@ -81,7 +83,7 @@ def _of_text(parts: Sequence[str], text: str, name: str, inputs: Sequence[Any]) 
     if system.dimensions:
         ones = dict.fromkeys(system.dimensions, Integer(1))
         system = read(shapes={n: tuple(d.xreplace(ones) for d in v.shape) for n, v in _own(system).items()})
-    return Stated(system, settings)
+    return Stated(system, settings, tuple(settings.values))
 
 
 def _own(system: System) -> dict[str, Variable]:

@@ -5,6 +5,7 @@ step becomes a state of its own:
 
     Π_{i=1..t} f(i)    p[t] = p[t-1] · f(t), p[0] = 1, and sums likewise
     {a if t = 1; b}    a choice by the clock, which counts steps up to the last one that a condition names
+    x[1], h[0]         what is kept from the first step on
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from sympy import Basic, Symbol
 
 from derive import expr
 from derive.automata.arrays import Inapplicable, array_of, numbers, spread
-from derive.automata.folds import FOLDS, MOST_CLOCK, end_of, is_open, line_of, where
+from derive.automata.folds import FOLDS, MOST_CLOCK, end_of, is_first, is_open, line_of, where
 from derive.automata.machines import MOST_BITS, Machine, needed
-from derive.automata.settings import Settings
+from derive.automata.settings import Key, Settings
 from derive.automata.terms import Outside, Slot, Terms, Unset, chosen, compared, read
 from derive.errors import DeriveError, did_you_mean
 from derive.evaluate import Array, Point, evaluate
@@ -150,6 +151,7 @@ class Wiring:
     def unfolded(self, root: Basic, letter: Symbol) -> Any:
         """`root` with a state for each product, sum and distinction of cases."""
         flat = expr.rewrite(root, lambda node: self._state_of(node) if type(node) in FOLDS else node)
+        flat = expr.rewrite(flat, lambda node: self._kept(node, letter) if is_first(node) else node)
         for node in expr.walk(flat):
             if isinstance(node, Var):
                 if node.index and not (node.index[0] - letter).is_Integer:
@@ -165,9 +167,28 @@ class Wiring:
         self.bodies.setdefault(same or name, (node, letter))
         return Var(same or name, (), (letter + offset,), *node.shape)  # type: ignore[attr-defined]
 
+    def _kept(self, var: Var, letter: Symbol) -> Var:
+        """`x[1]`, or `h[0]`, as something that is kept from the first step on."""
+        name = f"{var.name} at {var.index[0]}"
+        self.bodies.setdefault(name, (var, letter))
+        return Var(name, (), (letter,), *var.shape)
+
+    def _first(self, name: str, var: Var, letter: Symbol) -> Array:
+        shape, lag = numbers(var), 1 - int(var.index[0])
+        if lag:
+            is_input = any(var.name == v.name for v in self.inputs)
+            cells = [[Slot(self._known(var), i, j, lag) for j in range(shape[1])] for i in range(shape[0])]
+            return array_of([[self.start(slot, slot.name, is_input) for slot in row] for row in cells])
+        self.folds[name] = self.ring.full(0, *shape)
+        self.delayed[name] = None
+        now, before = self.read(var, (0,)), self._reads(name, shape, 1, self.prefix)
+        return self.ring.where(self.condition(expr.Relation("=", letter, 1)), now, before)
+
     def _folded(self, name: str, node: Any, letter: Symbol) -> Array:
         if isinstance(node, expr.Cases):
             return self._cases(node, letter)
+        if isinstance(node, Var):
+            return self._first(name, node, letter)
         index, lo, _ = node.args[1]
         body = self.terms(node.args[0], index)
         shape = numbers(node)
@@ -239,10 +260,10 @@ class Wiring:
         is_input = any(slot.name == v.name for v in self.inputs)
         return self.start(slot, slot.name if is_input else _name(slot, self.prefix), is_input)
 
-    def check_settings(self, free: Sequence[str] = ()) -> None:
+    def check_settings(self, given: Sequence[Key], free: Sequence[str] = ()) -> None:
         """Every value is one of the system, or is used by one.  Raises `DeriveError` with the nearest name."""
         known = {*self.system.variables, *self.named, *free}
-        for name, index in self.settings.values:
+        for name, index in given:
             if name not in known:
                 near = did_you_mean(name, known)
                 raise DeriveError(f"{self.system.name} has no {name}{near}, so that it can't be given a value")
