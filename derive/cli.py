@@ -19,6 +19,7 @@ from derive.errors import DeriveError
 if TYPE_CHECKING:
     from derive.derivation import Derivation
     from derive.notation import Notation
+    from derive.pictures import Picture
     from derive.system import System
 
 DONE, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -137,7 +138,7 @@ _at_least_one.__name__ = "number"
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
-    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture; a wrong one lists them"}),
+    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture: graph, flow or paths"}),
     "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "what the picture is about: dh[t]/dh[t-1]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
@@ -255,7 +256,8 @@ def _show_algorithms(options: argparse.Namespace) -> int:
     found = algorithms(_load(options.system), options.notation)
     if options.format == "json":
         return _print_json([{"title": a.title, "python": a.source, "latex": a.latex, "tex": a.tex} for a in found])
-    return _print("\n\n\n".join(f"# {a.title}\n\n{a.source}" for a in found))
+    note = "# A Trajectory has the values of a variable by step, matrices of one shape; it is zero where it has none."
+    return _print("\n\n\n".join([note, *(f"# {a.title}\n\n{a.source}" for a in found)]))
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
@@ -321,13 +323,20 @@ def _plot(options: argparse.Namespace) -> int:
     from derive import pictures, render
 
     write = pictures.writer(options.output or "stdout.svg")
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
-    others = tuple(map(_load, options.others))
-    picture = pictures.draw(_load(options.system), options.kind, options.query, others=others, **given)
+    picture = drawn(_load(options.system), options)
     if not options.output:
         return _print(write(picture))
     render.write(options.output, write(picture))
     return DONE
+
+
+def drawn(system: System, options: argparse.Namespace) -> Picture:
+    """The picture that the options of `plot` ask for."""
+    from derive import pictures
+
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    others = tuple(map(_load, options.others))
+    return pictures.draw(system, options.kind, options.query, others=others, **given)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -444,7 +453,7 @@ def _prove_document(options: argparse.Namespace) -> int:
         _print_json([one.data() for one in found])
     else:
         _print("\n\n".join(f"{path}:{one}" for one in found))
-    return DONE if all(found) else FAILED
+    return DONE if all(one.as_expected for one in found) else FAILED
 
 
 def _proved(found: Any, options: argparse.Namespace, said: str) -> int:

@@ -193,3 +193,13 @@ def test_as_few_loops_as_directions(name: str):
     directions = 2 if name in ("birnn", "blstm") else 1
     assert len(sweeps(system, [n for n in system.equations if n != LOSS], 1)) == directions
     assert len(sweeps(adjoint, [e.name for e in adjoint.own], -1)) == directions
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_boundary_values_have_gradients_and_no_other_do(name: str):
+    system = SYSTEMS[name]
+    given = {b.key for b in system.borders if system.variables[b.variable].kind != "target"}
+    (*_, backward) = program(system).routines
+    reached = [var for found in backward.reached.values() for var in found]
+    names = [f"{var.base}[{','.join(str(i).replace(' ', '') for i in var.index)}]" for var in reached]
+    assert len(names) == len(set(names)) and set(names) <= given, names

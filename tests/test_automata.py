@@ -481,6 +481,11 @@ def test_the_command(capsys, tmp_path):
     assert "true exactly for -3/2 ≤ b < -1/2" in capsys.readouterr().out
     assert cli.main(["prove", str(file), "--set", "b=0"]) == 1
     assert cli.main(["prove", str(file), "--spec", AND]) == 0
+    file.write_text(
+        OPEN + displays(r"-2<c\le-1\Rightarrow y_t\le1", r"y_{t-1}=0\Rightarrow y_t=0,\quad t\ge2"), encoding="utf-8"
+    )
+    assert cli.main(["prove", str(file)]) == 0
+    assert "proved: every value of c, for strings of every length" in capsys.readouterr().out
     (tmp_path / "nets.py").write_text(
         "from derive import System\n"
         "net = System('net', equations='h[t] = step(w * x[t] + h[t-1] - 3 / 2)',\n"
@@ -501,6 +506,7 @@ WRONG = [
     (UNIT, AND, "w", DeriveError, "'w' gives no value"),
     (UNIT, AND, "h=1, w=1, u=1, b=1", DeriveError, "h has a value at every step; what can be given is the one before"),
     ("y[t] = y[t-1] + x[t]", "y[t] = x[t] + y[t-1]", "", Endless, f"more than {MOST_STATES} reachable states"),
+    ("y[t] = y[t-1] ** 2 + x[t] + 2", "y[t] = x[t] + 2 + y[t-1] ** 2", "", Endless, "a number of more than 512 bits"),
     ("h[t] = tanh(x[t])", AND, "", DeriveError, "no finite automaton; use step"),
     ("h[t] = step(x[t+1])", AND, "", Inapplicable, "an automaton reads from left to right"),
     ("rnn", AND, "", Inapplicable, "the inputs of rnn need numbers for their sizes"),

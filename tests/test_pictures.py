@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +17,7 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import jacobian
+from test_render import browse
 
 from derive import catalogue, cli, pictures
 from derive.errors import DeriveError
@@ -90,6 +93,35 @@ def test_no_node_covers_another_and_no_name_leaves_its_node(name):
     for node in nodes:
         own = [s for s in names if abs(s.at[0] - node.centre[0]) < 0.01 and 0 < s.at[1] - node.centre[1] < 6]
         assert len(own) == 1 and own[0].words.width(own[0].size) <= node.width, node.tip
+
+
+MEASURE = """<script>
+const found = [...document.querySelectorAll("svg")].flatMap((svg) => {
+  const frame = svg.viewBox.baseVal, name = svg.querySelector("title").textContent;
+  const off = (box, l, t, r, b) => box.x < l - 1 || box.y < t - 1 || box.x + box.width > r + 1 || box.y + box.height > b + 1;
+  const texts = [...svg.querySelectorAll("text")];
+  const out = texts.filter((text) => off(text.getBBox(), 0, 0, frame.width, frame.height));
+  const spilt = [...svg.querySelectorAll("rect.node")].filter((node) => {
+    const box = node.getBBox(), text = node.nextElementSibling.getBBox();
+    return text.x < box.x || text.x + text.width > box.x + box.width;
+  });
+  return [...out, ...spilt.map((node) => node.nextElementSibling)].map((text) => name + ": " + text.textContent);
+});
+const wide = document.documentElement.scrollWidth - innerWidth;
+document.body.innerHTML = "";
+document.body.append(Object.assign(document.createElement("pre"), {id: "found", textContent: JSON.stringify([found, wide])}));
+</script>"""
+
+
+def test_in_a_browser_every_word_is_where_it_was_thought_to_be(tmp_path):
+    drawings = [drawn(name, query=query).svg() for name in EVERY for query in (None, main_query(name))]
+    drawings += [drawn("birnn", unroll=3).svg(), drawn("lstm", "paths", "dc[t]/dc[t-1]").svg()]
+    page = '<!DOCTYPE html><meta charset="utf-8"><body style="width: 360px">' + "".join(drawings) + MEASURE
+    told = re.search(r'<pre id="found">(.*?)</pre>', browse(page, tmp_path), re.DOTALL)
+    assert told is not None
+    outside, wide = json.loads(unescape(told[1]))
+    assert not outside
+    assert wide <= 0
 
 
 def naive_paths(name: str, query: str, most: int = 12) -> set[tuple[str, ...]]:
@@ -376,6 +408,19 @@ def test_the_paths_of_the_lstm_s_cell_add_up_to_the_jacobian_that_autograd_finds
     np.testing.assert_allclose(sum(products), jacobian(step)(values["c"][t - 2]), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["gru", "rnn"])
+def test_the_paths_to_a_loss_are_rows(name):
+    system = catalogue.load(name)
+    found = highlight(system, "dL[t]/dh[t-1]", None, ())
+    products = contributions.jacobians(system, found.walks, 1.0, 0, {})
+    assert {p.shape for p in products} == {(1, sampled.UNITS)} and all(np.abs(p).max() > 0 for p in products)
+
+
+def test_paths_through_a_matrix_are_a_sentence():
+    with pytest.raises(DeriveError, match="have no Jacobian matrices to compare: y or S is a matrix"):
+        drawn("linear-attention", "paths", "dy[t]/dx[t]")
+
+
 def at_middle(system, walks, state):
     """The point, the draw and the values that `contributions.jacobians` uses for seed 0."""
     draw = sampled.draw(system, state, 1.0, contributions.STEPS[1], 0)
@@ -450,6 +495,10 @@ def test_the_command_writes_a_file(tmp_path, suffix, capsys):
     picture = drawn("gru", query="dh[t]/dh[t-1]", hold=("z",))
     assert path.read_text(encoding="utf-8") == (picture.svg() if suffix == ".svg" else picture.tikz())
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_help_names_every_kind():
+    assert all(kind in cli.OPTIONS["kind"][1]["help"] for kind in pictures.KINDS)
 
 
 def test_the_command_prints_svg_without_a_file(capsys):

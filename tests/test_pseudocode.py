@@ -243,6 +243,8 @@ def test_show_prints_python_and_has_the_latex_as_json(capsys):
     assert cli.main(["show", "rnn", "--pseudocode"]) == 0
     shown = capsys.readouterr().out
     forward, backward = of("rnn")
+    note, _, shown = shown.partition("\n\n\n")
+    assert note.startswith("# A Trajectory has the values of a variable by step")
     assert shown == f"# Forward sweep\n\n{forward.source}\n\n\n# Backward sweep\n\n{backward.source}\n"
     assert cli.main(["show", "rnn", "--pseudocode", "--format", "json", "--notation", "bar,superscript"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -3,7 +3,7 @@
     from derive.automata import prove, ranges, search
 
     what is given   settings stated                    numbers and functions; a network with its numbers
-    translation     terms arrays wiring                equations entry by entry; a formula as steps that read from left to right
+    translation     terms arrays folds wiring          equations entry by entry; a formula as steps that read from left to right
     exploration     machines monitors tables           what a step does; a claim beside its network; tables, the smallest ones
     questions       proofs affine cells                is it so; for which values of a parameter
                     units weights                      with which weights

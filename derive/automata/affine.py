@@ -119,6 +119,11 @@ class Affine:
     slopes: tuple[tuple[str, Fraction], ...]
     sample: Sample = field(compare=False, repr=False)
 
+    @property
+    def parts(self) -> tuple[Fraction, ...]:
+        """Its numbers."""
+        return self.constant, *(k for _, k in self.slopes)
+
     def _made(self, constant: Fraction, slopes: Mapping[str, Fraction]) -> Any:
         kept = tuple(sorted((name, k) for name, k in slopes.items() if k))
         return Affine(constant, kept, self.sample) if kept else constant

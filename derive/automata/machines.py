@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import product
 from typing import Any, TypeAlias
 
+from derive.automata.arrays import Inapplicable
 from derive.automata.terms import Outside, Slot, Unset, slots, value
 from derive.errors import DeriveError
 
@@ -27,8 +29,12 @@ MOST_BITS = 8
 MOST_STATES = 5_000
 """States that an exploration visits."""
 
-MOST_MOVES = 100_000
+MOST_MOVES = 40_000
 """Steps that it takes: a state is left on every letter."""
+
+
+LARGEST_NUMBER = 512
+"""Bits of a number that a state keeps: squared at every step, a number would soon fill the memory."""
 
 
 class Endless(DeriveError):
@@ -101,6 +107,8 @@ def attempted(term: Any, env: Mapping[Slot, Any]) -> Any:
         return value(term, env)
     except (Outside, Unset) as error:
         return error
+    except RecursionError:
+        raise Inapplicable("an equation is nested too deeply; give its parts names of their own") from None
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,11 @@ class Exploration:
                 f"explored; after {len(self.string(came[0]))} steps it still finds new ones. A proof for every length "
                 "needs finitely many: is an activation missing that makes the state 0 or 1?"
             )
+        if any(_bits(entry) > LARGEST_NUMBER for entry in state):
+            raise Endless(
+                f"{self.fixed.machine.name} reaches a state with a number of more than {LARGEST_NUMBER} bits after "
+                f"{len(self.string(came[0])) + 1} steps, so that there is no end of states; is an activation missing?"
+            )
         self.states.append(state)
         self.came.append(came)
 
@@ -182,6 +195,13 @@ class Exploration:
             state, letter = came
             found.append(self.letters[letter])
         return tuple(reversed(found))
+
+
+def _bits(entry: Any) -> int:
+    """The size of a number, or of what an affine form begins with."""
+    if isinstance(entry, (int, Fraction)):
+        return max(entry.numerator.bit_length(), entry.denominator.bit_length())
+    return max((_bits(part) for part in getattr(entry, "parts", ())), default=0)
 
 
 def _key(state: State) -> tuple[Any, ...]:

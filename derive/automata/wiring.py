@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from sympy import Basic, Expr, Poly, Symbol, Tuple
-from sympy.polys.polyerrors import BasePolynomialError
+from sympy import Basic, Symbol
 
 from derive import expr
 from derive.automata.arrays import Inapplicable, array_of, numbers, spread
+from derive.automata.folds import FOLDS, MOST_CLOCK, end_of, is_open, line_of, where
 from derive.automata.machines import MOST_BITS, Machine, needed
 from derive.automata.settings import Settings
 from derive.automata.terms import Outside, Slot, Terms, Unset, chosen, compared, read
@@ -154,12 +154,12 @@ class Wiring:
             if isinstance(node, Var):
                 if node.index and not (node.index[0] - letter).is_Integer:
                     raise Inapplicable(f"{node} is read at a point of its own, which no single step knows")
-            elif isinstance(node, expr.At) or any(_is_open(a) for a in node.args):
+            elif isinstance(node, expr.At) or any(is_open(a) for a in node.args):
                 raise Inapplicable(f"{node} depends on the number of the step")
         return flat
 
     def _state_of(self, node: Basic) -> Var:
-        letter, offset = _end(node)
+        letter, offset = end_of(node)
         name = f"{type(node).__name__.lower()} {len(self.bodies) + 1}"
         same = next((n for n, (body, _) in self.bodies.items() if body == node), None)
         self.bodies.setdefault(same or name, (node, letter))
@@ -189,7 +189,7 @@ class Wiring:
             rows, columns = numbers(node)
             result = array_of([[read(Slot("a step to which no case applies", 0, 0, None))] * columns] * rows)
         for value, condition in reversed(pairs):
-            at = self.terms(_where(value, condition, letter), letter)
+            at = self.terms(where(value, condition, letter), letter)
             result = self.ring.where(self.condition(condition), at, result)
         return result
 
@@ -197,7 +197,7 @@ class Wiring:
         """A comparison of the step with a number, as a term.  The clock stops where no condition can tell steps apart."""
         if not isinstance(said, expr.Relation) or said.op not in _SIGNS or isinstance(said.lhs, Node):
             raise Inapplicable(f"{said} compares no step with a number")
-        slope, rest = _line(said)
+        slope, rest = line_of(said)
         root = -rest / slope
         if root > MOST_CLOCK:
             raise Inapplicable(f"{said} is about a step beyond {MOST_CLOCK}")
@@ -249,58 +249,6 @@ class Wiring:
             if bool(index) != (name in self.system.equations or any(name == v.name for v in self.inputs)):
                 law = f"{name} has a value at every step; what can be given is the one before the first, {name}[0]=1"
                 raise DeriveError(law if not index else f"{name} is a parameter and has no index; write {name}=1")
-
-
-MOST_CLOCK = 64
-"""The last step that a condition may name."""
-
-FOLDS = (expr.Sum, expr.Product, expr.Cases)
-
-
-def _line(said: expr.Relation) -> tuple[Expr, Expr]:
-    """The slope and the rest of the difference of two sides, which is a line in the step."""
-    try:
-        line = Poly(said.lhs - said.rhs)
-    except BasePolynomialError:
-        line = None
-    if line is None or len(line.gens) != 1 or line.degree() != 1 or not all(c.is_Rational for c in line.all_coeffs()):
-        raise Inapplicable(f"{said} compares no step with a number")
-    slope, rest = line.all_coeffs()
-    return slope, rest
-
-
-def _end(node: Any) -> tuple[Symbol, Expr]:
-    """The letter of the step at which a fold is read, and how far from it it ends."""
-    if isinstance(node, expr.Cases):
-        letters = {s for _, said in node.args for a in said.args if isinstance(a, Expr) for s in a.free_symbols}
-        if len(letters) != 1:
-            raise Inapplicable(f"the cases of {node} are not about one step")
-        return letters.pop(), 0
-    ranges = node.args[1:] if isinstance(node, expr.Sum) else node.args[1:2]
-    index, lo, hi = ranges[0]
-    if len(ranges) > 1 or not lo.is_Integer or not 1 <= lo <= MOST_CLOCK or len(hi.free_symbols) != 1:
-        raise Inapplicable(f"{node} does not run over the steps so far")
-    (letter,) = hi.free_symbols
-    if not (hi - letter).is_Integer or letter == index:
-        raise Inapplicable(f"{node} does not run over the steps so far")
-    return letter, hi - letter
-
-
-def _where(value: Node, condition: Basic, letter: Symbol) -> Node:
-    """What is read at a number is read at the step that the condition `t = 1` makes equal to it."""
-    if not isinstance(condition, expr.Relation) or condition.op != "=":
-        return value
-    slope, rest = _line(condition)
-    here = (-rest / slope,)
-    leaf = lambda node: node.at((letter,)) if isinstance(node, Var) and node.index == here else node  # noqa: E731
-    return expr.rewrite(value, leaf)  # type: ignore[no-any-return]
-
-
-def _is_open(argument: Any) -> bool:
-    """Whether an argument that is no node has a letter in it."""
-    if isinstance(argument, Tuple):
-        return any(_is_open(a) for a in argument)
-    return isinstance(argument, Expr) and not isinstance(argument, Node) and bool(argument.free_symbols)
 
 
 def _name(slot: Slot, prefix: str) -> str:

@@ -94,7 +94,7 @@ def program(system: System) -> Program:
     routines = [_Sweep(system, names, [v.name for v in states], 1).forward(called)]
     own = [e.name for e in whole.own] if not derived else []
     if own:
-        routines.append(_Sweep(whole, names, own, -1).backward(called))
+        routines.append(_Sweep(whole, names, own, -1, system.borders).backward(called))
     called_for = definitions(called)
     preamble = f"import math\n\n{PREAMBLE}" if any("math." in text for text in called_for) else PREAMBLE
     parts = [preamble.strip("\n"), *called_for, *(routine.source for routine in routines)]
@@ -102,9 +102,12 @@ def program(system: System) -> Program:
 
 
 class _Sweep:
-    """The equations named `own` of a system; what else they read is given."""
+    """The equations named `own` of a system; what else they read is given, boundary values at `borders` among it."""
 
-    def __init__(self, system: System, names: Names, own: Sequence[str], direction: int):
+    def __init__(
+        self, system: System, names: Names, own: Sequence[str], direction: int, borders: Sequence[Border] | None = None
+    ):
+        self.borders = system.borders if borders is None else borders
         self.system, self.names, self.own, self.direction = system, names, list(own), direction
         self.lattice = system.lattice
         self.printer = ColumnPrinter(self._read, names.size)
@@ -125,7 +128,7 @@ class _Sweep:
 
     def _borders(self, names: Iterable[str]) -> list[Border]:
         names = set(names)
-        return [b for b in self.system.borders if b.variable in names]
+        return [b for b in self.borders if b.variable in names]
 
     def _coordinates(self, border: Border) -> list[Expr]:
         sides = zip(border.sides, self.lattice.indices, self.lattice.lengths, strict=True)

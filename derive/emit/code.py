@@ -189,7 +189,7 @@ def _scale(p: ArrayPrinter, node: expr.Scale, get: Get) -> Value:
     text = scalar.lifted(value.kind)
     level = scalar.level if text == scalar.text else ATOM
     factor = replace(scalar, text=text, level=level, kind=value.kind, loose=value.kind != SCALAR)
-    return _product([factor, value], [])
+    return hadamard([factor, value], [])
 
 
 def _times(p: ArrayPrinter, c: Expr, value: Value) -> Value:
@@ -221,10 +221,10 @@ def _bracketed(text: str) -> str:
 
 def _had(p: ArrayPrinter, node: expr.Had, get: Get) -> Value:
     below = [f for f in node.args if isinstance(f, expr.Power) and f.args[1].is_negative]
-    return _product([get(f) for f in node.args if f not in below], [_raised(get(f.args[0]), -f.args[1]) for f in below])
+    return hadamard([get(f) for f in node.args if f not in below], [_raised(get(f.args[0]), -f.args[1]) for f in below])
 
 
-def _product(above: Sequence[Value], below: Sequence[Value]) -> Value:
+def hadamard(above: Sequence[Value], below: Sequence[Value]) -> Value:
     """`a * b / c`, entry by entry."""
     written = [v for v in above if v.text != "1"]
     parts = [v.at_least(PRODUCT if i == 0 else POWER) for i, v in enumerate(written)]
@@ -241,7 +241,7 @@ def _product(above: Sequence[Value], below: Sequence[Value]) -> Value:
 def _power(p: ArrayPrinter, node: expr.Power, get: Get) -> Value:
     value, exponent = get(node.args[0]), node.args[1]
     if exponent.is_negative:
-        return _product([replace(value, text="1", level=ATOM, batched=False)], [_raised(value, -exponent)])
+        return hadamard([replace(value, text="1", level=ATOM, batched=False)], [_raised(value, -exponent)])
     return _raised(value, exponent)
 
 
@@ -334,7 +334,7 @@ def _scaled(value: Value, scalar: Value) -> Value:
     text = scalar.lifted(value.kind)
     level = scalar.level if text == scalar.text else ATOM
     factor = replace(scalar, text=text, level=level, kind=value.kind)
-    return _product([value, factor], [])
+    return hadamard([value, factor], [])
 
 
 def _matrix_column(p: ArrayPrinter, a: Value, x: Value) -> Value:
@@ -420,7 +420,7 @@ def _inner(p: ArrayPrinter, node: expr.Inner, get: Get) -> Value:
         other = right if isinstance(left, expr.Ones) else left
         value = p.full(get(other), other)
     else:
-        value = _product([p.full(get(left), left), get(right)], [])
+        value = hadamard([p.full(get(left), left), get(right)], [])
     axes = "(-2, -1)" if value.kind == MATRIX else "-1"
     return Value(f"{value.at_least(ATOM)}.sum({axes})", ATOM, SCALAR, value.batched)
 
@@ -474,7 +474,7 @@ def _total_of(p: ArrayPrinter, term: Node) -> Value:
             return Value(p.call("sum_outer", left.text, right.text), ATOM, MATRIX, False)
     value, kind = p.full(p.value(term), term), kind_of(term)
     if not value.batched:
-        return _product([Value("points", ATOM, kind, False), value], [])
+        return hadamard([Value("points", ATOM, kind, False), value], [])
     if kind == SCALAR:
         return Value(f"np.sum({value.text})", ATOM, SCALAR, False)
     return Value(p.call("sum_leading", value.text, str(RANK[kind])), ATOM, kind, False)

@@ -13,7 +13,20 @@ from sympy import Expr
 
 from derive import expr, functions
 from derive.emit import library
-from derive.emit.code import ATOM, MATMUL, POWER, RULES, SCALAR, ArrayPrinter, Get, Rule, Value, kind_of, no_formula
+from derive.emit.code import (
+    ATOM,
+    MATMUL,
+    POWER,
+    RULES,
+    SCALAR,
+    ArrayPrinter,
+    Get,
+    Rule,
+    Value,
+    hadamard,
+    kind_of,
+    no_formula,
+)
 from derive.emit.source import UNKNOWN
 from derive.errors import DeriveError
 from derive.expr import Node, Var
@@ -54,6 +67,14 @@ def _at(p: ArrayPrinter, node: expr.At, get: Get) -> Value:
     return Value(" * ".join(same), ATOM if len(same) == 1 else POWER - 1, SCALAR, False)
 
 
+def _scale(p: ArrayPrinter, node: expr.Scale, get: Get) -> Value:
+    """A number stretches to any shape, a scalar that is computed is written with the ones that it multiplies."""
+    c, body = node.args
+    if isinstance(c, Node) and get(body).loose:
+        return hadamard([get(c), p.full(get(body), body)], [])
+    return RULES[expr.Scale](p, node, get)
+
+
 def _mul(p: ArrayPrinter, node: expr.Mul, get: Get) -> Value:
     factors = [p.full(get(f), f).at_least(POWER) for f in node.args]
     return Value(" @ ".join(factors), MATMUL, kind_of(node), False)
@@ -90,6 +111,7 @@ def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
 COLUMN_RULES: dict[type, Rule] = {
     Var: _var,
     expr.At: _at,
+    expr.Scale: _scale,
     expr.Mul: _mul,
     expr.Transpose: _transpose,
     expr.Diag: _call("diag"),

@@ -13,6 +13,7 @@ What is drawn:
     flow            the gradient's norm over the distance, for several scales of the weights
     measured        its numbers
     contributions   what each path of a Jacobian contributes
+    automaton       the states of a network of threshold units
     sampled         the random parameters and inputs that these two measure with
     ceilings        the bound beside a curve
     axes            the frame of a chart

@@ -27,18 +27,18 @@ def shapes(graph: Graph) -> Iterator[Shape]:
     """The edges across the border of the window, and what they lead to; in three dimensions there is no room for them."""
     if graph.grid.dimension > 2:
         return
-    beyond: dict[Point, None] = {}
-    strokes: dict[Shape, None] = {}
-    for offset in graph.window.points:
-        for link in graph.links:
-            for here, there, comes in _crossing(graph.window, link, offset):
-                if graph.window.closed and not (comes and has_value(graph, there)):
-                    continue
-                beyond[there] = None
-                strokes[_stroke(graph, here, there, comes)] = None
-    yield from strokes
-    for point in beyond:
-        yield from _hint(graph, point)
+    crossing = [
+        (here, there, comes)
+        for offset in graph.window.points
+        for link in graph.links
+        for here, there, comes in _crossing(graph.window, link, offset)
+        if not graph.window.closed or (comes and has_value(graph, there))
+    ]
+    places = {there: _place(graph, there) for _, there, _ in crossing}
+    standing = [*graph.centres, *places.values()]
+    yield from dict.fromkeys(_stroke(graph, *across, standing) for across in crossing)
+    for point, place in places.items():
+        yield from _hint(graph, point, place)
 
 
 def has_value(graph: Graph, point: Point) -> bool:
@@ -58,12 +58,12 @@ def _crossing(window: Window, link: Link, offset: Offset) -> Iterator[tuple[Poin
         yield Point(link.source, offset), Point(link.source, near), False
 
 
-def _stroke(graph: Graph, here: Point, there: Point, comes: bool) -> Stroke:
+def _stroke(graph: Graph, here: Point, there: Point, comes: bool, standing: list[XY]) -> Stroke:
     assert here.offset is not None
     inner, outer = graph.grid.node(here.name, here.offset), _place(graph, there)
     width = _width(graph, there)
     role = "edge aside" if graph.highlight else "edge"
-    control = bend(outer, inner, graph.centres)
+    control = bend(outer, inner, standing)
     near = trimmed(inner, control or outer, graph.widths[here.name], CLEAR if comes else 0)
     far = trimmed(outer, control or inner, width)
     return Stroke((far, near) if comes else (near, far), role, True, control)
@@ -105,8 +105,8 @@ def _width(graph: Graph, point: Point) -> float:
     return max(NODE, _words(graph, point).width(SIZE) + 8) if graph.window.closed else HINT
 
 
-def _hint(graph: Graph, point: Point) -> Iterator[Shape]:
-    x, y = _place(graph, point)
+def _hint(graph: Graph, point: Point, at: XY) -> Iterator[Shape]:
+    x, y = at
     if graph.window.closed:
         yield Box((x, y), _width(graph, point), NODE, NODE / 2, "node border", graph.named(point))
         yield Label((x, y + 0.3 * SIZE), _words(graph, point), "note", size=SIZE)

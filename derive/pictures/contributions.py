@@ -56,6 +56,12 @@ def draw(asked: Request) -> Picture:
     found = highlight(system, query, None, asked.hold)
     if found.more or not found.walks:
         raise QueryError(f"{query!r} has no paths to compare: ask for a Jacobian such as {_main(system)!r}")
+    matrices = [entry for walk in found.walks for entry, _ in walk.steps if not entry.map.is_matrix]
+    if matrices:
+        target, source = matrices[0].target.name, matrices[0].source.name
+        raise QueryError(
+            f"the paths of {query!r} have no Jacobian matrices to compare: {target} or {source} is a matrix"
+        )
     scale = asked.scales[0] if asked.scales else 1.0
     paths, total = measured(system, found, scale, asked.seed, dict(asked.where))
     shown = sorted(paths, key=lambda c: -c.middle)[:MOST_BARS]
@@ -97,14 +103,14 @@ def jacobians(
     system: System, walks: Sequence[Walk], scale: float, seed: int, where: dict[str, float]
 ) -> list[np.ndarray]:
     """The products along the walks as arrays."""
-    state = walks[0].target.name
+    state = walks[0].source.name
     steps = STEPS[system.lattice.dimension]
     draw = sampled.draw(system, state, scale, steps, seed, where)
-    values = sampled.compiled(system).forward(draw.params, draw.inputs)
+    around = {**draw.inputs, **draw.cotangents, **sampled.compiled(system).forward(draw.params, draw.inputs)}
     point = _middle(walks, steps)
 
     def read(var: Var, at: tuple[int, ...]) -> np.ndarray:
-        array = draw.params[var.name] if not at else {**draw.inputs, **values}[var.name][tuple(i - 1 for i in at)]
+        array = draw.params[var.name] if not at else around[var.name][tuple(i - 1 for i in at)]
         return np.reshape(array, sampled.shape(system, state, var.name))
 
     index = dict(zip(system.lattice.indices, point, strict=True))

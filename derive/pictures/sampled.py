@@ -2,7 +2,7 @@
 
 Recurrent matrices, those that stand on a cycle of reads, are `scale` times a random orthogonal matrix, so that each has
 spectral norm `scale`; all other matrices are normal with variance 1/columns, vectors normal with standard deviation 0.1,
-inputs and targets standard normal, boundary values zero.
+inputs, targets and cotangents standard normal, boundary values zero.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Draw:
 
     params: dict[str, np.ndarray]
     inputs: dict[str, np.ndarray]
+    cotangents: dict[str, np.ndarray]
+    """of a loss that is left abstract"""
     steps: int
 
 
@@ -54,9 +56,11 @@ def draw(
             )
         params[name] = np.full_like(params[name], value)
     size = (steps,) * system.lattice.dimension
-    given = system.of_kind("input", "target")
-    inputs = {v.name: rng.standard_normal((*size, *_lean(shape(system, state, v.name)))) for v in given}
-    return Draw(params, inputs, steps)
+    inputs, cotangents = (
+        {v.name: rng.standard_normal((*size, *_lean(shape(system, state, v.name)))) for v in system.of_kind(*kinds)}
+        for kinds in (("input", "target"), ("cotangent",))
+    )
+    return Draw(params, inputs, cotangents, steps)
 
 
 @cache

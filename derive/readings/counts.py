@@ -134,8 +134,10 @@ def _lines(found: Count, d: Symbol, request: Request) -> tuple[list[Basic], Node
     terms = [expr.scale(c, at(d - k)) for k, c in enumerate(found.recurrence, 1) if c]
     again = steps.sum_of(terms) if terms else expr.Zero(1, 1)
     lines.append(Equals(at(d), again))
+    if not terms:
+        return lines, again
     closed = found.closed(d)
-    if closed is None or (order > 1 and not terms):
+    if closed is None:
         return lines, again
     if order == 1 and not found.late:
         lines = []
@@ -184,9 +186,7 @@ def _from_parameter(request: Request, local: Table, y: Var) -> tuple[Count, str]
     x = request.var(request.query.below)
     size = _size(local, y, x) + 1
     if not _runs_down(local, y, x):
-        raise QueryError(
-            f"the paths to {y.name} come from later steps, whose number is T - {index}; give numbers with unroll"
-        )
+        raise QueryError(f"the paths to {y.name} come from later steps; give numbers with unroll")
     values = []
     for n in range(1, 2 * size + 3):
         number = paths.count(local, Point(y.name, (n,)), Point(name, None), (n,))

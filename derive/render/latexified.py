@@ -17,14 +17,14 @@ from sympy import Expr, Integer
 from derive import functions
 from derive.emit.algorithm import Routine
 from derive.emit.columns import SOURCES
-from derive.expr import Power, Transpose, Var
+from derive.expr import Identity, Ones, Power, Transpose, Var, Zero
 from derive.notation import LATEX, Notation
 from derive.printing import index_string, latex
 
 SUM, PRODUCT, ATOM = range(3)
 
 FIELD = {"diag": r"\mathrm{diag}(@)", "diagonal": r"\mathrm{diagonal}(@)", "inner": r"\langle @ \rangle"}
-CONSTANTS = {"np.zeros": "0", "np.ones": r"\mathbf{1}", "np.eye": "I"}
+CONSTANTS = {"np.zeros": Zero, "np.ones": Ones, "np.eye": lambda n, _: Identity(n)}
 
 
 class Formulas(ExpressionCodegen):
@@ -205,7 +205,7 @@ class Formulas(ExpressionCodegen):
     def visit_Call(self, node: ast.Call) -> str:
         name = ast.unparse(node.func)
         if name in CONSTANTS:
-            return "1" if name == "np.ones" and self.is_scalar(node) else CONSTANTS[name]
+            return latex(CONSTANTS[name](*self.shape(node)), self.notation)
         arguments = ", ".join(map(self.value, node.args))
         if name in FIELD and name in SOURCES:
             return FIELD[name].replace("@", arguments)

@@ -4,6 +4,7 @@
     closed h[t] --system linear-rnn     of another system of the catalogue
     adjoint --result                    the result alone
     plot graph dh[t]/dh[t-2]            a picture
+    prove                               the automaton of the network of threshold units that the formula above is about
 
 The system is the one that the document speaks of where the block stands.
 """
@@ -12,16 +13,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from derive import catalogue
 from derive.errors import DeriveError, Place, SystemError_
+from derive.printing import text
 from derive.reader.claims import Asked
 from derive.site.sheet import Block, Drawn, Worked
 from derive.system import System
-
-PLOT = "plot"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -31,17 +31,21 @@ class _Parser(argparse.ArgumentParser):
         raise DeriveError(message)
 
 
-def _parser() -> _Parser:
-    from derive.cli import OPTIONS
+def _parser(command: str) -> _Parser:
+    """The options of a command, without those that say where its output goes."""
+    from derive.cli import COMMANDS, OPTIONS
 
     parser = _Parser(prog="derive", add_help=False)
-    parser.add_argument("words", nargs="+")
     parser.add_argument("--system")
     parser.add_argument("--result", action="store_true")
-    for name in ("hold", "where", "unroll", "layout", "notation", "seed"):
-        flags, settings = OPTIONS[name]
-        parser.add_argument(*flags, **settings)
+    for name in COMMANDS[command][2]:
+        if name not in NOT_ASKED:
+            flags, settings = OPTIONS[name]
+            parser.add_argument(*flags, **settings)
     return parser
+
+
+NOT_ASKED = ("system", "network", "output", "format", "check")
 
 
 def blocks(asked: Asked, spoken_of: str) -> Iterator[Block]:
@@ -52,38 +56,61 @@ def blocks(asked: Asked, spoken_of: str) -> Iterator[Block]:
     for number, line in enumerate(asked.query.text.splitlines()):
         if line.strip() and not line.lstrip().startswith("#"):
             try:
-                yield answer(shlex.split(line), asked.system, spoken_of)
+                yield answer(shlex.split(line), asked, spoken_of)
             except (DeriveError, ValueError, argparse.ArgumentTypeError) as error:
                 place = asked.query.place
                 at = Place(place.file, place.line + number, place.column)
                 raise SystemError_(f"the block asks for {line.strip()!r}: {error}", at) from None
 
 
-def answer(words: Sequence[str], system: System | None, spoken_of: str) -> Block:
-    """The derivation or the picture that one line asks for."""
-    options = _parser().parse_args(list(words))
-    name = options.system or spoken_of
-    found = catalogue.named(options.system) if options.system else system
-    if found is None:
+def answer(words: Sequence[str], asked: Asked, spoken_of: str) -> Block:
+    """What one line asks for: a derivation, or by its first word another thing."""
+    command = words[0] if words[0] in ANSWERS else SOLVE
+    rest = list(words[1:] if command == words[0] else words)
+    options = _parser(command).parse_args(rest)
+    system = catalogue.named(options.system) if options.system else asked.system
+    if system is None:
         raise DeriveError(
             "the document has named no system by then: write --system NAME, or `derive: system NAME` above"
         )
-    rest = [word for word in words if word != "--result"]
     if options.system:
         at = rest.index("--system")
         del rest[at : at + 2]
-    if options.words[0] == PLOT:
-        return Drawn(_picture(found, options), shlex.join(["derive", PLOT, name, *rest[1:]]))
-    derivation = found.derive(" ".join(options.words), **_asked(options)).checked(options.seed)
-    return Worked(derivation, shlex.join(["derive", "solve", name, *rest]), result_only=options.result)
+    named = ["derive", command, options.system or spoken_of, *(word for word in rest if word != "--result")]
+    return ANSWERS[command](asked, system, options, shlex.join(named))
 
 
-def _asked(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("hold", "where", "unroll", "layout", "notation")}
+def _solved(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+    given = {name: getattr(options, name) for name in ("hold", "where", "unroll", "layout", "notation")}
+    derivation = system.derive(" ".join(options.queries), **given).checked(options.seed)
+    return Worked(derivation, command, result_only=options.result)
 
 
-def _picture(system: System, options: argparse.Namespace) -> Any:
-    from derive import pictures
+def _plotted(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+    from derive.cli import drawn
 
-    _, kind, *query = options.words
-    return pictures.draw(system, kind, " ".join(query) or None, unroll=options.unroll, seed=options.seed)
+    return Drawn(drawn(system, options), command)
+
+
+def _proved(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+    """The automaton of the last claim above the block that has one."""
+    from derive.pictures import automaton
+    from derive.verdicts.proved import proved
+
+    place = asked.query.place
+    above = [one for one in proved(place.file) if one.claim.place.line < place.line and one.table is not None]
+    if not above:
+        raise DeriveError("no formula above claims anything of a network of threshold units that a table could show")
+    last = above[-1]
+    assert last.table is not None
+    said = f"{text(last.claim.formula)}: {last.outcome.sentence}"
+    return Drawn(automaton.drawn(last.table, said), command)
+
+
+SOLVE = "solve"
+ANSWERS: dict[str, Callable[[Asked, System, argparse.Namespace, str], Block]] = {
+    SOLVE: _solved,
+    "plot": _plotted,
+    "prove": _proved,
+}
+"""A line that begins with none of these words is a query."""

@@ -1,7 +1,8 @@
 r"""Upper bounds of norms, proved: for every norm of matrices with `‖AB‖ ≤ ‖A‖ ‖B‖`, `‖Ax‖ ≤ ‖A‖ ‖x‖` and `‖diag(v)‖ ≤ max |v_i|`.
 
 `derive.norms` works out the bound of a formula.  The ingredients are the one-step Jacobian, which the exact field
-confirms, the range of each activation's derivative, and that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from `‖∂h_{t+1}/∂h_t‖ ≤ ¼‖W‖` by induction over the steps.
+confirms, the range of each activation's derivative, and that norm.  `‖∂L/∂h_t‖ ≤ ‖∂L/∂h_T‖ ∏ ¼‖W‖` follows from
+`‖∂h_{t+1}/∂h_t‖ ≤ ¼‖W‖` by induction over the steps.
 """
 
 from __future__ import annotations

@@ -39,6 +39,12 @@ class Proved:
     def __bool__(self) -> bool:
         return self.outcome.counterexample is None
 
+    @property
+    def as_expected(self) -> bool:
+        """Whether it came out as the document says with `expect`; without one it has to be proved."""
+        wanted = self.claim.expect[0] if self.claim.expect else "holds"
+        return wanted == ("holds" if self else "fails")
+
     def __str__(self) -> str:
         wrong = self.outcome.counterexample
         lines = [f"{self.claim.place.line}: {text(self.claim.formula)}"]
@@ -46,7 +52,8 @@ class Proved:
             every = f"every value of {' and '.join(self.open)}, for strings of every length"
             lines.append(f"  proved: {every if self.open else self.outcome.sentence}")
         else:
-            lines.append(f"  refuted: the shortest string that shows it is {wrong.inputs}")
+            found = "refuted, as expected" if self.as_expected else "refuted"
+            lines.append(f"  {found}: the shortest string that shows it is {wrong.inputs}")
             lines.append(f"  at step {len(wrong.string)} the left side is {wrong.left}, the right side {wrong.right}")
         if self.ranges is not None:
             lines.append(f"  true exactly for {self.ranges}" if self.ranges else f"  true for {self.ranges}")
@@ -112,13 +119,8 @@ def _proved(review: Reviewed, claim: Claim, given: Settings, names: tuple[str, .
         except DeriveError:
             continue
         found = _ranges(network, understood.formula, settings, names) if names else every
-        yield Proved(
-            claim,
-            outcome,
-            _table(monitor, network.system.name),
-            found,
-            tuple(s.name for s in monitor.machine.parameters),
-        )
+        table = _table(monitor, network.system.name)
+        yield Proved(claim, outcome, table, found, tuple(s.name for s in monitor.machine.parameters), tuple(free))
         return
 
 
