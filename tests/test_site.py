@@ -99,7 +99,8 @@ def test_a_query_of_several_words_is_one_word_of_its_command():
 
 def test_prove_draws_the_automaton_of_the_claim_above(tmp_path):
     document = tmp_path / "net.md"
-    define = "<!-- derive: scalar -->\n<!-- derive: declare h x: scalar -->\n<!-- derive: define -->\n$$\nh_t = f(h_{t-1} + x_t)\n$$\n"
+    define = "<!-- derive: scalar -->\n<!-- derive: declare h x: scalar -->\n<!-- derive: define -->\n"
+    define += "$$\nh_t = f(h_{t-1} + x_t)\n$$\n"
     given, claim = "\n$$\nf(z) = [z > 1.5],\\quad h_0 = 1\n$$\n", "\n$$\nh_t = h_{t-1} x_t\n$$\n"
     document.write_text(define + given + claim + "\n```derive\nprove\n```\n", encoding="utf-8")
     sheet = documents.sheet(document, "net", "net.md")
