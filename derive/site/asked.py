@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import NoReturn
 
 from derive import catalogue
@@ -79,23 +81,47 @@ def answer(words: Sequence[str], asked: Asked, spoken_of: str) -> Block:
     if options.system:
         at = rest.index("--system")
         del rest[at : at + 2]
-    named = ["derive", command, options.system or spoken_of, *(word for word in rest if word != "--result")]
-    return ANSWERS[command](asked, system, options, shlex.join(named))
+    name = options.system or spoken_of
+    shown = ["derive", command, name, *(word for word in rest if word != "--result")]
+    return ANSWERS[command](asked, system, options, Named(name, shlex.join(shown)))
 
 
-def _solved(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+@dataclass(frozen=True)
+class Named:
+    """What a command line calls the system, and the whole of that line."""
+
+    system: str
+    command: str
+
+    @property
+    def beside(self) -> str:
+        """The same for a notebook, which lies beside its document."""
+        return PurePosixPath(self.system).name
+
+
+def plotting(beside: str, options: argparse.Namespace) -> str:
+    """The lines of Python that draw what the options of `plot` ask for."""
+    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    words = [repr(options.kind), *([repr(options.query)] if options.query else [])]
+    words += [f"{name}={value!r}" for name, value in given.items() if value]
+    if options.others:
+        words.append(f"others=[{', '.join(f'derive.load({name!r})' for name in options.others)}]")
+    return f"import derive\n\nderive.load({beside!r}).plot({', '.join(words)})"
+
+
+def _solved(asked: Asked, system: System, options: argparse.Namespace, named: Named) -> Block:
     given = {name: getattr(options, name) for name in ("hold", "where", "unroll", "layout", "notation")}
     derivation = system.derive(options.queries[0], **given).checked(options.seed)
-    return Worked(derivation, command, result_only=options.result)
+    return Worked(derivation, named.command, result_only=options.result)
 
 
-def _plotted(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+def _plotted(asked: Asked, system: System, options: argparse.Namespace, named: Named) -> Block:
     from derive.cli import drawn
 
-    return Drawn(drawn(system, options), command)
+    return Drawn(drawn(system, options), named.command, plotting(named.beside, options))
 
 
-def _proved(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
+def _proved(asked: Asked, system: System, options: argparse.Namespace, named: Named) -> Block:
     """The automaton of the last claim above the block that has one."""
     from derive.pictures import automaton
     from derive.verdicts.proved import proved
@@ -107,11 +133,13 @@ def _proved(asked: Asked, system: System, options: argparse.Namespace, command: 
     last = above[-1]
     assert last.table is not None
     said = f"{text(last.claim.formula)}: {last.outcome.sentence}"
-    return Drawn(automaton.drawn(last.table, said), command)
+    file = named.beside.partition(":")[0]
+    python = f"from derive.verdicts.proved import proved\n\nfor one in proved({file!r}):\n    print(one)"
+    return Drawn(automaton.drawn(last.table, said), named.command, python)
 
 
 SOLVE = "solve"
-ANSWERS: dict[str, Callable[[Asked, System, argparse.Namespace, str], Block]] = {
+ANSWERS: dict[str, Callable[[Asked, System, argparse.Namespace, Named], Block]] = {
     SOLVE: _solved,
     "plot": _plotted,
     "prove": _proved,

@@ -173,10 +173,8 @@ def _worked_cells(block: Worked, sheet: Sheet) -> Iterator[dict[str, Any]]:
         yield ipynb.markdown_cell("\n\n".join(list(md.section(found))[1:]))
 
 
-def _drawn_cells(block: Drawn, sheet: Sheet) -> Iterator[dict[str, Any]]:
-    _, _, spec, kind, *query = block.command.split(" ", 4)
-    asked = f", {query[0].strip(chr(39))!r}" if query and not query[0].startswith("--") else ""
-    yield ipynb.code_cell(f"import derive\n\nderive.load({spec!r}).plot({kind!r}{asked})")
+def _drawn_cells(block: Drawn, _: Sheet) -> Iterator[dict[str, Any]]:
+    yield ipynb.code_cell(block.python)
 
 
 def _listing_cells(block: Listing, _: Sheet) -> Iterator[dict[str, Any]]:

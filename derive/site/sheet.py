@@ -39,10 +39,11 @@ class Worked:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture, and the command that draws it."""
+    """A picture, the command that shows the same, and the lines of Python that do."""
 
     picture: Picture
     command: str
+    python: str
 
 
 @dataclass(frozen=True)

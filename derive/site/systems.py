@@ -69,13 +69,13 @@ def _names(system: System) -> Iterator[tuple[str, ...]]:
 
 def _drawn(system: System, kind: str, query: str | None = None) -> Iterator[Drawn]:
     """The picture, where the system has one of this kind."""
-    from derive import pictures
-
+    words = [kind, *([query] if query else [])]
     try:
-        picture = pictures.draw(system, kind, query)
+        picture = system.plot(*words)
     except DeriveError:
         return
-    yield Drawn(picture, shlex.join(["derive", "plot", system.name, kind, *([query] if query else [])]))
+    python = f"import derive\n\nderive.load({system.name!r}).plot({', '.join(map(repr, words))})"
+    yield Drawn(picture, shlex.join(["derive", "plot", system.name, *words]), python)
 
 
 def _long_run(system: System) -> Iterator[Block]:
