@@ -266,3 +266,18 @@ def test_a_failing_bound_fails_the_check():
         )
         steps.append(replace(s, lines=lines))
     assert replace(d, steps=tuple(steps)).check().verdict == "fails"
+
+
+def test_of_numbers_it_is_the_absolute_value(katex):
+    scalar = System(
+        "scalar", equations="s[t] = tanh(w * s[t-1] + u * x[t])", shapes="s w u: 1", inputs="x: 1", parameters="w u"
+    )
+    d = scalar.derive("bound ds[t]/ds[k]")
+    assert str(d.result[-1]) == "|∂s_t/∂s_k| ≤ |w|^{t-k}" and "law" not in {s.rule for s in d.steps}
+    assert d.check().verdict == "holds" and katex(d.latex())
+
+
+@pytest.mark.parametrize("layout", ["numerator", "denominator"])
+def test_in_either_layout(layout: str):
+    for query in ("bound dL/dh[t]", "bound dh[t]/dh[k]"):
+        assert catalogue.load("elman").derive(query, layout=layout).check().verdict == "holds"

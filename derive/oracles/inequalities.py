@@ -85,9 +85,10 @@ def samples(
     """The system over some numbers of steps, with weights of several sizes."""
     road = ROADS[ROAD]
     (size,) = sizes(system, road)
-    return [
-        Scaled(system, road, {**size, **lengths(system, count)}, seed, scale) for scale in scales for count in steps
-    ]
+    with numpy.errstate(all="ignore"):
+        return [
+            Scaled(system, road, {**size, **lengths(system, count)}, seed, scale) for scale in scales for count in steps
+        ]
 
 
 def _sides(trial: Trial, truth: Unrolled) -> Iterator[tuple[dict[str, int], float, float]]:
