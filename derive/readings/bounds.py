@@ -8,7 +8,7 @@ r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sympy import Basic, Expr, Integer, Symbol
@@ -122,8 +122,12 @@ def _of_loss(request: Request, product: OneStep, name: str, t: Expr) -> tuple[li
     lines: list[Basic] = []
     far = last if one else s
     whole = system.loss == "last" and above.index is None
-    term = _reached(product, name, far, (far - t) if down else (t - far), whole)
+    apart = (far - t) if down else (t - far)
+    term = _reached(product, far, lambda u: product.over(u, name, apart), whole)
     reached = x.marked("bar") if whole else expr.GradientOf(system.variables[LOSS].var.at((far,)), x)
+    if product.kept is not product.worst:
+        by_steps = _reached(product, far, lambda u: product.product(u, name, far, t), whole)
+        lines.append(Relation("<=", norms.norm(reached), by_steps))
     lines.append(Relation("<=", norms.norm(reached), term))
     if one:
         return lines, term
@@ -133,8 +137,8 @@ def _of_loss(request: Request, product: OneStep, name: str, t: Expr) -> tuple[li
     return lines, total
 
 
-def _reached(product: OneStep, name: str, at: Expr, apart: Expr, whole: bool) -> Node:
-    """`Σ_u ‖∂L_s/∂u_s‖ (N^(s-t))_{u,name}` over the states that the loss reads directly; `whole`: there is no other loss."""
+def _reached(product: OneStep, at: Expr, back: Callable[[str], Node], whole: bool) -> Node:
+    """`Σ_u ‖∂L_s/∂u_s‖ back(u)` over the states that the loss reads directly; `whole`: there is no other loss."""
     system, own = product.system, product.index
     left = product.parts.left
     row = left.args[0] if isinstance(left, expr.Block) else (left,)
@@ -148,7 +152,7 @@ def _reached(product: OneStep, name: str, at: Expr, apart: Expr, whole: bool) ->
         direct = expr.transpose(expr.at(block, {own: at})) if len(read) > 1 else expr.GradientOf(loss, var)
         if whole and len(read) == 1:
             direct = var.marked("bar")
-        terms.append(expr.Had(product.over(u.name, name, apart), norms.norm(direct)))
+        terms.append(expr.Had(back(u.name), norms.norm(direct)))
     return steps.sum_of(terms)
 
 

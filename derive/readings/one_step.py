@@ -188,7 +188,8 @@ class OneStep:
         """The same with every step's own norms."""
         j = Symbol("j", integer=True)
         range_ = (j, k + 1, t) if self.direction < 0 else (j, t, k - 1)
-        body = expr.at(self.kept if self.alone else self.at_step, {self.index: j})
+        step = norms.norm(self._one_step()) if isinstance(self.kept, expr.Add) else self.kept
+        body = expr.at(step if self.alone else self.at_step, {self.index: j})
         made = expr.Product(body, range_, descending=self.direction < 0)
         if self.alone:
             return made
