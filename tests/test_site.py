@@ -21,7 +21,7 @@ from derive import catalogue
 from derive.errors import DeriveError
 from derive.reader.document import parse
 from derive.reader.understand import understand
-from derive.site import asked, build, formulas, prose
+from derive.site import asked, build, documents, formulas, prose
 from derive.site.sheet import Drawn, Worked
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +90,26 @@ def test_a_block_that_can_t_be_answered_says_why_and_where(line, said):
     with pytest.raises(DeriveError, match=re.escape(said)) as caught:
         blocks(f"adjoint\n{line}")
     assert str(caught.value).startswith("doc.md:5:1: the block asks for")
+
+
+def test_a_query_of_several_words_is_one_word_of_its_command():
+    (block,) = blocks("paths h[t] <- h[t-1] --hold z")
+    assert block.command == "derive solve gru 'paths h[t] <- h[t-1]' --hold z"
+
+
+def test_prove_draws_the_automaton_of_the_claim_above(tmp_path):
+    document = tmp_path / "net.md"
+    define = "<!-- derive: scalar -->\n<!-- derive: declare h x: scalar -->\n<!-- derive: define -->\n"
+    define += "$$\nh_t = f(h_{t-1} + x_t)\n$$\n"
+    given, claim = "\n$$\nf(z) = [z > 1.5],\\quad h_0 = 1\n$$\n", "\n$$\nh_t = h_{t-1} x_t\n$$\n"
+    document.write_text(define + given + claim + "\n```derive\nprove\n```\n", encoding="utf-8")
+    sheet = documents.sheet(document, "net", "net.md")
+    (drawn,) = (block for block in sheet.blocks if isinstance(block, Drawn))
+    assert drawn.command == "derive prove net.md" and drawn.picture.title.startswith(
+        "h_t = h_{t-1} x_t: 2 reachable states"
+    )
+    assert "from 0 input 0 leads to 1 with the answer 0" in drawn.picture.alt
+    assert "from 1 input 0 or 1 leads to 1 with the answer 0" in drawn.picture.alt
 
 
 def test_a_block_without_a_system_says_what_to_write():

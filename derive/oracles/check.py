@@ -9,6 +9,7 @@ from functools import cached_property, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy
 from sympy import Basic, Expr
 
 from derive import expr
@@ -232,7 +233,8 @@ class Trial:
         least = 1 if not road.exact else len(VARIANTS) if self.chooses else 2
         while seeds < least or (errors and BOUND < math.prod(errors) < 1 and seeds < MOST_SEEDS):
             try:
-                found = self._under(road, self.first + seeds)
+                with numpy.errstate(over="ignore"):  # 1 / (1 + exp(-x)) is 0 there, as it should be
+                    found = self._under(road, self.first + seeds)
             except (Resample, Unevaluable) as unlucky:
                 if self.first + seeds >= 2 and isinstance(unlucky, Resample):  # a variant that has no real values
                     seeds += 1

@@ -104,12 +104,15 @@ def _backwards(lo: Expr, hi: Expr, scope: Scope) -> bool:
 
 
 def _rank(end: Expr | None, scope: Scope) -> tuple[int, int]:
-    """How late an index is: numbers, other letters, the lattice's own letter, its length."""
+    """How late an index is: the first step, other letters, a number, the lattice's own letter, its length.
+
+    Where T is unrolled a number is a length: `m = 3 … t+1` goes downwards there, and `i = 2 … t` upwards elsewhere.
+    """
     assert end is not None
     free = end.free_symbols
-    kind = 3 if free & set(scope.lengths) else 2 if free & set(scope.lattice) else 1 if free else 0
+    kind = 4 if free & set(scope.lengths) else 3 if free & set(scope.lattice) else 1 if free else 0
     if not free and end > 1:
-        kind = 3  # a number of steps, where T is unrolled
+        kind = 4 if scope.own or scope.unrolled else 2
     constant = int(end.subs(dict.fromkeys(free, 0))) if end.is_polynomial() else 0
     return kind, constant
 

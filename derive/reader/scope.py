@@ -67,6 +67,8 @@ class Scope:
     later: dict[str, Meaning] = field(default_factory=dict)
     """Names that the document defines further down."""
     habits: Habits = NO_HABITS
+    unrolled: bool = False
+    """Whether a number stands in the place of T."""
     own: bool = False
     """Whether `δ^{z}_t` means the adjoint of the argument of z, as derive itself writes it."""
 

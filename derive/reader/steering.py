@@ -82,7 +82,9 @@ class State:
         self.systems.append(system)
         self.aliases = [alias for alias in self.aliases if alias.fresh]
         pins = tuple(sorted(self.pins.items()))
-        self.scope = replace(Scope.of(system), pins=pins, hold=self.hold, later=self.later_names())
+        self.scope = replace(
+            Scope.of(system), pins=pins, hold=self.hold, later=self.later_names(), unrolled=self.unroll is not None
+        )
         self.declare_names()
         self.apply_aliases()
 
@@ -214,6 +216,7 @@ def _loss(state: State, item: Directive) -> None:
 
 def _unroll(state: State, item: Directive) -> None:
     state.unroll = item.value
+    state.scope = replace(state.scope, unrolled=True)
 
 
 def _expect(state: State, item: Directive) -> None:

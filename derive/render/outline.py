@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sympy import Basic, Expr, Integer, Symbol
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from derive.derivation import Derivation, Step
     from derive.expr import Var
 
-OPTIONS = ("hold", "unroll", "layout", "notation")
+OPTIONS = ("hold", "where", "unroll", "layout", "notation")
 _NAME = re.compile(r"([A-Za-z]\w*)(?:\[([\w\s,+-]+)\])?")
 
 
@@ -36,8 +36,14 @@ def chosen(derivation: Derivation) -> dict[str, Any]:
 
 def asked(derivation: Derivation) -> str:
     """The same in the words of the command line: `--hold z --unroll 3`."""
-    shown = {k: ",".join(v) if isinstance(v, (list, tuple)) else str(v) for k, v in chosen(derivation).items()}
+    shown = {key: _typed(value) for key, value in chosen(derivation).items()}
     return " ".join(f"--{key} {value}" for key, value in shown.items())
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={number}" for name, number in value.items())
+    return ",".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def numbered(derivation: Derivation) -> Iterator[tuple[int, Step, tuple[Basic, ...]]]:

@@ -68,6 +68,9 @@ def answer(words: Sequence[str], asked: Asked, spoken_of: str) -> Block:
     command = words[0] if words[0] in ANSWERS else SOLVE
     rest = list(words[1:] if command == words[0] else words)
     options = _parser(command).parse_args(rest)
+    if command == SOLVE:  # a query of several words is one
+        rest = [" ".join(options.queries), *(word for word in rest if word not in options.queries)]
+        options.queries = rest[:1]
     system = catalogue.named(options.system) if options.system else asked.system
     if system is None:
         raise DeriveError(
@@ -82,7 +85,7 @@ def answer(words: Sequence[str], asked: Asked, spoken_of: str) -> Block:
 
 def _solved(asked: Asked, system: System, options: argparse.Namespace, command: str) -> Block:
     given = {name: getattr(options, name) for name in ("hold", "where", "unroll", "layout", "notation")}
-    derivation = system.derive(" ".join(options.queries), **given).checked(options.seed)
+    derivation = system.derive(options.queries[0], **given).checked(options.seed)
     return Worked(derivation, command, result_only=options.result)
 
 
