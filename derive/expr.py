@@ -417,6 +417,10 @@ class Product(Node):
             raise ShapeError(f"an ordered product needs square factors, found {show_shape(body.shape)}")
         return body.shape
 
+    @classmethod
+    def build(cls, body: Node, range_: Any, descending: Any = 1) -> Node:
+        return body if isinstance(body, Identity) else cls(body, range_, descending)
+
     @property
     def descending(self) -> bool:
         return bool(self.args[2])

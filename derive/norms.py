@@ -35,7 +35,7 @@ def matrix(system: System, node: Node, of_entries: OfEntries) -> Node | None:
     if isinstance(node, expr.Zero):
         return expr.Zero(1, 1)
     if isinstance(node, Var):
-        return expr.Norm(node) if is_parameter(system, node) else of_entries(node) if expr.is_scalar(node) else None
+        return norm(node) if is_parameter(system, node) else of_entries(node) if expr.is_scalar(node) else None
     if isinstance(node, expr.Transpose):
         return matrix(system, node.args[0], of_entries)
     if isinstance(node, expr.Diag):
@@ -44,7 +44,7 @@ def matrix(system: System, node: Node, of_entries: OfEntries) -> Node | None:
         inside = matrix(system, node.args[1], of_entries)
         return None if inside is None else expr.scale(abs(node.args[0]), inside)
     if expr.is_scalar(node):
-        return of_entries(node) or _scalar_product(system, node, of_entries)
+        return _scalar_product(system, node, of_entries) or of_entries(node)
     if isinstance(node, (expr.Add, expr.Mul, expr.Scale)):
         return _together(
             expr.add if isinstance(node, expr.Add) else expr.had, [matrix(system, a, of_entries) for a in node.args]
@@ -62,9 +62,11 @@ def _scalar_product(system: System, node: Node, of_entries: OfEntries) -> Node |
     if not isinstance(node, expr.Had):
         return None
     weights = [a for a in node.args if isinstance(a, Var) and is_parameter(system, a)]
+    if not weights:
+        return None
     rest = [a for a in node.args if a not in weights]
     inside = of_entries(expr.had(*rest)) if rest else expr.Ones(1, 1)
-    return None if inside is None else expr.had(inside, *map(expr.Norm, weights))
+    return None if inside is None else expr.had(inside, *map(norm, weights))
 
 
 def is_parameter(system: System, var: Var) -> bool:
@@ -72,9 +74,14 @@ def is_parameter(system: System, var: Var) -> bool:
     return variable is not None and variable.kind == "parameter"
 
 
+def norm(node: Node, kind: str = "") -> Node:
+    """`‖x‖`; of a number its absolute value."""
+    return expr.apply("abs", node) if expr.is_scalar(node) else expr.Norm(node, kind)
+
+
 def of_vector(vector: Node) -> Node:
     """The bound that keeps the vector: `‖z_t‖_∞`."""
-    return expr.Ones(1, 1) if isinstance(vector, expr.Ones) else expr.Norm(vector, "inf")
+    return expr.Ones(1, 1) if isinstance(vector, expr.Ones) else norm(vector, "inf")
 
 
 # --- entries ----------------------------------------------------------------------------------------------------------
@@ -106,9 +113,7 @@ def _of_parts(system: System, node: Node, size: OfEntries | None) -> Node | None
         inside = supremum(system, node.args[1], size)
         return None if inside is None else expr.scale(abs(node.args[0]), inside)
     if isinstance(node, expr.Mul) and expr.is_column(node) and size is not None:
-        weights = [
-            expr.Norm(a, "inf") if isinstance(a, Var) and is_parameter(system, a) else None for a in node.args[:-1]
-        ]
+        weights = [norm(a, "inf") if isinstance(a, Var) and is_parameter(system, a) else None for a in node.args[:-1]]
         return _together(expr.had, [*weights, supremum(system, node.args[-1], size)])
     if isinstance(node, expr.Had):
         return _together(expr.had, [supremum(system, part, size) for part in _by_name(node, size)])
@@ -172,7 +177,7 @@ class Sizes:
     def __call__(self, var: Var) -> Node | None:
         kind = self.system.variables[var.name].kind if var.name in self.system.variables else ""
         if kind == "parameter":
-            return expr.Norm(var, "inf")
+            return norm(var, "inf")
         if kind != "state" or var.name in self._open:
             return None
         inside = self.inside(var.name)
@@ -193,7 +198,7 @@ class Sizes:
         starts = [Integer(1 - k) for k in range(1, max((-o for o in offsets), default=0) + 1)]
         starts += [length + k for k in range(1, max(offsets, default=0) + 1)]
         var = self.system.variables[name].var
-        found = [expr.Norm(expr.at(var, {t: at}), "inf") for at in starts]
+        found = [norm(expr.at(var, {t: at}), "inf") for at in starts]
         return maximum(*found) if found else None
 
     def inside(self, name: str) -> Node | None:

@@ -217,6 +217,10 @@ def test_at_another_index():
     assert d.check().verdict == "holds"
 
 
+def test_an_open_gate_keeps_the_start():
+    assert catalogue.load("gru").derive("closed h[t]", where={"z": 1}).latex() == "h_t = h_0"
+
+
 def test_of_a_document(tmp_path):
     document = tmp_path / "sum.md"
     document.write_text("<!-- derive: scalar -->\n\n$$ h_t = -h_{t-1} + x_t $$\n", encoding="utf-8")

@@ -85,7 +85,7 @@ def samples(
     """The system over some numbers of steps, with weights of several sizes."""
     road = ROADS[ROAD]
     (size,) = sizes(system, road)
-    with numpy.errstate(over="ignore", invalid="ignore"):  # what is too large has no value, and is left out
+    with numpy.errstate(all="ignore"):
         return [
             Scaled(system, road, {**size, **lengths(system, count)}, seed, scale) for scale in scales for count in steps
         ]

@@ -47,19 +47,24 @@ def _formula(system: System, above: str, below: str) -> Node | None:
     return expr.replace(found.expr, names)  # type: ignore[no-any-return]
 
 
-def _norms(formula: Node) -> list[expr.Norm]:
-    return [node for node in expr.walk(formula) if isinstance(node, expr.Norm)]
+def _norms(formula: Node) -> list[Node]:
+    """The norms in it, and the absolute values of numbers."""
+    return [node for node in expr.walk(formula) if isinstance(node, expr.Norm) or _is_absolute(node)]
 
 
-def _norm(node: expr.Norm, draw: Draw) -> float:
+def _is_absolute(node: Basic) -> bool:
+    return isinstance(node, expr.Apply) and node.function == "abs"
+
+
+def _norm(node: Node, draw: Draw) -> float:
     """The norm of a parameter that was drawn; boundary values are zero."""
     (var,) = expr.variables(node)
     if var.index:
         return 0.0
     array = draw.params[var.name]
-    if array.ndim == 1 and node.kind in ("oo", "inf"):
+    if array.ndim == 0 or _is_absolute(node):
         return float(np.abs(array).max())
-    return float(np.linalg.norm(array, 2))
+    return float(np.linalg.norm(array, np.inf if node.kind == "inf" else 2))  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ r"""`bound dL/dh[t]`, `bound dh[t]/dh[k]`: a norm bound, with the ingredients of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sympy import Basic, Expr, Integer, Symbol
@@ -68,7 +68,7 @@ def bound(request: Request) -> Derivation:
         steps.forward(system),
         held_step(request),
         Step("one step", "What one step hands to the next", product.said, (), product.jacobian_lines),
-        Step("law", "The norm", NORM, (), tuple(_laws())),
+        None if expr.is_scalar(parts.step) else Step("law", "The norm", NORM, (), tuple(_laws())),
         Step(
             "norm",
             "The norm of one step" if product.alone else "The norms of the blocks",
@@ -103,7 +103,7 @@ def _result(request: Request, product: OneStep) -> tuple[list[Basic], Node]:
         raise QueryError(
             f"{request.query.text!r}: a bound is asked of a later step by an earlier one, in the order of computation"
         )
-    total = expr.Norm(Partial(y, x, held=request.hold))
+    total = norms.norm(Partial(y, x, held=request.hold))
     result = product.over(above.name, below.name, apart)
     kept = product.product(above.name, below.name, t, k)
     return [Relation("<=", total, kept), Relation("<=", total, result)], result
@@ -121,19 +121,24 @@ def _of_loss(request: Request, product: OneStep, name: str, t: Expr) -> tuple[li
     one = above.index is not None or system.loss == "last"
     lines: list[Basic] = []
     far = last if one else s
-    term = _reached(product, name, far, (far - t) if down else (t - far))
-    whole = x.marked("bar") if system.loss == "last" and above.index is None else None
-    lines.append(Relation("<=", expr.Norm(whole or expr.GradientOf(system.variables[LOSS].var.at((far,)), x)), term))
+    whole = system.loss == "last" and above.index is None
+    apart = (far - t) if down else (t - far)
+    term = _reached(product, far, lambda u: product.over(u, name, apart), whole)
+    reached = x.marked("bar") if whole else expr.GradientOf(system.variables[LOSS].var.at((far,)), x)
+    if product.kept is not product.worst:
+        by_steps = _reached(product, far, lambda u: product.product(u, name, far, t), whole)
+        lines.append(Relation("<=", norms.norm(reached), by_steps))
+    lines.append(Relation("<=", norms.norm(reached), term))
     if one:
         return lines, term
     range_ = (s, t, length) if down else (s, 1, t)
     total = expr.Sum(term, range_)
-    lines.append(Relation("<=", expr.Norm(x.marked("bar")), total))
+    lines.append(Relation("<=", norms.norm(x.marked("bar")), total))
     return lines, total
 
 
-def _reached(product: OneStep, name: str, at: Expr, apart: Expr) -> Node:
-    """`Σ_u ‖∂L_s/∂u_s‖ (N^(s-t))_{u,name}` over the states that the loss reads directly."""
+def _reached(product: OneStep, at: Expr, back: Callable[[str], Node], whole: bool) -> Node:
+    """`Σ_u ‖∂L_s/∂u_s‖ back(u)` over the states that the loss reads directly; `whole`: there is no other loss."""
     system, own = product.system, product.index
     left = product.parts.left
     row = left.args[0] if isinstance(left, expr.Block) else (left,)
@@ -144,8 +149,10 @@ def _reached(product: OneStep, name: str, at: Expr, apart: Expr) -> Node:
     terms = []
     for u, block in read:
         var = expr.at(u, {own: at})
-        direct = expr.GradientOf(loss, var) if len(read) == 1 else expr.transpose(expr.at(block, {own: at}))
-        terms.append(expr.Had(product.over(u.name, name, apart), expr.Norm(direct)))
+        direct = expr.transpose(expr.at(block, {own: at})) if len(read) > 1 else expr.GradientOf(loss, var)
+        if whole and len(read) == 1:
+            direct = var.marked("bar")
+        terms.append(expr.Had(back(u.name), norms.norm(direct)))
     return steps.sum_of(terms)
 
 
@@ -192,7 +199,7 @@ def _state_sizes(system: System, sizes: norms.Sizes) -> Step | None:
     """How large the states are that no activation bounds, and on the border."""
     if not sizes.used:
         return None
-    lines = [Relation("<=", expr.Norm(system.variables[name].var, "inf"), value) for name, value in sizes.used.items()]
+    lines = [Relation("<=", norms.norm(system.variables[name].var, "inf"), value) for name, value in sizes.used.items()]
     reason = (
         "By induction over the steps: a gate lies between 0 and 1, so that a weighted mean stays between what it is the mean of, "
         "and a sum grows by at most what is added at each step."
@@ -205,8 +212,13 @@ def _product_said(product: OneStep) -> str:
         return "The Jacobian over several steps is the product of those of single steps, and so is its bound."
     return (
         "The norms of the blocks of a product are at most the entries of the product of their norms, "
-        "since all of these are sums of products of numbers that are not negative."
+        "since all of these are sums of products of numbers that are not negative. "
+        f"The rows and columns stand for {', '.join(_typed(v) for v in product.states(product.index))}."
     )
+
+
+def _typed(var: Var) -> str:
+    return f"`{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]`"
 
 
 def _conditions(product: OneStep, request: Request) -> Step:
@@ -224,7 +236,7 @@ def _conditions(product: OneStep, request: Request) -> Step:
         least = _constant(rate)
         if least < 1:
             y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
-            goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
+            goes = Relation("->", norms.norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
             lines = (expr.Implies(Relation("<", product.rate, expr.Ones(1, 1)), goes),)
             said = "Below 1, the bound falls with every step: the gradient vanishes."
         else:
@@ -234,7 +246,7 @@ def _conditions(product: OneStep, request: Request) -> Step:
     if product.parts.delays == 2 and len(product.parts.cut) == 1 and max(diagonal) < 1:
         total = expr.add(*product.worst.args[0])
         y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
-        goes = Relation("->", expr.Norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
+        goes = Relation("->", norms.norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
         lines = (expr.Implies(Relation("<", total, expr.Ones(1, 1)), goes),)
         said = f"The powers of `{product.name}` go to zero where the sum of its first row is below 1: then the gradient vanishes."
     elif max(diagonal) >= 1:

@@ -140,9 +140,9 @@ class OneStep:
     @property
     def norm_lines(self) -> tuple[Basic, ...]:
         if self.alone:
-            return (Relation("<=", expr.Norm(self._one_step()), self.kept),)
+            return (Relation("<=", norms.norm(self._one_step()), self.kept),)
         lines = [
-            Relation("<=", expr.Norm(line.lhs), bound)
+            Relation("<=", norms.norm(line.lhs), bound)
             for line, bound in zip(self.jacobian_lines, (b for row in self.kept.args for b in row), strict=False)
             if not isinstance(bound, expr.Zero)
         ]
@@ -156,7 +156,7 @@ class OneStep:
         rows = [list(row) for row in self.kept.args]
         for n, partial in enumerate(partials):
             if not isinstance(rows[n // width][n % width], expr.Zero):
-                rows[n // width][n % width] = expr.Norm(partial)
+                rows[n // width][n % width] = norms.norm(partial)
         return expr.Block(*rows)
 
     def _one_step(self) -> Node:
@@ -165,7 +165,7 @@ class OneStep:
     @property
     def worst_lines(self) -> tuple[Basic, ...]:
         if self.alone:
-            line = Relation("<=", expr.Norm(self._one_step()), self.rate)
+            line = Relation("<=", norms.norm(self._one_step()), self.rate)
             return (line,) if self.rate is self.worst else (Equals(self.rate, self.worst), line)
         return (Equals(self.always, self.worst),)
 
@@ -188,7 +188,8 @@ class OneStep:
         """The same with every step's own norms."""
         j = Symbol("j", integer=True)
         range_ = (j, k + 1, t) if self.direction < 0 else (j, t, k - 1)
-        body = expr.at(self.kept if self.alone else self.at_step, {self.index: j})
+        step = norms.norm(self._one_step()) if isinstance(self.kept, expr.Add) else self.kept
+        body = expr.at(step if self.alone else self.at_step, {self.index: j})
         made = expr.Product(body, range_, descending=self.direction < 0)
         if self.alone:
             return made
@@ -211,4 +212,8 @@ class OneStep:
 
 def _power(rate: Node, exponent: Expr) -> Node:
     """`(¼ ‖W‖)^(t-k)`, its number inside."""
-    return expr.power(rate, exponent) if isinstance(rate, (expr.Ones, expr.Norm, Var)) else expr.Power(rate, exponent)
+    return (
+        expr.power(rate, exponent)
+        if isinstance(rate, (expr.Ones, expr.Norm, expr.Apply, Var))
+        else expr.Power(rate, exponent)
+    )

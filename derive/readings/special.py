@@ -8,7 +8,7 @@ from dataclasses import replace
 from derive import expr
 from derive.derivation import Derivation, Step
 from derive.errors import QueryError, did_you_mean
-from derive.expr import Equals, Node, Var
+from derive.expr import Equals, Node, Relation, Var
 
 
 def at_values(derivation: Derivation, values: Mapping[str, int]) -> Derivation:
@@ -25,8 +25,8 @@ def at_values(derivation: Derivation, values: Mapping[str, int]) -> Derivation:
 
     result: Node = expr.rewrite(expr.strip_labels(derivation.expr), leaf)
     said = " and ".join(f"`{name}` = {value}" for name, value in values.items())
-    last = next((line for line in derivation.result if isinstance(line, Equals)), None)
-    line = Equals(last.lhs, result) if last is not None else result
+    last = next((line for line in derivation.result if isinstance(line, (Equals, Relation))), None)
+    line = last.func(*last.args[:-1], result) if last is not None else result
     reason = f"With every entry of {said}, terms with a factor zero are gone."
     step = Step("special value", "At a special value", reason, derivation.result, (line,))
     options = {**derivation.options, "where": dict(values)}
