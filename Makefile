@@ -15,9 +15,9 @@ demo: $(VENV)/.demo
 	$(BIN)/derive solve gru --check -o gru.html
 	@echo "The whole solution, as a page: gru.html"
 
-# Every test; those that need an absent program are skipped, and say so.
+# Every test; those that need an absent program are skipped, and say so.  PYTEST holds options for pytest.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 # Every document and every system as a page, in site/; only what changed is made again.
 site: $(VENV)/.docs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sympy import Basic
 
@@ -70,13 +70,19 @@ def render(derivations: Sequence[Derivation]) -> str:
     return "\n".join([*parts, "\\end{document}"]) + "\n"
 
 
-def section(derivation: Derivation) -> Iterator[str]:
-    """One derivation: its heading, its steps, its verdict."""
+def section(derivation: Derivation, above: set[tuple[Any, ...]] | None = None) -> Iterator[str]:
+    """One derivation: its heading, its steps, its verdict.  `above`: the steps that the document has shown already."""
     options = outline.asked(derivation)
     with_options = f" with \\texttt{{{escape(options)}}}" if options else ""
     yield f"\n\\section*{{\\texttt{{{escape(derivation.query)}}}{with_options}}}"
-    for numbered in outline.numbered(derivation):
-        yield from _step(*numbered, derivation)
+    for number, step, before in outline.numbered(derivation):
+        said = (step.rule, *step.lines)
+        if above is not None and said in above:
+            yield f"\n{number}. {prose(step.title, derivation)}, as above.\n"
+        else:
+            yield from _step(number, step, before, derivation)
+        if above is not None:
+            above.add(said)
     if derivation.verdict is not None:
         yield f"\\medskip\n\\textbf{{Checked.}} {prose(str(derivation.verdict), derivation)}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,7 +66,7 @@ class Site:
 
     @property
     def formulas(self) -> int:
-        return sum(t.claims + t.derived for t in self.tallies.values())
+        return sum(t.formulas for t in self.tallies.values())
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -73,13 +74,26 @@ class Site:
 
 
 def pages(root: Path, folder: str = "derivations") -> list[Page]:
-    """Every document below `folder`, then every system of the catalogue."""
+    """Every document below `folder`, in the order in which its README names them, then every system of the catalogue."""
     files = [
-        Path(file).relative_to(root).as_posix() for file in documents.within([root / folder]) if file.endswith(".md")
+        Path(file).relative_to(root / folder).as_posix()
+        for file in documents.within([root / folder])
+        if file.endswith(".md") and Path(file).stem != "README"
     ]
-    found = [Page(file.removesuffix(".md"), document=file) for file in files if Path(file).stem != "README"]
-    found.sort(key=lambda page: (page.path.count("/"), page.path))
+    named = _named(root / folder / "README.md")
+    files.sort(key=lambda file: (file.count("/"), named.index(file) if file in named else len(named), file))
+    found = [Page(f"{folder}/{file.removesuffix('.md')}", document=f"{folder}/{file}") for file in files]
     return found + [Page(f"systems/{name}", system=name) for name in catalogue.names()]
+
+
+def _named(readme: Path) -> list[str]:
+    return re.findall(r"\]\(([\w./-]+\.md)\)", readme.read_text(encoding="utf-8")) if readme.is_file() else []
+
+
+def _longest_first(page: Page) -> int:
+    """The largest systems take longest, then the documents: they must not be what is left at the end."""
+    cell = PACKAGE / "cells" / f"{page.system.replace('-', '_')}.py"
+    return -cell.stat().st_size if page.system else 0
 
 
 def build(root: Path, out: Path, *, jobs: int = 1, anew: bool = False) -> Site:
@@ -89,6 +103,7 @@ def build(root: Path, out: Path, *, jobs: int = 1, anew: bool = False) -> Site:
     engine = _engine()
     keys = {page.path: _key(page, root, engine) for page in wanted}
     stale = [page for page in wanted if not _is_current(remembered.get(page.path), keys[page.path], out)]
+    stale.sort(key=_longest_first)
     out.mkdir(parents=True, exist_ok=True)
     _assets(out)
     work = partial(make, root=root, out=out)
@@ -131,7 +146,8 @@ def _tallied(sheet: Sheet) -> Tally:
         wrong.append(sheet.report.trouble)
     wrong += [f"{d.query}: {d.verdict}" for d in sheet.derivations if not d.verdict]
     derived = sum(len(list(claims(derivation))) for derivation in sheet.derivations)
-    return Tally(sheet.title, sheet.summary, len(findings), derived, tuple(wrong))
+    judged = sum(finding.verdict != "defines" and not finding.skipped for finding in findings)
+    return Tally(sheet.title, sheet.summary, judged, derived, tuple(wrong))
 
 
 def _tally(data: Mapping[str, Any]) -> Tally:

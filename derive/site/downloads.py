@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -69,7 +69,8 @@ def has_tikz() -> bool:
 def tex(sheet: Sheet, pictures: bool = True) -> str:
     """The sheet as an article that compiles as it is; without `pictures` it says in words what they show."""
     drawn = "\\usepackage{tikz}\n" if pictures and any(isinstance(block, Drawn) for block in sheet.blocks) else ""
-    body = "".join(TEX[type(block)](block, pictures) for block in sheet.blocks)
+    paper = Paper(pictures)
+    body = "".join(TEX[type(block)](block, paper) for block in sheet.blocks)
     title = prose.tex(f"# {sheet.title}").strip().removeprefix("\\section*{").removesuffix("}")
     return (
         f"{tex_format.PREAMBLE}{drawn}\n\\begin{{document}}\n"
@@ -77,47 +78,62 @@ def tex(sheet: Sheet, pictures: bool = True) -> str:
     )
 
 
-def _prose_tex(block: Prose, _: bool) -> str:
+@dataclass
+class Paper:
+    """What a document is written with: whether it can be drawn in, and the steps that stand in it so far."""
+
+    pictures: bool
+    steps: set[tuple[Any, ...]] = field(default_factory=set)
+
+
+def _prose_tex(block: Prose, _: Paper) -> str:
     return prose.tex(re.sub(r"\A\s*# .*\n", "", block.text))
 
 
-def _formula_tex(block: Formula, _: bool) -> str:
+def _formula_tex(block: Formula, _: Paper) -> str:
     said = [said for finding in block.findings if (said := _said(finding))]
     return tex_format.display(block.latex) + "\n" + "".join(f"{{\\small {tex_format.escape(s)}\\par}}\n" for s in said)
 
 
 def _said(finding: Any) -> str:
     """What has to be said of a formula on paper: nothing where it simply holds."""
-    if finding.verdict in ("holds", "defines"):
-        return ""
-    reasons = [c.sentence for c in finding.causes] or [f"only if {a.sentence}" for a in finding.assumptions]
-    return f"[{finding.verdict}] {'; '.join(reasons)}"
+    said = SAID.get(finding.verdict, "")
+    reasons = [cause.sentence for cause in finding.causes] or [one.sentence for one in finding.assumptions]
+    return f"{said}: {'; '.join(reasons)}." if said and reasons else said and f"{said}."
 
 
-def _worked_tex(block: Worked, _: bool) -> str:
+SAID = {
+    "fails": "This line is wrong",
+    "holds-if": "This line holds only if",
+    "undecided": "This line is undecided",
+    "unread": "This line can't be read as a formula",
+}
+
+
+def _worked_tex(block: Worked, paper: Paper) -> str:
     if block.result_only:
         return "".join(tex_format.display(f) + "\n" for f in block.derivation.result_fragments())
-    return "\n".join(tex_format.section(block.derivation)) + "\n"
+    return "\n".join(tex_format.section(block.derivation, paper.steps)) + "\n"
 
 
-def _drawn_tex(block: Drawn, pictures: bool) -> str:
-    shown = block.picture.tikz() if pictures else f"\\emph{{{tex_format.escape(block.picture.alt)}}}"
+def _drawn_tex(block: Drawn, paper: Paper) -> str:
+    shown = block.picture.tikz() if paper.pictures else f"\\emph{{{tex_format.escape(block.picture.alt)}}}"
     return f"\\begin{{center}}\n{shown}\n\n{{\\small {tex_format.escape(block.picture.title)}}}\n\\end{{center}}\n\n"
 
 
-def _listing_tex(block: Listing, _: bool) -> str:
+def _listing_tex(block: Listing, _: Paper) -> str:
     return "" if block.title else prose.verbatim(block.source)
 
 
-def _algorithm_tex(block: Algorithm, _: bool) -> str:
+def _algorithm_tex(block: Algorithm, _: Paper) -> str:
     return f"\\subsection*{{{tex_format.escape(block.title)}}}\n{block.tex}\n"
 
 
-def _table_tex(block: Table, _: bool) -> str:
+def _table_tex(block: Table, _: Paper) -> str:
     return prose.tex(_markdown_table(block))
 
 
-TEX: dict[type, Callable[[Any, bool], str]] = {
+TEX: dict[type, Callable[[Any, Paper], str]] = {
     Prose: _prose_tex,
     Formula: _formula_tex,
     Worked: _worked_tex,

@@ -158,7 +158,7 @@ def _tex(found: Sequence[Token]) -> Iterator[str]:
             yield f"\n\\{_SECTIONS.get(token.tag, 'subsubsection')}*{{" if side == "open" else "}\n\n"
         elif kind == "table":
             columns = sum(t.type == "th_open" for t in found[at:]) if side == "open" else 0
-            width = f"{0.92 / max(columns, 1):.3f}\\linewidth"
+            width = f"\\dimexpr\\linewidth/{max(columns, 1)}-2\\tabcolsep\\relax"
             table = "\\begin{tabular}{" + f"p{{{width}}}" * columns + "}\n"
             yield f"\\begin{{center}}\\small\n{table}" if side == "open" else "\\end{tabular}\n\\end{center}\n\n"
         elif kind in ("td", "th"):

@@ -98,11 +98,15 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Tally:
-    """What was verified of a page: how many formulas of its own, how many lines of derivations; `wrong` says what is not
-    as it should be, a sentence each."""
+    """What was verified of a page: how many `claims` of its own, definitions left out, how many lines of derivations;
+    `wrong` says what is not as it should be, a sentence each."""
 
     title: str
     summary: str
     claims: int = 0
     derived: int = 0
     wrong: tuple[str, ...] = field(default=())
+
+    @property
+    def formulas(self) -> int:
+        return self.claims + self.derived

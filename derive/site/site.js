@@ -17,7 +17,9 @@ const copyable = (formula) => {
   const button = Object.assign(document.createElement("button"), { type: "button", className: "copy", textContent: "LaTeX" });
   button.setAttribute("aria-label", "Copy this formula as LaTeX");
   button.addEventListener("click", () => copied(button, source.textContent.trim()));
-  formula.append(button);
+  const caption = formula.parentElement.matches(".claimed") ? formula.parentElement.querySelector("figcaption") : null;
+  if (caption === null) formula.append(button);
+  else caption.insertBefore(button, caption.querySelector("details"));
 };
 for (const formula of document.querySelectorAll(".formula")) copyable(formula);
 
