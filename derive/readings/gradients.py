@@ -53,7 +53,7 @@ def gradient(request: Request) -> Derivation:
         Step(
             "collection",
             "The gradient",
-            "The local partials are put in, and adjoints with a single term with them.",
+            "The local partials are put in, and so are adjoints with a single term.",
             ()
             if original[chosen.name].rhs is chosen.rhs
             else (Equals(chosen.target, systems.show(system, original[chosen.name].rhs)),),
@@ -113,7 +113,7 @@ def _recurrences(system: System, others: Sequence[Equation]) -> Step | None:
     return Step(
         "adjoint recurrence",
         "The adjoints that it needs",
-        "They come from the last step backwards, each from those of its readers.",
+        "They are found against the order of computation, each from those of its readers.",
         (),
         tuple(Equals(e.target, systems.show(system, e.rhs)) for e in others),
     )
