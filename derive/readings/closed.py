@@ -257,7 +257,7 @@ def _geometric(found: Linear, solved: Solved) -> Step | None:
     one = expr.Identity(side.shape[0]) if not expr.is_scalar(side) else expr.Ones(1, 1)
     left = expr.mul(expr.add(one, expr.scale(-1, side)), whole)
     right = expr.mul(expr.add(one, expr.scale(-1, solved.power(side, Integer(0), True))), bias)
-    reason = "A forcing that is the same at each step makes a geometric series; this is its sum if 1 is no eigenvalue of the factor."
+    reason = "A forcing that is the same at each step makes a geometric series; its sum, where the factor has no eigenvalue 1."
     return Step("geometric series", "The constant part", reason, (), (Equals(left, right),))
 
 
