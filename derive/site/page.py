@@ -117,15 +117,17 @@ class _Writer:
         found = block.derivation
         asked = outline.asked(found)
         options = f' <span class="with">{escape(asked)}</span>' if asked else ""
-        steps = "\n".join(self.steps(anchor, found))
         result = "".join(derivation_html.formula(f) for f in found.result_fragments())
         if block.result_only:
             content = result
-        elif block.folded:
-            count = words.several(len(found.steps), "step")
-            content = f"{result}<details><summary>{count}</summary>{formulas.later(steps)}</details>"
+            for step in found.steps:
+                if step.lines == found.result:
+                    self.shown.setdefault((step.rule, *step.lines), anchor)
         else:
-            content = steps
+            content = "\n".join(self.steps(anchor, found))
+        if block.folded:
+            count = words.several(len(found.steps), "step")
+            content = f"{result}<details><summary>{count}</summary>{formulas.later(content)}</details>"
         return (
             f'<section class="worked" id="{anchor}"><header><a class="number" href="#{anchor}" '
             f'aria-label="Link to this derivation">#</a><code class="query">{escape(found.query)}</code>{options}</header>\n'
