@@ -21,7 +21,7 @@ from typing import Any
 import derive
 from derive import catalogue, documents
 from derive.errors import DeriveError
-from derive.processes import mapped
+from derive.processes import few_collections, mapped
 from derive.render import write
 from derive.site.sheet import Sheet, Tally
 
@@ -121,7 +121,8 @@ def make(page: Page, root: Path, out: Path) -> Built:
     from derive.site import page as pages_html
     from derive.site.downloads import downloads
 
-    sheet = page.sheet(root)
+    with few_collections():
+        sheet = page.sheet(root)
     beside = list(downloads(sheet))
     folder = (out / page.path).parent
     folder.mkdir(parents=True, exist_ok=True)
