@@ -11,7 +11,7 @@ from derive.reader.document import read
 from derive.reader.source import Display, Query
 from derive.reader.understand import understand
 from derive.site import asked
-from derive.site.sheet import Block, Formula, Prose, Sheet
+from derive.site.sheet import Block, Formula, Prose, Sheet, title_of
 from derive.verdicts.report import FileReport, Finding
 from derive.verdicts.verify import judged
 
@@ -23,11 +23,10 @@ def sheet(file: Path, path: str, shown_as: str) -> Sheet:
     text = file.read_text(encoding="utf-8")
     found = understand(read(file))
     report = judged(found)
-    title = _TITLE.match(text)
     systems = tuple({system.name: system for system in found.systems}.values())
     return Sheet(
         path,
-        title[1] if title else file.stem,
+        title_of(file),
         tuple(_blocks(text, found, report, shown_as)),
         report,
         systems,
