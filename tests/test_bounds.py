@@ -217,6 +217,7 @@ def test_what_has_no_bound_is_a_sentence(name: str, query: str, words: str):
     [
         ("gru", "This bound never falls below 1"),
         ("lstm", "An entry on the diagonal of N, that of c, is 1 whatever the weights"),
+        ("lstm", "N_t is the matrix of the norms of the blocks"),
         ("skip-rnn", "¼ ‖W‖ + ¼ ‖M‖ < 1"),
         ("elman", "¼ ‖U_h‖ < 1"),
     ],
@@ -224,6 +225,13 @@ def test_what_has_no_bound_is_a_sentence(name: str, query: str, words: str):
 def test_the_condition_is_said(name: str, words: str):
     said = " ".join(str(catalogue.load(name).derive("bound dL/dh[t]")).split())
     assert words in said, said[-900:]
+
+
+def test_nothing_is_said_of_gates_where_there_are_none():
+    """The step of the alternating sum is the number -1."""
+    alternating = System("alternating", equations="h[t] = -h[t-1] + x[t]", shapes="h: 1", inputs="x: 1")
+    said = " ".join(str(alternating.derive("bound dh[t]/dh[k]")).split())
+    assert "it leaves open whether the gradient vanishes" in said and "the states of each step" not in said
 
 
 def test_a_gate_held_constant():

@@ -140,7 +140,7 @@ def _product(parts: Ordered, own: Symbol, t: Expr, k: Expr) -> Node:
 
 
 def _said(parts: Ordered) -> str:
-    names = " and ".join(f"`{n}`" for n in parts.cut)
+    names = steps.listed(parts.cut)
     fixed = "In each block the other states of the earlier step are held fixed."
     return f"Everything that a step hands to the next is {names}. {fixed}"
 

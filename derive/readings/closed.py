@@ -41,14 +41,16 @@ def closed(request: Request) -> Derivation:
     line = Equals(found.state, solved.value)
     own, result = _read_off(found, solved.value, system)
     at = {found.index: var.index[0]}
+    first = _first_steps(found, solved)
+    suggested = ", as the first ones suggest" if first is not None else ""
     special = _second_order(found, solved, system)
     answer = expr.at(result if special is None else special.rhs, at)
     done = [
         steps.forward(system, [reference.name, *found.given, *found.inlined]),
         _recognition(found, system),
         _stack(found),
-        _first_steps(found, solved),
-        Step("claim", "The claim", "For every number of steps, as the first ones suggest.", (), (line,)),
+        first,
+        Step("claim", "The claim", f"For every number of steps{suggested}.", (), (line,)),
         *_induction(found, solved, line),
         _geometric(found, solved),
         Step(
@@ -87,23 +89,19 @@ def _recognition(found: Linear, system: System) -> Step:
     var = system.variables[found.name].var
     past = [f(var.at((found.index + lag,))) for lag, f in found.parts.lags.items()]
     line = Equals(var, total([*past, found.parts.forcing]))
-    kind = "the same at every step" if found.constant else "another one at every step"
+    kind = "the same at every step" if found.constant else "a new one at every step"
     reason = f"The equation is affine in its own past: each earlier value of `{found.name}` is multiplied by a factor, {kind}, "
     reason += f"and a term without `{found.name}`, the forcing, is added."
     if found.inlined:
-        reason += (
-            f" For that, {_listed(found.inlined)} of the same step {'is' if len(found.inlined) == 1 else 'are'} put in."
-        )
+        are = "is" if len(found.inlined) == 1 else "are"
+        reason += f" For that, {steps.listed(found.inlined)} of the same step {are} put in."
     if found.given:
         depend, own = ("depends", "itself") if len(found.given) == 1 else ("depend", "themselves")
         their = "its value" if len(found.given) == 1 else "their values"
-        reason += f" {_listed(found.given)} {depend} on earlier `{found.name}` {own}: the form is closed given {their}."
+        reason += (
+            f" {steps.listed(found.given)} {depend} on earlier `{found.name}` {own}: the form is closed given {their}."
+        )
     return Step("linear recurrence", "A linear recurrence", reason, (), (line,))
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    quoted = [f"`{n}`" for n in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _stack(found: Linear) -> Step | None:
@@ -213,7 +211,7 @@ def _unworked(factor: affine.Factor, node: Node) -> Node:
 
 def _conclusion(found: Linear) -> str:
     which = f"`{found.index}` ≥ 0" if found.direction < 0 else f"`{found.index}` ≤ {found.length} + 1"
-    given = f", given {_listed(found.given)}" if found.given else ""
+    given = f", given {steps.listed(found.given)}" if found.given else ""
     return f"By induction, for every {which}{given}."
 
 

@@ -63,7 +63,7 @@ def _recurrences(system: System, gone: tuple[Vanished, ...]) -> tuple[Equals, ..
 
 def _what_goes(system: System, gone: tuple[Vanished, ...]) -> str:
     cut = sorted({v.entry.source.name for v in gone if v.cut})
-    names = " and ".join(f"`{name}`" for name in cut)
+    names = steps.listed(cut)
     hands = "hands" if len(cut) == 1 else "hand"
     return f"What {names} {hands} to equations of other steps comes back in the marked terms; without these reads they are gone."
 
@@ -71,11 +71,11 @@ def _what_goes(system: System, gone: tuple[Vanished, ...]) -> str:
 def _what_is_left(system: System, forced: System) -> str:
     before, after = forcing.recurrent(system), forcing.recurrent(forced)
     if not after:
-        swept = " and ".join(f"`{name}`" for name in before)
+        swept = steps.listed(before)
         wait = "waits" if len(before) == 1 else "wait"
         return (
             f"{swept} no longer {wait} for another step: every step is on its own, gradients are local in time, and "
             "all steps are computed at once, without backpropagation through time."
         )
-    kept = " and ".join(f"`{name}`" for name in after)
+    kept = steps.listed(after)
     return f"The feedback of the output is gone; the recurrence of {kept} still takes backpropagation through time."

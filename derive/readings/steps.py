@@ -55,6 +55,12 @@ def local_line(entry: Entry) -> Equals:
     return Equals(expr.Pulled(entry.target, source, upstream), entry.map.pull(upstream))
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names within a sentence: `a`, `b` and `c`."""
+    quoted = [f"`{n}`" for n in names]
+    return " and ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+
+
 def typed(var: Var) -> str:
     """A variable at its index within a sentence."""
     return f"`{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]`"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sympy import Basic, Expr, Integer, Symbol
 
-from derive.expr import strip_labels
+from derive.expr import strip_labels, variables
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation, Step
@@ -66,14 +66,21 @@ def spans(prose: str, derivation: Derivation | None = None) -> Iterator[tuple[st
 
 
 def _variable(name: str, derivation: Derivation) -> Var | None:
-    """The variable of the system that `h[t-1]` or `U_z` names."""
+    """The variable of the system, or of the derivation's own formulas, that `h[t-1]`, `U_z` or `N` names."""
     found = _NAME.fullmatch(name.strip())
-    variable = derivation.system.variables.get(found[1]) if found else None
-    if found is None or variable is None:
+    if found is None:
         return None
-    if found[2] is None:
-        return variable.var.at(())
-    return variable.var.at(_index(part, derivation) for part in found[2].split(","))
+    variable = derivation.system.variables.get(found[1])
+    var = variable.var if variable is not None else _own(found[1], derivation)
+    if var is None:
+        return None
+    return var.at(()) if found[2] is None else var.at(_index(part, derivation) for part in found[2].split(","))
+
+
+def _own(name: str, derivation: Derivation) -> Var | None:
+    """What a formula of the derivation names and the system does not: the matrix `N` of a bound."""
+    lines = (line for step in derivation.steps for line in step.lines)
+    return next((v for line in lines for v in variables(line) if v.name == name), None)
 
 
 def _index(written: str, derivation: Derivation) -> Expr:
