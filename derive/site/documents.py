@@ -20,8 +20,8 @@ _TITLE = re.compile(r"\s*#\s+(.+?)\s*\n")
 
 def sheet(file: Path, path: str, shown_as: str) -> Sheet:
     """The document as a page at `path`; a command line calls it `shown_as`.  Raises `DeriveError` where it can't be read."""
+    found, report = understand(read(file)), verify_file(file)  # says it where the file is no text
     text = file.read_text(encoding="utf-8")
-    found, report = understand(read(file)), verify_file(file)
     title = _TITLE.match(text)
     systems = tuple({system.name: system for system in found.systems}.values())
     return Sheet(
