@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import derive
 from derive.errors import DeriveError
+from derive.processes import few_collections
 
 if TYPE_CHECKING:
     from derive.derivation import Derivation
@@ -97,7 +98,9 @@ def _run(arguments: Sequence[str]) -> int:
     parser, commands = _parsers()
     if arguments and arguments[0] in commands:
         # Intermixed, so that queries may follow options: argparse offers that for the parser of one command only.
-        return COMMANDS[arguments[0]][0](commands[arguments[0]].parse_intermixed_args(arguments[1:]))
+        options = commands[arguments[0]].parse_intermixed_args(arguments[1:])
+        with few_collections():
+            return COMMANDS[arguments[0]][0](options)
     parser.parse_args(arguments)
     parser.print_help()
     return DONE

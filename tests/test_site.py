@@ -224,7 +224,8 @@ def small(root: Path) -> Path:
 
 
 def test_only_what_changed_is_made_again_and_what_is_gone_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr(build.catalogue, "names", lambda: ("irnn",))
+    every = build.pages
+    monkeypatch.setattr(build, "pages", lambda root: [p for p in every(root) if p.system in ("", "irnn")])
     document, out = small(tmp_path), tmp_path / "site"
     first = build.build(tmp_path, out)
     assert first.made == 2 and list(first.wrong) == ["derivations/small: formula of line 8 fails"]
@@ -240,7 +241,8 @@ def test_only_what_changed_is_made_again_and_what_is_gone_goes(tmp_path, monkeyp
 
 
 def test_a_page_that_can_t_be_made_is_one_sentence_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(build.catalogue, "names", lambda: ("irnn",))
+    every = build.pages
+    monkeypatch.setattr(build, "pages", lambda root: [p for p in every(root) if p.system in ("", "irnn")])
     document, out = small(tmp_path), tmp_path / "site"
     text = document.read_text(encoding="utf-8")
     document.write_text(f"{text}\n```derive\ndh[t]/dq[t]\n```\n", encoding="utf-8")
@@ -274,7 +276,7 @@ SAMPLE = ("index", "derivations/gru-gradient", "derivations/threshold-networks",
 MEASURE = r"""
 <!DOCTYPE html><meta charset="utf-8"><body>
 <script>
-const scrolled = ".formula, .code, .table, table, svg, .algorithm";
+const scrolled = ".katex, .formula, .code, .table, table, svg, .algorithm";
 const wide = (page) => [...page.querySelectorAll("main *")].filter((e) => !e.closest(scrolled)
   && e.getBoundingClientRect().right > page.documentElement.clientWidth + 1).map((e) => e.outerHTML.slice(0, 150));
 const measure = async (frame) => {
@@ -286,7 +288,7 @@ const measure = async (frame) => {
     wide: wide(page),
     later: page.querySelectorAll("[data-later]").length,
     refused: page.querySelectorAll(".katex-error").length,
-    copies: page.querySelectorAll(".formula").length - page.querySelectorAll(".formula > .copy").length,
+    copies: page.querySelectorAll(".formula").length - page.querySelectorAll("[aria-label='Copy this formula as LaTeX']").length,
   };
 };
 (async () => {

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -21,9 +21,9 @@ from typing import Any
 import derive
 from derive import catalogue, documents
 from derive.errors import DeriveError
-from derive.processes import mapped
+from derive.processes import few_collections, mapped
 from derive.render import write
-from derive.site.sheet import Sheet, Tally
+from derive.site.sheet import Sheet, Tally, title_of
 
 PACKAGE = Path(derive.__file__).parent
 HERE = Path(__file__).parent
@@ -33,11 +33,16 @@ MEMORY = ".built.json"
 
 @dataclass(frozen=True)
 class Page:
-    """A page to be: where it will stand, and the file or the name that it is made of."""
+    """A page to be: where it will stand, and the file or the name that it is made of.
+
+    `neighbours` are the pages before and after it, by their paths and titles; there is none at the ends.
+    """
 
     path: str
+    title: str
     document: str = ""
     system: str = ""
+    neighbours: tuple[tuple[str, str] | None, tuple[str, str] | None] = (None, None)
 
     def sheet(self, root: Path) -> Sheet:
         from derive.site import documents as of_documents
@@ -82,8 +87,19 @@ def pages(root: Path, folder: str = "derivations") -> list[Page]:
     ]
     named = _named(root / folder / "README.md")
     files.sort(key=lambda file: (file.count("/"), named.index(file) if file in named else len(named), file))
-    found = [Page(f"{folder}/{file.removesuffix('.md')}", document=f"{folder}/{file}") for file in files]
-    return found + [Page(f"systems/{name}", system=name) for name in catalogue.names()]
+    found = [
+        Page(f"{folder}/{file.removesuffix('.md')}", title_of(root / folder / file), document=f"{folder}/{file}")
+        for file in files
+    ]
+    return _in_rows(found) + _in_rows(
+        [Page(f"systems/{name}", title, system=name) for name, title in catalogue.titles().items()]
+    )
+
+
+def _in_rows(row: list[Page]) -> list[Page]:
+    """Each page with its neighbours."""
+    ends = [None, *((page.path, page.title) for page in row), None]
+    return [replace(page, neighbours=(ends[n], ends[n + 2])) for n, page in enumerate(row)]
 
 
 def _named(readme: Path) -> list[str]:
@@ -105,16 +121,15 @@ def build(root: Path, out: Path, *, jobs: int = 1, anew: bool = False) -> Site:
     stale = [page for page in wanted if not _is_current(remembered.get(page.path), keys[page.path], out)]
     stale.sort(key=_longest_first)
     _assets(out)
+    _forget(remembered, {page.path for page in wanted}, out)
     work = partial(make, root=root, out=out)
     try:
         for page, built in zip(stale, _progress(stale, mapped(work, stale, jobs)), strict=True):
             remembered[page.path] = {"key": keys[page.path], "files": built.files, "tally": asdict(built.tally)}
     finally:  # where a page can't be made, the others need not be made again
         write(out / MEMORY, json.dumps(remembered, indent=1))
-    _forget(remembered, {page.path for page in wanted}, out)
     tallies = {page.path: _tally(remembered[page.path]["tally"]) for page in wanted}
     _overview(out, tallies)
-    write(out / MEMORY, json.dumps(remembered, indent=1))
     return Site(len(stale), tallies, monotonic() - start)
 
 
@@ -123,11 +138,12 @@ def make(page: Page, root: Path, out: Path) -> Built:
     from derive.site import page as pages_html
     from derive.site.downloads import downloads
 
-    sheet = page.sheet(root)
+    with few_collections():
+        sheet = page.sheet(root)
     beside = list(downloads(sheet))
     folder = (out / page.path).parent
     folder.mkdir(parents=True, exist_ok=True)
-    html = pages_html.html(sheet, [(download.name, download.said) for download in beside])
+    html = pages_html.html(sheet, [(download.name, download.said) for download in beside], page.neighbours)
     write(out / f"{page.path}.html", html)
     for download in beside:
         write(folder / download.name, download.content)
@@ -178,7 +194,7 @@ def _engine() -> str:
 
 def _key(page: Page, root: Path, engine: str) -> str:
     source = (root / page.document).read_bytes() if page.document else page.system.encode()
-    return hashlib.sha256(f"{engine}\0{page.path}\0".encode() + source).hexdigest()
+    return hashlib.sha256(f"{engine}\0{page.path}\0{page.neighbours}\0".encode() + source).hexdigest()
 
 
 def _is_current(before: Mapping[str, Any] | None, key: str, out: Path) -> bool:

@@ -11,22 +11,22 @@ from derive.reader.document import read
 from derive.reader.source import Display, Query
 from derive.reader.understand import understand
 from derive.site import asked
-from derive.site.sheet import Block, Formula, Prose, Sheet
+from derive.site.sheet import Block, Formula, Prose, Sheet, title_of
 from derive.verdicts.report import FileReport, Finding
-from derive.verdicts.verify import verify_file
+from derive.verdicts.verify import judged
 
 _TITLE = re.compile(r"\s*#\s+(.+?)\s*\n")
 
 
 def sheet(file: Path, path: str, shown_as: str) -> Sheet:
     """The document as a page at `path`; a command line calls it `shown_as`.  Raises `DeriveError` where it can't be read."""
-    found, report = understand(read(file)), verify_file(file)  # says it where the file is no text
+    found = understand(read(file))  # says it where the file is no text
+    report = judged(found)
     text = file.read_text(encoding="utf-8")
-    title = _TITLE.match(text)
     systems = tuple({system.name: system for system in found.systems}.values())
     return Sheet(
         path,
-        title[1] if title else file.stem,
+        title_of(file),
         tuple(_blocks(text, found, report, shown_as)),
         report,
         systems,

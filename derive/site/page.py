@@ -8,7 +8,7 @@ from functools import cache
 from html import escape
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import Any
+from typing import Any, TypeAlias
 
 from derive.derivation import Derivation
 from derive.render import html as derivation_html
@@ -23,13 +23,32 @@ HERE = Path(__file__).parent
 DOCUMENTS, SYSTEMS, VERDICTS = "derivations", "systems", "derivations/how-a-verdict-is-reached"
 
 
-def html(sheet: Sheet, downloads: Sequence[tuple[str, str]]) -> str:
-    """The page.  `downloads` are the names of files beside it, each with what it is."""
+Neighbour: TypeAlias = "tuple[str, str] | None"
+
+
+def html(sheet: Sheet, downloads: Sequence[tuple[str, str]], neighbours: tuple[Neighbour, Neighbour]) -> str:
+    """The page.  `downloads` are the names of files beside it, each with what it is; `neighbours` the pages before and after
+    it, by path and title."""
     writer = _Writer(sheet)
     body = "\n".join(writer.blocks())
     head = _title_block(sheet, downloads)
     contents = _contents(sheet)
-    return frame(sheet.path, sheet.title, f'{contents}<main id="top">\n{head}\n{body}\n</main>')
+    return frame(
+        sheet.path, sheet.title, f'{contents}<main id="top">\n{head}\n{body}\n{_onwards(sheet, neighbours)}</main>'
+    )
+
+
+def _onwards(sheet: Sheet, neighbours: tuple[Neighbour, Neighbour]) -> str:
+    """Links to the pages before and after."""
+    root = "../" * sheet.path.count("/")
+    links = [
+        f'<a rel="{rel}" href="{root}{escape(path)}.html"><span>{said}</span>{prose.inline(title)}</a>'
+        for (rel, said), (path, title) in ((words, one) for words, one in zip(ONWARDS, neighbours, strict=True) if one)
+    ]
+    return f'<nav class="onwards" aria-label="Before and after">{"".join(links)}</nav>' if links else ""
+
+
+ONWARDS = (("prev", "Before"), ("next", "Next"))
 
 
 def frame(path: str, title: str, body: str) -> str:
@@ -117,15 +136,17 @@ class _Writer:
         found = block.derivation
         asked = outline.asked(found)
         options = f' <span class="with">{escape(asked)}</span>' if asked else ""
-        steps = "\n".join(self.steps(anchor, found))
         result = "".join(derivation_html.formula(f) for f in found.result_fragments())
         if block.result_only:
             content = result
-        elif block.folded:
-            count = words.several(len(found.steps), "step")
-            content = f"{result}<details><summary>{count}</summary>{formulas.later(steps)}</details>"
+            for step in found.steps:
+                if step.lines == found.result:
+                    self.shown.setdefault((step.rule, *step.lines), anchor)
         else:
-            content = steps
+            content = "\n".join(self.steps(anchor, found))
+        if block.folded:
+            count = words.several(len(found.steps), "step")
+            content = f"{result}<details><summary>{count}</summary>{formulas.later(content)}</details>"
         return (
             f'<section class="worked" id="{anchor}"><header><a class="number" href="#{anchor}" '
             f'aria-label="Link to this derivation">#</a><code class="query">{escape(found.query)}</code>{options}</header>\n'

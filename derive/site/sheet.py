@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -94,6 +96,12 @@ class Sheet:
     @property
     def derivations(self) -> tuple[Derivation, ...]:
         return tuple(block.derivation for block in self.blocks if isinstance(block, Worked))
+
+
+def title_of(document: Path) -> str:
+    """The heading of a Markdown file; its name where it has none."""
+    found = re.match(r"\s*#\s+(.+?)\s*$", document.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return found[1] if found else document.stem
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,6 @@ def verify_file(
     source: str | Path | Document, *, seed: int = 0, given: Sequence[str] = (), progress: Progress | None = None
 ) -> FileReport:
     """One document; what keeps it from being used is its `trouble`."""
-    forget()  # what is said of one document must not depend on those before it
     start, name = monotonic(), source.name if isinstance(source, Document) else str(source)
     try:
         document = source if isinstance(source, Document) else read(source)
@@ -82,9 +81,15 @@ def verify_file(
         return FileReport(
             name, trouble=str(error), trouble_place=error.place if isinstance(error, SystemError_) else None
         )
+    return replace(judged(found, seed, progress), seconds=monotonic() - start)
+
+
+def judged(found: DocumentReading, seed: int = 0, progress: Progress | None = None) -> FileReport:
+    """A document that has been understood."""
+    forget()  # what is said of one document must not depend on those before it
     findings = Reviewed(found, seed, progress).findings()
     systems = tuple(dict.fromkeys(system.name for system in found.systems))
-    return FileReport(found.document.name, systems, findings, seconds=monotonic() - start)
+    return FileReport(found.document.name, systems, findings)
 
 
 class Reviewed:
