@@ -47,6 +47,11 @@ def titles() -> dict[str, str]:
     return {name: _title(_CELLS / f"{_identifier(name)}.py") for name in names()}
 
 
+def families() -> tuple[str, ...]:
+    """The names that take a number: those whose file defines a function of that name."""
+    return tuple(name for name in names() if _defines(_CELLS / f"{_identifier(name)}.py", _identifier(name)))
+
+
 def load(spec: str | Path | System) -> System:
     """The system that `spec` names: `"gru"`, `"mdrnn(3)"`, `"my_cell.py:my_cell"`, `"paper.tex"`; a `System` is itself.
 
@@ -130,6 +135,11 @@ def _title(file: Path) -> str:
     return docstring.partition("\n")[0].removesuffix(".")
 
 
+def _defines(file: Path, name: str) -> bool:
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in body)
+
+
 def _parse(spec: str) -> tuple[str, str | None]:
     """`"mdrnn(3)"` to `("mdrnn", "3")`; None where there are no brackets."""
     match = _SPEC.fullmatch(spec)
@@ -175,7 +185,8 @@ def _errors_of(path: Path) -> Iterator[None]:
     except DeriveError:
         raise
     except SyntaxError as error:
-        raise DeriveError(f"{error.filename}:{error.lineno}:{error.offset}: {error.msg}") from None
+        place = f"{error.filename}:{error.lineno}:{error.offset}" if error.lineno else str(path)
+        raise DeriveError(f"{place}: {error.msg}") from None
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == str(path)]

@@ -31,10 +31,12 @@ REPORTS = ("text", "json", "junit", "sarif", "github", "html")
 QUERIES = """\
 queries:
   forward | table | adjoint | tangent      the equations; the local partials; the adjoint or tangent system
+  forcing                                  what teacher forcing takes from the adjoint
   dh[t]/dh[t-1]   d+h[t]/dh[t-1]           the total Jacobian, path by path; the immediate partial
   dL/dU_z   dL/dh[t]   dL[t]/dh[k]         a gradient
   'd(c[t],h[t])/d(c[t-1],h[t-1])'          the block Jacobian of all that a step hands to the next
   'paths c[t] <- c[t-1]'                   the paths and how many there are
+  'paths h[t] <- h[k]'                     how many there are for any distance; 'paths L[T] <- W_f' for any length
   'closed h[t]'                            a linear recurrence solved, with its induction
   'bound dL/dh[t]'   'bound dh[t]/dh[k]'   a norm bound, with the ingredients of its proof
 
@@ -57,6 +59,22 @@ examples:
 
 exit code: 0 proved (or found), 1 refuted (or there are no such weights), 2 unusable input
 """
+
+PICTURES = """\
+kinds, and the options that they take:
+  graph   the unrolled dependency graph, the paths of QUERY highlighted
+          --unroll --hold --labels
+  flow    the gradient's norm against the distance from the loss, for several scales of the weights
+          --seed --where --scales --with
+  paths   what each path of a Jacobian QUERY contributes: the norm of its product
+          --hold --seed --where --scales
+
+examples:
+  derive plot gru graph 'dh[t]/dh[t-1]' -o gru.svg
+  derive plot rnn flow --with lstm,gru -o flow.svg
+"""
+
+EPILOGS = {"solve": QUERIES, "plot": PICTURES, "prove": PROOFS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,8 +118,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (_, summary, options) in COMMANDS.items():
         raw = argparse.RawDescriptionHelpFormatter
-        epilog = {"solve": QUERIES, "prove": PROOFS}.get(name)
-        sub = commands.add_parser(name, help=summary, description=summary, epilog=epilog, formatter_class=raw)
+        more = EPILOGS.get(name)
+        sub = commands.add_parser(name, help=summary, description=summary, epilog=more, formatter_class=raw)
         for option in options:
             flags, settings = OPTIONS[option]
             sub.add_argument(*flags, **settings)
@@ -123,7 +141,10 @@ _values.__name__ = "values"
 
 
 def _numbers(value: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in _names(value))
+    try:
+        return tuple(float(part) for part in _names(value))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is not understood; write 0.5,1,3") from None
 
 
 _numbers.__name__ = "numbers"
@@ -142,7 +163,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
     "kind": (("kind",), {"metavar": "KIND", "help": "of the picture: graph, flow or paths"}),
-    "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "what the picture is about: dh[t]/dh[t-1]"}),
+    "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "whose paths, or flow: dh[t]/dh[t-1], dL/dh[t]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),
     "format": (
@@ -233,7 +254,11 @@ def _list(options: argparse.Namespace) -> int:
     if options.format == "json":
         return _print_json([{"name": name, "title": title} for name, title in titles.items()])
     width = max(map(len, titles), default=0)
-    return _print("\n".join(f"{name:{width}}  {title}" for name, title in titles.items()))
+    rows = "\n".join(f"{name:{width}}  {title}" for name, title in titles.items())
+    families = catalogue.families()
+    numbered = f"{', '.join(families)} take a number: {families[0]}(3)"
+    made = ", ".join(f"{name}(NAME)" for name in catalogue.TRANSFORMATIONS)
+    return _print(f"{rows}\n\n{numbered}; {made} make another system of one")
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -279,12 +304,12 @@ def _show_document(options: argparse.Namespace, style: Notation) -> int:
 
 
 def _solve(options: argparse.Namespace) -> int:
-    from derive import render
+    from derive import queries, render
 
     write = render.renderer(options.output) if options.output else None
     system = _load(options.system)
-    queries = options.queries or default_queries(system)
-    derivations = [_derivation(system, query, options) for query in _with_progress(queries)]
+    asked = options.queries or queries.main_results(system)
+    derivations = [_derivation(system, query, options) for query in _with_progress(asked)]
     if write:
         render.write(options.output, write(derivations))
     elif options.format == "json":
@@ -506,28 +531,6 @@ def _load(spec: str) -> System:
     from derive import catalogue
 
     return catalogue.load(spec)
-
-
-def default_queries(system: System) -> list[str]:
-    """The main results: the equations, the table, a Jacobian between neighbours, the adjoint."""
-    return ["forward", "table", *jacobians(system)[:1], "adjoint"]
-
-
-def jacobians(system: System) -> list[str]:
-    """`dh[t]/dh[t-1]` for every vector state that is read at another point, outputs first."""
-    reads = {
-        (source, offset)
-        for _, source, offset in system.reads
-        if source in system.equations and any(offset) and system.variables[source].shape[1] == 1
-    }
-    order = [*system.outputs, *(name for name in system.equations if name not in system.outputs)]
-    ranked = sorted(reads, key=lambda read: (order.index(read[0]), sum(map(abs, read[1])), read[1]))
-    return [f"d{name}[{_point(system)}]/d{name}[{_point(system, offset)}]" for name, offset in ranked]
-
-
-def _point(system: System, offset: Sequence[int] = ()) -> str:
-    steps = offset or (0,) * len(system.lattice.indices)
-    return ",".join(f"{i}{d:+d}" if d else str(i) for i, d in zip(system.lattice.indices, steps, strict=True))
 
 
 FORMATS = {"seconds": "{:.2f}"}

@@ -131,6 +131,11 @@ class Loop:
     body: tuple[Loop | str, ...]
     shifts: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The variables inside, in order."""
+        return tuple(name for item in self.body for name in ((item,) if isinstance(item, str) else item.names))
+
 
 def order(names: Sequence[str], edges: Sequence[Edge], dimension: int) -> tuple[Loop | str, ...]:
     """Nested sweeps in which every value is computed before it is read.

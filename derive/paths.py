@@ -22,6 +22,8 @@ from derive.partials import Entry, Table
 EXACT_LENGTH = 2000
 """Up to this length of a chain the count of paths is an exact integer; beyond, a number of 30 digits."""
 
+LONGEST = 1000
+"""How many links a path may have that is listed."""
 MOST_POINTS = 20_000
 """The largest lattice on which paths are counted point by point, where no power of a matrix does it."""
 
@@ -99,7 +101,7 @@ def walks(table: Table, target: Point, source: Point, limit: int, sizes: Sequenc
     """Every path from `source` to `target`.
 
     `sizes`: offsets are absolute and paths stay within `1..size` on each axis.  Raises `QueryError` where the paths are more
-    than `limit`, or where their number depends on a length that is left symbolic.
+    than `limit` or longer than `LONGEST`, or where their number depends on a length that is left symbolic.
     """
     bounds = _Bounds(table, source.name)
     found: list[Walk] = []
@@ -108,7 +110,7 @@ def walks(table: Table, target: Point, source: Point, limit: int, sizes: Sequenc
         if len(found) > limit:
             raise QueryError(
                 f"there are more than {limit} paths from {source.name} to {target.name}; "
-                "count them with 'paths', hold some names constant, or unroll fewer steps"
+                "count them with 'paths h[t] <- h[k]', hold some names constant, or unroll fewer steps"
             )
     return found
 
@@ -123,6 +125,11 @@ def _search(
     pending: list[tuple[str, Offset, tuple[tuple[Entry, Offset], ...]]] = [(target.name, target.offset, ())]
     while pending:
         name, offset, steps = pending.pop()
+        if len(steps) > LONGEST:
+            raise QueryError(
+                f"a path from {source.name} to {target.name} has more than {LONGEST} links, too many to be read; "
+                "ask for points that are closer, or count the paths with 'paths h[t] <- h[k]'"
+            )
         onward = []
         for entry in table.of_target(name):
             here = (*steps, (entry, offset))

@@ -5,7 +5,8 @@ forcing              what teacher forcing takes from the adjoint
 dh[t]/dh[t-1]        a total derivative: Jacobian, gradient, adjoint recurrence or product, by what stands above and below
 d+h[t]/dh[t-1]       the immediate partial
 d(c[t],h[t])/d(c[t-1],h[t-1])   the block Jacobian of all that a step hands on
-paths c[t] <- c[t-1]
+paths c[t] <- c[t-1]            the paths by name, and how many there are
+paths h[t] <- h[k]              how many there are over any distance; `paths L[T] <- W` for any length
 closed h[t]          a closed form, where the equation is linear in its own past
 bound dL/dh[t]       an upper bound of the norm of a derivative
 """
@@ -38,8 +39,8 @@ _GROUP = rf"\(\s*{_NAME}\s*\[[^\]]*\]\s*(?:,\s*{_NAME}\s*\[[^\]]*\]\s*)*\)"
 _BLOCKS = re.compile(rf"\s*d\s*({_GROUP})\s*/\s*d\s*({_GROUP})\s*")
 _CLOSED = re.compile(rf"\s*closed\s+{_REFERENCE}\s*")
 FORMS = (
-    "'forward', 'table', 'adjoint', 'tangent', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', "
-    "'d(c[t],h[t])/d(c[t-1],h[t-1])', 'paths h[t] <- h[t-1]', 'closed h[t]', 'bound dL/dh[t]'"
+    "'forward', 'table', 'adjoint', 'tangent', 'forcing', 'dh[t]/dh[t-1]', 'd+h[t]/dh[t-1]', 'dL/dW', 'dL/dh[t]', "
+    "'d(c[t],h[t])/d(c[t-1],h[t-1])', 'paths h[t] <- h[t-1]', 'paths h[t] <- h[k]', 'closed h[t]', 'bound dL/dh[t]'"
 )
 
 
@@ -58,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Query:
-    """A question, parsed: `kind` is a word of the language, `derivative`, `immediate` or `paths`."""
+    """A question, parsed: `kind` is one of `WORDS`, or `derivative immediate paths bound blocks closed`."""
 
     text: str
     kind: str
@@ -182,12 +183,7 @@ def derive(
     where: Mapping[str, int] | None = None,
 ) -> Derivation:
     """The worked answer to `query`.  Raises `QueryError` where the system has none."""
-    held = tuple(h for h in hold.replace(",", " ").split() if h != "none") if isinstance(hold, str) else tuple(hold)
-    for name in held:
-        if name not in system.equations or name == LOSS:
-            raise QueryError(
-                f"{name} can't be held constant: {system.name} has no equation for it{did_you_mean(name, system.equations)}"
-            )
+    held = held_names(system, hold)
     if unroll is not None and not 1 <= unroll <= 10**9:
         raise QueryError(f"unroll takes a number of steps from 1 on, found {unroll}")
     chosen = notation if isinstance(notation, Notation) else look_up_notation(notation or "default")
@@ -207,6 +203,35 @@ def derive(
     from derive.readings.special import at_values
 
     return at_values(answer, dict(where))
+
+
+def held_names(system: System, hold: Sequence[str] | str) -> tuple[str, ...]:
+    """The names in `hold`, `"z, r"` or a sequence.  Raises `QueryError` for one that has no equation."""
+    held = tuple(h for h in hold.replace(",", " ").split() if h != "none") if isinstance(hold, str) else tuple(hold)
+    for name in held:
+        if name not in system.equations or name == LOSS:
+            raise QueryError(
+                f"{name} can't be held constant: {system.name} has no equation for it{did_you_mean(name, system.equations)}"
+            )
+    return held
+
+
+def main_results(system: System) -> list[str]:
+    """The main results: the equations, the table, a Jacobian between neighbours, the adjoint."""
+    return ["forward", "table", *jacobians(system)[:1], "adjoint"]
+
+
+def jacobians(system: System) -> list[str]:
+    """`dh[t]/dh[t-1]` for every vector state that is read at another point, outputs first."""
+    reads = {
+        (source, offset)
+        for _, source, offset in system.reads
+        if source in system.equations and any(offset) and system.variables[source].shape[1] == 1
+    }
+    order = [*system.outputs, *(name for name in system.equations if name not in system.outputs)]
+    ranked = sorted(reads, key=lambda read: (order.index(read[0]), sum(map(abs, read[1])), read[1]))
+    point = system.lattice.point
+    return [f"d{name}[{point()}]/d{name}[{point(offset)}]" for name, offset in ranked]
 
 
 def _answer(request: Request) -> Derivation:

@@ -46,6 +46,7 @@ def world(monkeypatch, gate, derivation):
 
     catalogue = ModuleType("derive.catalogue")
     catalogue.load, catalogue.names, catalogue.titles = load, lambda: ["gate"], lambda: {"gate": "A gate"}
+    catalogue.families, catalogue.TRANSFORMATIONS = lambda: ("gates", "grids"), {"forced": ""}
     catalogue.is_document = lambda spec: False
     check = ModuleType("derive.check")
     check.rows = [SimpleNamespace(system="gate", error_bound=1e-24, max_rel_err=None, seconds=0.5, failure="", ok=True)]
@@ -154,7 +155,9 @@ def test_solve_exits_with_1_where_a_check_fails(world, capsys):
 
 def test_list_prints_names_and_titles(world, capsys):
     assert cli.main(["list"]) == 0
-    assert capsys.readouterr().out == "gate  A gate\n"
+    rows, _, more = capsys.readouterr().out.partition("\n\n")
+    assert rows == "gate  A gate"
+    assert more == "gates, grids take a number: gates(3); forced(NAME) make another system of one\n"
     assert cli.main(["list", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"name": "gate", "title": "A gate"}]
 
@@ -244,6 +247,7 @@ def test_progress_is_for_a_terminal_only(monkeypatch, capsys):
 
 
 def test_jacobians_are_asked_between_neighbours_on_any_lattice():
+    from derive.queries import jacobians
     from derive.system import System
 
     grid = System(
@@ -253,4 +257,4 @@ def test_jacobians_are_asked_between_neighbours_on_any_lattice():
         parameters="U: n x n, V: n x n, W: n x m",
         shapes="h: n",
     )
-    assert cli.jacobians(grid) == ["dh[i,j]/dh[i-1,j]", "dh[i,j]/dh[i,j-1]"]
+    assert jacobians(grid) == ["dh[i,j]/dh[i-1,j]", "dh[i,j]/dh[i,j-1]"]

@@ -116,7 +116,7 @@ def test_no_module_of_a_sub_package_needs_itself(folder):
     assert not needs, f"a circle of imports among {', '.join(sorted(needs))}"
 
 
-@pytest.mark.parametrize("name", ["pictures", "reader", "verdicts", "verdicts.causes", "site"])
+@pytest.mark.parametrize("name", ["automata", "pictures", "reader", "verdicts", "verdicts.causes", "site"])
 def test_a_large_sub_package_says_where_each_of_its_modules_belongs(name):
     folder = PACKAGE.joinpath(*name.split("."))
     said = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""

@@ -19,7 +19,7 @@ import pytest
 from autograd import jacobian
 from test_render import browse
 
-from derive import catalogue, cli, pictures
+from derive import catalogue, cli, pictures, queries
 from derive.errors import DeriveError
 from derive.pictures import Picture, ceilings, contributions, measured, sampled
 from derive.pictures.axes import number
@@ -33,7 +33,7 @@ EVERY = [*catalogue.names(), "mdrnn(3)"]
 
 def main_query(name: str) -> str:
     """A Jacobian between neighbours, or for a state that is a matrix the paths to it."""
-    found = cli.jacobians(catalogue.load(name))
+    found = queries.jacobians(catalogue.load(name))
     return found[0] if found else "paths S[t] <- S[t-1]"
 
 
@@ -232,6 +232,8 @@ def test_labels_are_the_local_partials_and_cover_no_node():
         ("dL[t]/dh[k]", {}, "write numbers, as in 'dL[3]/dh[1]'"),
         ("dh[t]/dq[t-1]", {}, "asks for q, which gru does not have"),
         (None, {"unroll": 40}, "a picture of 40 steps of gru is too wide"),
+        ("dh[t]/dh[t-9999]", {}, "has more than 1000 links, too many to be read"),
+        (None, {"hold": "zz"}, "zz can't be held constant: gru has no equation for it (did you mean z?)"),
     ],
 )
 def test_what_a_graph_cannot_show_is_a_sentence(query, options, said):
@@ -354,12 +356,23 @@ def test_a_state_that_nothing_flows_through_is_a_sentence():
         drawn("gru", "flow", "dL/dz[t]")
     with pytest.raises(DeriveError, match="V_g is no parameter of gru"):
         drawn("gru", "flow", where={"V_g": 1})
+    for kind in ("flow", "paths"):
+        with pytest.raises(DeriveError, match="the seed of a picture is a whole number from 0 on, found -1"):
+            drawn("gru", kind, seed=-1)
+        for scale in (0.0, -1.0, 1e300, float("inf"), float("nan")):
+            with pytest.raises(DeriveError, match="above 0 and at most 1000, found"):
+                drawn("gru", kind, scales=(scale,))
+
+
+def test_numbers_beyond_float64_are_no_error():
+    assert [number(v) for v in (0.52, 3.1e-9, float("inf"), float("nan"))] == ["0.52", "3.1·10⁻⁹", "∞", "∞"]
+    assert "s = 1000: " in drawn("gru", "flow", scales=(1000.0,)).alt
 
 
 # --- what each path contributes -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in EVERY if cli.jacobians(catalogue.load(n))])
+@pytest.mark.parametrize("name", [n for n in EVERY if queries.jacobians(catalogue.load(n))])
 def test_the_contributions_of_every_system_are_a_picture(name, monkeypatch):
     monkeypatch.setattr(contributions, "DRAWS", 2)
     picture = drawn(name, "paths", main_query(name))
@@ -499,6 +512,9 @@ def test_the_command_writes_a_file(tmp_path, suffix, capsys):
 
 def test_the_help_names_every_kind():
     assert all(kind in cli.OPTIONS["kind"][1]["help"] for kind in pictures.KINDS)
+    for kind, row in pictures.KINDS.items():
+        flags = " ".join(cli.OPTIONS[name][0][0] for name in row.options if name != "query")
+        assert f"  {kind:7} {row.summary}\n          {flags}\n" in cli.PICTURES
 
 
 def test_the_command_prints_svg_without_a_file(capsys):

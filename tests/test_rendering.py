@@ -16,11 +16,11 @@ from conftest import program
 
 from derive import catalogue
 from derive.check import standard_queries
-from derive.cli import default_queries, jacobians
 from derive.derivation import Derivation, Step, fragments
 from derive.errors import QueryError, ShapeError
 from derive.notation import NOTATIONS, Notation, notation
 from derive.printing import latex
+from derive.queries import jacobians, main_results
 from derive.render import outline, pdf, tex
 from derive.system import System
 
@@ -52,7 +52,7 @@ def plain(style: Notation) -> Notation:
 @cache
 def derivations(name: str, style: Notation) -> tuple[Derivation, ...]:
     system, found = catalogue.load(name), []
-    asked = dict.fromkeys((*default_queries(system), *standard_queries(system)))
+    asked = dict.fromkeys((*main_results(system), *standard_queries(system)))
     for query, options in (*((query, {}) for query in asked), *extra(system)):
         try:
             found.append(system.derive(query, notation=style, **options))
@@ -118,7 +118,7 @@ def test_pdflatex_sets_the_solutions_of_the_whole_catalogue(style):
     found = [
         system.derive(query, notation=style)
         for system in map(catalogue.load, catalogue.names())
-        for query in default_queries(system)
+        for query in main_results(system)
     ]
     source = tex.render(found)
     assert set(re.findall(r"\\usepackage(?:\[.*?\])?\{(.*?)\}", source)) == {

@@ -275,7 +275,7 @@ REFUSED = {
     ("dh[2*t]/dh[1]", ()): "the index '2*t' in 'dh[2*t]/dh[1]' is not understood; write t, t-1, k or a number",
     ("dh[4]/dh[1]", (("unroll", 3),)): "h[4] in 'dh[4]/dh[1]' lies outside the lattice t = 1..3",
     ("dh[1]/dh[-1]", ()): "h[-1] in 'dh[1]/dh[-1]' lies outside the lattice t = 1..T",
-    ("dL[9]/dh[1]", (("unroll", 9),)): "more than 200 paths from h to L; count them with 'paths'",
+    ("dL[9]/dh[1]", (("unroll", 9),)): "more than 200 paths from h to L; count them with 'paths h[t] <- h[k]'",
     ("dh[t]/dh[t-1]", (("hold", "zz"),)): "zz can't be held constant: gru has no equation for it (did you mean z?)",
     ("dh[t]/dh[t-1]", (("unroll", 0),)): "unroll takes a number of steps from 1 on, found 0",
     ("dh[t]/dh[t-1]", (("layout", "numerater"),)): "did you mean numerator?",

@@ -247,6 +247,25 @@ def test_only_what_changed_is_made_again_and_what_is_gone_goes(tmp_path, monkeyp
     assert not (out / "derivations" / "small.html").exists() and (out / "derivations" / "other.html").exists()
 
 
+def test_a_page_that_can_t_be_made_is_one_sentence_and_the_others_are_kept(tmp_path, monkeypatch, capsys):
+    every = build.pages
+    monkeypatch.setattr(build, "pages", lambda root: [p for p in every(root) if p.system in ("", "irnn")])
+    document, out = small(tmp_path), tmp_path / "site"
+    text = document.read_text(encoding="utf-8")
+    document.write_text(f"{text}\n```derive\ndh[t]/dq[t]\n```\n", encoding="utf-8")
+    assert build.run(tmp_path, out, jobs=1, anew=False) == 2
+    said = capsys.readouterr().err
+    assert "small.md:12:1: the block asks for 'dh[t]/dq[t]': " in said and said.count("\n") == 1
+    assert (out / "systems" / "irnn.html").exists() and not (out / "derivations").exists()
+    document.write_bytes(text.encode() + b"\xff")
+    assert build.run(tmp_path, out, jobs=1, anew=False) == 2
+    assert "a document is UTF-8, found the byte 0xff" in capsys.readouterr().err
+    document.write_text(text, encoding="utf-8")
+    assert build.build(tmp_path, out).made == 1  # the other page was kept
+    assert build.run(tmp_path, document, jobs=1, anew=False) == 2
+    assert capsys.readouterr().err == f"build_docs: the folder {document} can't be made: Not a directory\n"
+
+
 def test_the_same_source_gives_the_same_page(tmp_path):
     one = next(p for p in PAGES if p.path.endswith("skip-connection"))
     for name in ("a", "b"):

@@ -231,7 +231,7 @@ class _Sweep:
         return {i: i - behind.get(axis, 0) for axis, i in enumerate(self.lattice.indices)}
 
     def _range(self, loop: Loop, around: Mapping[int, Mapping[str, int]]) -> str:
-        behind = [around[loop.axis].get(name, 0) for name in _names(loop)]
+        behind = [around[loop.axis].get(name, 0) for name in loop.names]
         first, last = Integer(1) + min(behind), self.lattice.lengths[loop.axis] + max(behind)
         if loop.direction > 0:
             return f"range({self._step(first)}, {self._step(last + 1)})"
@@ -360,11 +360,3 @@ def _returned(names: Sequence[str]) -> list[str]:
 def _is_adjoint(equation: Equation) -> bool:
     """Whether an equation is that of a gradient, and not of a pullback that has a name."""
     return bool(equation.target.marks) and equation.target.marks[-1] == "bar" and equation.name != LOSS + BAR
-
-
-def _names(loop: Loop) -> Iterator[str]:
-    for item in loop.body:
-        if isinstance(item, Loop):
-            yield from _names(item)
-        else:
-            yield item

@@ -235,7 +235,7 @@ class _Module:
         return Place(steps, self.everywhere.margins)
 
     def _range(self, loop: Loop, around: Mapping[int, Mapping[str, int]]) -> str:
-        behind = [around[loop.axis].get(name, 0) for name in _names(loop)]
+        behind = [around[loop.axis].get(name, 0) for name in loop.names]
         last = self.system.lattice.lengths[loop.axis] + max(behind)
         if loop.direction > 0:
             return f"range({self.layout.row(1 + min(behind), loop.axis)}, {self.layout.row(last + 1, loop.axis)})"
@@ -825,11 +825,3 @@ def _axes(border: Border) -> int:
 def _without_row(var: Var, text: str) -> str:
     """A row vector has one axis inside the module, two outside."""
     return f"{text}[..., 0, :]" if kind_of(var) == ROW else text
-
-
-def _names(loop: Loop) -> Iterator[str]:
-    for item in loop.body:
-        if isinstance(item, Loop):
-            yield from _names(item)
-        else:
-            yield item

@@ -51,15 +51,15 @@ class _Fusion:
         found: list[Nest | Loop] = []
         for item in self.system.schedule:
             nest = Nest((item,)) if isinstance(item, str) else self._nest(item)
-            if set(_names(nest)) <= self.wanted:
+            if set(nest.names) <= self.wanted:
                 self._place(nest, found)
         return tuple(item if isinstance(item, Loop) else self._loop(item) for item in found)
 
     def _place(self, item: Nest | Loop, found: list[Nest | Loop]) -> None:
         """Into the first nest that comes no earlier than what it needs, where it may join; else behind all."""
-        needed = {source for target, source, _ in self.reads if target in _names(item)}
-        needed |= {source for target, source in self.of_totals if target in _names(item)}
-        start = max((k for k, other in enumerate(found) if needed & set(_names(other))), default=0)
+        needed = {source for target, source, _ in self.reads if target in item.names}
+        needed |= {source for target, source in self.of_totals if target in item.names}
+        start = max((k for k, other in enumerate(found) if needed & set(other.names)), default=0)
         for k in range(start, len(found)):
             other = found[k]
             if isinstance(other, Nest) and isinstance(item, Nest):
@@ -100,12 +100,12 @@ class _Fusion:
         if not visit(loop, 0):
             return loop
         rest = [a for a in self.axes if a not in axes]
-        nest = Nest(tuple(_names(loop)), (*axes, *rest), tuple(directions.items()))
+        nest = Nest(loop.names, (*axes, *rest), tuple(directions.items()))
         return nest if self._is_legal(nest) else loop
 
     def _is_free(self, loop: Loop) -> bool:
         """Whether a loop holds one equation only, which does not read itself inside."""
-        names = list(_names(loop))
+        names = loop.names
         return len(names) == 1 and not any(t == s == names[0] and not o[0] for t, s, o in self.reads)
 
     def _loop(self, nest: Nest) -> Loop:
@@ -120,11 +120,3 @@ class _Fusion:
 
 def _unindexed(system: System, name: str) -> Iterator[Var]:
     return (v for v in variables(system.equations[name].rhs) if not v.index)
-
-
-def _names(item: Nest | Loop | str) -> Iterator[str]:
-    if isinstance(item, str):
-        yield item
-    else:
-        for part in item.names if isinstance(item, Nest) else item.body:
-            yield from _names(part)

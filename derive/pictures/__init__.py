@@ -35,6 +35,7 @@ from typing import Any
 from derive.errors import DeriveError, did_you_mean
 from derive.pictures import contributions, flow, graph
 from derive.pictures.model import Picture
+from derive.queries import held_names
 from derive.system import System
 
 __all__ = ["FORMATS", "KINDS", "Kind", "Picture", "Request", "draw", "writer"]
@@ -54,7 +55,7 @@ class Request:
     where: Mapping[str, float] = field(default_factory=dict)
     """Parameters every entry of which has a given value."""
     scales: tuple[float, ...] = ()
-    """Spectral norms of the recurrent matrices, one curve for each."""
+    """Spectral norms of the recurrent matrices, one curve for each: from above 0 to `LARGEST_SCALE`."""
     others: tuple[System, ...] = ()
     """Systems beside which the first is shown."""
 
@@ -86,6 +87,8 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
+LARGEST_SCALE = 1000
+
 FORMATS: dict[str, Callable[[Picture], str]] = {".svg": Picture.svg, ".tex": Picture.tikz}
 
 
@@ -105,9 +108,19 @@ def draw(system: System, kind: str, query: str | None = None, **options: Any) ->
             raise DeriveError(
                 f"the picture {kind!r} has no option {name}{did_you_mean(name, row.options)}; it takes {taken}"
             )
-    held = given.get("hold", ())
-    given["hold"] = tuple(held.replace(",", " ").split()) if isinstance(held, str) else tuple(held)
+    given["hold"] = held_names(system, given.get("hold", ()))
+    _check_numbers(given)
     return row.draw(Request(system, **given))
+
+
+def _check_numbers(given: Mapping[str, Any]) -> None:
+    if given.get("seed", 0) < 0:
+        raise DeriveError(f"the seed of a picture is a whole number from 0 on, found {given['seed']}")
+    for scale in given.get("scales", ()):
+        if not 0 < scale <= LARGEST_SCALE:
+            raise DeriveError(
+                f"a scale is the norm of the recurrent matrices, above 0 and at most {LARGEST_SCALE}, found {scale:g}"
+            )
 
 
 _FIELDS = frozenset(f.name for f in fields(Request))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, isfinite, log10
 
 from derive.pictures.model import XY, Label, Shape, Stroke
 from derive.pictures.words import Words, said, typed
@@ -83,7 +83,9 @@ def power_of_ten(exponent: int) -> Words:
 
 
 def number(value: float) -> str:
-    """Two digits: `0.52`, `3.1·10⁻⁹`."""
+    """Two digits: `0.52`, `3.1·10⁻⁹`; `∞` for what float64 does not hold."""
+    if not isfinite(value):
+        return "∞"
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     digits, _, exponent = f"{value:.1e}".partition("e")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from derive import queries
 from derive.errors import QueryError
 from derive.evaluate import Ring, evaluate
 from derive.expr import Node, Var
@@ -70,15 +71,11 @@ def draw(asked: Request) -> Picture:
 
 
 def _main(system: System) -> str:
-    """The Jacobian of the first output that is handed on, or of what is handed on first, between neighbours."""
-    handed = [
-        (s, o) for _, s, o in system.reads if any(o) and s in system.equations and system.variables[s].shape[1] == 1
-    ]
-    if not handed:
+    """The Jacobian between neighbours that is asked for where none is named."""
+    asked = queries.jacobians(system)
+    if not asked:
         raise QueryError(f"{system.name} hands no vector from point to point; ask for a Jacobian of your own")
-    first = min(handed, key=lambda r: (r[0] not in system.outputs, sum(map(abs, r[1]))))
-    point = system.lattice.point
-    return f"d{first[0]}[{point()}]/d{first[0]}[{point(first[1])}]"
+    return asked[0]
 
 
 # --- what is measured ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ as `node state` or `edge path-1`: `derive.pictures.style` says what they mean, `
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from derive.pictures.words import Words
@@ -93,7 +93,7 @@ class Picture:
     alt: str
     width: float
     height: float
-    shapes: tuple[Shape, ...]
+    shapes: tuple[Shape, ...] = field(repr=False)
 
     def svg(self) -> str:
         """An SVG element that needs nothing from elsewhere and can stand by itself or inside an HTML page."""

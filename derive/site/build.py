@@ -120,15 +120,16 @@ def build(root: Path, out: Path, *, jobs: int = 1, anew: bool = False) -> Site:
     keys = {page.path: _key(page, root, engine) for page in wanted}
     stale = [page for page in wanted if not _is_current(remembered.get(page.path), keys[page.path], out)]
     stale.sort(key=_longest_first)
-    out.mkdir(parents=True, exist_ok=True)
     _assets(out)
-    work = partial(make, root=root, out=out)
-    for page, built in zip(stale, _progress(stale, mapped(work, stale, jobs)), strict=True):
-        remembered[page.path] = {"key": keys[page.path], "files": built.files, "tally": asdict(built.tally)}
     _forget(remembered, {page.path for page in wanted}, out)
+    work = partial(make, root=root, out=out)
+    try:
+        for page, built in zip(stale, _progress(stale, mapped(work, stale, jobs)), strict=True):
+            remembered[page.path] = {"key": keys[page.path], "files": built.files, "tally": asdict(built.tally)}
+    finally:  # where a page can't be made, the others need not be made again
+        write(out / MEMORY, json.dumps(remembered, indent=1))
     tallies = {page.path: _tally(remembered[page.path]["tally"]) for page in wanted}
     _overview(out, tallies)
-    write(out / MEMORY, json.dumps(remembered, indent=1))
     return Site(len(stale), tallies, monotonic() - start)
 
 
@@ -212,7 +213,10 @@ def _forget(remembered: dict[str, Any], wanted: set[str], out: Path) -> None:
 
 def _assets(out: Path) -> None:
     katex = PACKAGE / "render" / "katex"
-    (out / "assets" / "fonts").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "assets" / "fonts").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeriveError(f"the folder {out} can't be made: {error.strerror or error}") from None
     for name in ASSETS:
         write(out / "assets" / name, (HERE / name).read_bytes())
     for name in ("katex.min.css", "katex.min.js"):

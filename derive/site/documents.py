@@ -20,9 +20,9 @@ _TITLE = re.compile(r"\s*#\s+(.+?)\s*\n")
 
 def sheet(file: Path, path: str, shown_as: str) -> Sheet:
     """The document as a page at `path`; a command line calls it `shown_as`.  Raises `DeriveError` where it can't be read."""
-    text = file.read_text(encoding="utf-8")
-    found = understand(read(file))
+    found = understand(read(file))  # says it where the file is no text
     report = judged(found)
+    text = file.read_text(encoding="utf-8")
     systems = tuple({system.name: system for system in found.systems}.values())
     return Sheet(
         path,

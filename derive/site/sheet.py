@@ -100,7 +100,7 @@ class Sheet:
 
 def title_of(document: Path) -> str:
     """The heading of a Markdown file; its name where it has none."""
-    found = re.match(r"\s*#\s+(.+?)\s*$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.match(r"\s*#\s+(.+?)\s*$", document.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return found[1] if found else document.stem
 
 

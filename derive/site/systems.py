@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from derive import catalogue
 from derive.check import claims
-from derive.cli import jacobians
 from derive.derivation import Derivation
 from derive.errors import DeriveError
 from derive.expr import show_shape
+from derive.queries import jacobians
 from derive.render.facts import HEADINGS
 from derive.site.sheet import Algorithm, Block, Drawn, Listing, Prose, Sheet, Table, Worked
 from derive.system import System
