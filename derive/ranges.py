@@ -88,11 +88,13 @@ def _value(node: Node, of: Var, done: dict[Basic, Expr | None]) -> Expr | None:
         return None
     if isinstance(node, expr.Add):
         return sympy.Add(*parts)
+    if isinstance(node, expr.Mul) and not all(expr.is_scalar(a) for a in node.args):
+        return None  # a sum of products
     if isinstance(node, (expr.Had, expr.Scale, expr.Mul)):
         return sympy.Mul(*parts)
     if isinstance(node, expr.Power) and node.args[1].is_Integer:
         return sympy.Pow(*parts)
-    if isinstance(node, expr.Norm):
+    if isinstance(node, expr.Norm) and expr.is_scalar(node.args[0]):
         return sympy.Abs(parts[0])
     return None
 

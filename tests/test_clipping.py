@@ -248,7 +248,8 @@ CLAIMS = [
     (r"c > 0 \;\Rightarrow\; \lVert \hat g_t \rVert \le c", "fails"),
     (r"c > 0 \;\Rightarrow\; \lVert g_t \rVert \le c", "fails"),
     (r"c > 0 \;\Rightarrow\; \lVert g_t \rVert_\infty \le c", "fails"),
-    (r"\lVert \hat g_t \rVert_\infty = \min(\lVert g_t \rVert_\infty, c)", "holds"),
+    (r"c > 0 \;\Rightarrow\; \lVert \hat g_t \rVert_\infty = \min(\lVert g_t \rVert_\infty, c)", "holds"),
+    (r"\lVert \hat g_t \rVert_\infty = \min(\lVert g_t \rVert_\infty, c)", "fails"),
     (r"\lVert \hat g_t \rVert_\infty = \lVert g_t \rVert_\infty", "fails"),
     (r"\lVert \tilde g_t \rVert \le c", "undecided"),  # a negative limit is none
 ]  # fmt: skip

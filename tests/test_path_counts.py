@@ -94,7 +94,7 @@ def test_from_a_parameter_up_to_any_step():
     lstm = catalogue.load("lstm")
     said = " ".join(str(lstm.derive("paths L[T] <- W_f")).split())
     values = [paths.count(table(lstm), Point("L", (n,)), Point("W_f", None), (n,)) for n in range(1, 9)]
-    assert values[2] == 30 and f"they are {', '.join(map(str, values))}, …" in said
+    assert values[2] == 30 and f"the numbers are {', '.join(map(str, values))}, …" in said
     assert "N_T = 6 N_{T-1} - 6 N_{T-2} + N_{T-3}" in said
     assert all(values[n] == 6 * values[n - 1] - 6 * values[n - 2] + values[n - 3] for n in range(3, 8))
 

@@ -168,7 +168,7 @@ def test_the_paths_of_three_steps_are_all_there():
     derivation = load("lstm").derive("dL[3]/dW_f", unroll=3)
     listed = step(derivation, "paths")
     assert len(set(listed.lines)) == len(listed.lines) == 30 == lstm_paths(3)
-    assert listed.reason.startswith("30 paths lead from `W_f` to `L`")
+    assert listed.reason.startswith("30 paths lead from `W_f` to `L[3]`")
     routes = [[f"{v.name}{v.index[0]}" if v.index else v.name for v in path.args] for path in listed.lines]
     assert all(r[0] == "W_f" and r[-2:] == ["h3", "L3"] for r in routes), routes
     assert [sum(r[1] == f"f{t}" for r in routes) for t in (3, 2, 1)] == [1, 5, 24]
@@ -195,7 +195,10 @@ def test_the_paths_of_a_million_steps():
 
 
 def test_what_is_counted_for_longer_chains_is_what_was_counted_for_the_short_one():
-    said = {"dL[3]/dW_h": "3 paths lead from `W_h` to `L`; 20 for T = 20", "dL/dW_h": "6 paths lead from `W_h` to `L`."}
+    said = {
+        "dL[3]/dW_h": "3 paths lead from `W_h` to `L[3]`; 20 for T = 20",
+        "dL/dW_h": "6 paths lead from `W_h` to `L`.",
+    }
     for query, sentence in said.items():
         found = step(load("linear-rnn").derive(query, unroll=3), "paths").reason
         assert found.startswith(sentence), (query, found)

@@ -22,7 +22,8 @@ from derive.errors import DeriveError
 from derive.reader.document import parse
 from derive.reader.understand import understand
 from derive.site import asked, build, documents, formulas, prose
-from derive.site.sheet import Drawn, Worked
+from derive.site import page as pages_html
+from derive.site.sheet import Drawn, Sheet, Worked
 
 ROOT = Path(__file__).parents[1]
 PAGES = build.pages(ROOT)
@@ -95,6 +96,12 @@ def test_a_block_that_can_t_be_answered_says_why_and_where(line, said):
 def test_a_query_of_several_words_is_one_word_of_its_command():
     (block,) = blocks("paths h[t] <- h[t-1] --hold z")
     assert block.command == "derive solve gru 'paths h[t] <- h[t-1]' --hold z"
+
+
+def test_a_step_of_words_alone_is_left_out_only_where_the_same_words_stand_above():
+    worked = blocks("dh[t]/dh[t-1] --hold z\ndh[t]/dh[t-1] --hold r\ndh[t]/dh[t-1] --hold z")
+    html = pages_html.html(Sheet("derivations/doc", "Doc", tuple(worked)), (), (None, None))
+    assert html.count("Nothing flows through") == 2, "z and r, and z again is as above"
 
 
 def test_prove_draws_the_automaton_of_the_claim_above(tmp_path):

@@ -144,7 +144,10 @@ class Wiring:
             return spread(given(self.scalar), shape, name)[slot.row, slot.column]
         if self.settings.zero:
             return Fraction(0)
-        return Outside() if is_input else Unset(f"{name}[{1 - slot.lag}] has no value; give it one: {name}[0]=0")
+        reaches = max((-offset[0] for _, source, offset in self.system.reads if source == name), default=0)
+        if is_input or slot.lag > reaches:  # the network reads nothing of it there: it has no such value
+            return Outside()
+        return Unset(f"{name}[{1 - slot.lag}] has no value; give it one: {name}[0]=0")
 
     # --- what is no formula of one step ---
 

@@ -37,9 +37,16 @@ ATTEMPTS = 2000
 """How often unlucky points are drawn anew: k square roots at one point need some 2^k draws."""
 
 
-VARIANTS: tuple[tuple[float, bool], ...] = ((1.0, False), (1.0, False), (1 / 16, False), (16.0, False), (1.0, True))
-"""How far scalars are spread, and whether the others have both signs where all would be positive: where max and min choose
-between two values, each of them is to be the greater at some point."""
+VARIANTS: tuple[tuple[float, str], ...] = (
+    (1.0, ""),
+    (1.0, ""),
+    (1 / 16, ""),
+    (16.0, ""),
+    (1.0, "arrays"),
+    (1.0, "all"),
+)
+"""How far scalars are spread, and what has both signs where all would be positive: where max and min choose between two
+values, each of them is to be the greater at some point."""
 
 
 class Outside(DeriveError):
@@ -171,7 +178,8 @@ class Unrolled:
         """The value of a leaf: the same floats for every road."""
         label = f"{show(key)} {self._draws.get(key[1], 0)}"
         generator = numpy.random.default_rng([self.seed & 0xFFFFFFFF, crc32(label.encode())])
-        positive = self._positive and (shape == expr.SCALAR or not self._both_signs)
+        signed = self._both_signs == "all" or (self._both_signs == "arrays" and shape != expr.SCALAR)
+        positive = self._positive and not signed
         low, high = (0.5, 1.5) if positive or key[0] in self._simplex else (-1.0, 1.0)
         floats = generator.uniform(low, high, self._shape(shape)) * (self._spread if shape == expr.SCALAR else 1.0)
         return self.engine.leaf(label, floats, key[0] in self._simplex)

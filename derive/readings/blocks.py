@@ -79,7 +79,7 @@ def blocks(request: Request) -> Derivation:
             (),
             tuple(block_lines(parts, system, request.hold)),
         ),
-        Step("block Jacobian", "As one matrix", "The blocks side by side.", (), (one,)),
+        Step("block Jacobian", "As one matrix", "The same blocks, in their places.", (), (one,)),
     ]
     if apart == 1:
         result = expr.at(one, {own: t})
@@ -157,12 +157,14 @@ def _two_steps(parts: Ordered, system: System, request: Request) -> Step | None:
         for m in mid
     ]
     line = Equals(block_partial(now[0], first[0], first, request.hold), expr.Add(*terms))
-    missing = " and ".join(f"`{first[0].name}` → `{m.name}` → `{now[0].name}`" for m in mid[1:])
+    missing = " and ".join(" → ".join(map(steps.typed, (first[0], m, now[0]))) for m in mid[1:])
+    does = "does" if len(mid) == 2 else "do"
     return Step(
         "two steps",
         "Why one block is not enough",
-        f"Over two steps, the way from `{first[0].name}` to `{now[0].name}` may lead through any state between: {missing} "
-        f"passes by `{now[0].name}` of the middle step. The product of the `{now[0].name}` blocks alone is the first term only.",
+        f"Over two steps, a way from {steps.typed(first[0])} to {steps.typed(now[0])} may lead through any state between. "
+        f"{missing} {does} not pass through {steps.typed(mid[0])}: the product of the blocks of `{now[0].name}` "
+        "is the first term alone.",
         (),
         (line,),
     )

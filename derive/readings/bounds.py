@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NORM = (
     "This holds for the norms 1, 2 and infinity of vectors, with the norms of matrices that they induce: for the norm 2 the "
     "spectral norm. With the largest entry of a matrix in its place it would be false. "
-    "A gradient is a row, measured in the dual norm: that of the norm 2 is itself."
+    "The gradient of the loss is measured in the dual norm: the norm 2 is its own dual, 1 and infinity are each other's."
 )
 
 
@@ -213,12 +213,8 @@ def _product_said(product: OneStep) -> str:
     return (
         "The norms of the blocks of a product are at most the entries of the product of their norms, "
         "since all of these are sums of products of numbers that are not negative. "
-        f"The rows and columns stand for {', '.join(_typed(v) for v in product.states(product.index))}."
+        f"The rows and columns stand for {', '.join(steps.typed(v) for v in product.states(product.index))}."
     )
-
-
-def _typed(var: Var) -> str:
-    return f"`{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]`"
 
 
 def _conditions(product: OneStep, request: Request) -> Step:
@@ -230,7 +226,7 @@ def _conditions(product: OneStep, request: Request) -> Step:
         ": large weights drive units into saturation, where the derivative of their activation is nearly zero, so that the "
         "gradient may vanish all the same."
         if _saturates(product)
-        else ": its factors may turn in directions that the others shrink, or be zero where a unit is off."
+        else ": one factor may turn a vector into directions that the next one shrinks, or be zero where a unit is off."
     )
     if product.alone:
         least = _constant(rate)
@@ -238,9 +234,12 @@ def _conditions(product: OneStep, request: Request) -> Step:
             y, x = product.states(product.index)[0], product.states(Symbol("k", integer=True))[0]
             goes = Relation("->", norms.norm(Partial(y, x, held=request.hold)), expr.Zero(1, 1))
             lines = (expr.Implies(Relation("<", product.rate, expr.Ones(1, 1)), goes),)
-            said = "Below 1, the bound falls with every step: the gradient vanishes."
+            said = "Where the factor of a step is below 1, the bound falls with every step: what comes from far away vanishes."
+        elif any(v.index for v in expr.variables(product.parts.step)):
+            said = "This bound never falls below 1, whatever the weights: "
+            said += "whether the gradient vanishes depends on the states of each step."
         else:
-            said = "This bound never falls below 1, whatever the weights: what lets the gradient vanish, or not, is the gates."
+            said = "This bound never falls below 1: it leaves open whether the gradient vanishes."
         return Step("condition", "What it says, and what not", f"{said} {warning}", (), lines)
     diagonal = [_constant(product.worst.args[k][k]) for k in range(product.size)]
     if product.parts.delays == 2 and len(product.parts.cut) == 1 and max(diagonal) < 1:

@@ -88,14 +88,16 @@ def _recognition(found: Linear, system: System) -> Step:
     past = [f(var.at((found.index + lag,))) for lag, f in found.parts.lags.items()]
     line = Equals(var, total([*past, found.parts.forcing]))
     kind = "the same at every step" if found.constant else "another one at every step"
-    reason = f"The equation is affine in its own past: each value of `{found.name}` is multiplied by a factor, {kind}, "
-    reason += "and a term without it is added."
+    reason = f"The equation is affine in its own past: each earlier value of `{found.name}` is multiplied by a factor, {kind}, "
+    reason += f"and a term without `{found.name}`, the forcing, is added."
     if found.inlined:
         reason += (
             f" For that, {_listed(found.inlined)} of the same step {'is' if len(found.inlined) == 1 else 'are'} put in."
         )
     if found.given:
-        reason += f" {_listed(found.given)} depend on earlier `{found.name}` themselves: the form is closed given their values."
+        depend, own = ("depends", "itself") if len(found.given) == 1 else ("depend", "themselves")
+        their = "its value" if len(found.given) == 1 else "their values"
+        reason += f" {_listed(found.given)} {depend} on earlier `{found.name}` {own}: the form is closed given {their}."
     return Step("linear recurrence", "A linear recurrence", reason, (), (line,))
 
 
@@ -155,8 +157,7 @@ def _induction(found: Linear, solved: Solved, claim: Equals) -> tuple[Step, ...]
     """The base case and the step, worked out; raises where the proof does not close."""
     t, back = found.index, {found.index: found.index + found.direction}
     border = {t: found.border}
-    base = Equals(expr.at(found.state, border), expr.at(claim.rhs, border))
-    if not same(reduced(base.rhs), found.start):
+    if not same(reduced(expr.at(claim.rhs, border)), found.start):
         raise DeriveError(f"the closed form of {found.name} is not its start at {t} = {found.border}")
     before = expr.at(claim.rhs, back)
     factor = found.factor
@@ -166,14 +167,16 @@ def _induction(found: Linear, solved: Solved, claim: Equals) -> tuple[Step, ...]
     if not closes(found, solved, pieces, claim.rhs):
         raise DeriveError(f"the induction for the closed form of {found.name} does not close")
     said = f"`{found.name}[{t}{found.direction:+d}]`"
+    left = (
+        "what stands beyond the border is zero" if isinstance(found.start, expr.Zero) else "what is left is the start"
+    )
     return (
         Step(
             "base case",
             "Induction: the base case",
-            f"At `{t} = {found.border}` the sum is empty and every product is the identity"
-            + (", and what stands beyond the border is zero." if isinstance(found.start, expr.Zero) else "."),
+            f"At `{t} = {found.border}` the sum is empty and every product is the identity; {left}.",
             (),
-            () if isinstance(found.start, expr.Zero) else (base,),
+            (),
         ),
         Step(
             "hypothesis",
@@ -254,9 +257,7 @@ def _geometric(found: Linear, solved: Solved) -> Step | None:
     one = expr.Identity(side.shape[0]) if not expr.is_scalar(side) else expr.Ones(1, 1)
     left = expr.mul(expr.add(one, expr.scale(-1, side)), whole)
     right = expr.mul(expr.add(one, expr.scale(-1, solved.power(side, Integer(0), True))), bias)
-    reason = (
-        "A forcing that is the same at each step makes a geometric series; this is its sum where 1 is no eigenvalue."
-    )
+    reason = "A forcing that is the same at each step makes a geometric series; its sum, where the factor has no eigenvalue 1."
     return Step("geometric series", "The constant part", reason, (), (Equals(left, right),))
 
 

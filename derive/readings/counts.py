@@ -115,7 +115,7 @@ def symbolic(request: Request, local: Table, y: Var, x: Var) -> Derivation:
     d = Symbol("d", integer=True) if x.index else y.index[0]
     lines, result = _lines(found, d, request)
     said = ", ".join(map(str, found.values[:SHOWN]))
-    reason = f"{what} From {d} = {found.start} on they are {said}, …: "
+    reason = f"{what} From {d} = {found.start} on the numbers are {said}, …: "
     reason += "entries of the powers of one matrix, which obey a linear recurrence."
     step = Step("path count", "The number of paths", reason, (), tuple(lines))
     return request.answer([steps.forward(request.system), held_step(request), step], result, count=_named(found, d))
@@ -192,7 +192,7 @@ def _from_parameter(request: Request, local: Table, y: Var) -> tuple[Count, str]
         number = paths.count(local, Point(y.name, (n,)), Point(name, None), (n,))
         assert isinstance(number, int)
         values.append(number)
-    return counted(values, 1, size), f"Every step up to {index} reads `{name}`, and each is the start of paths."
+    return counted(values, 1, size), f"Every step up to {index} reads `{name}`, and paths begin at each."
 
 
 def _runs_down(local: Table, y: Var, x: Var) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from derive import adjoint as adjoints
-from derive import forcing
+from derive import expr, forcing
 from derive.derivation import Derivation, Step
 from derive.expr import Equals, Labelled
 from derive.forcing import Vanished
@@ -37,9 +37,9 @@ def vanished(request: Request) -> Derivation:
         ),
         steps.local_partials(
             [v.entry for v in gone if v.cut],
-            "These entries of the table are reads of a prediction: forced, the system has none of them.",
+            "These entries of the table are reads of a prediction: with forcing, the system has none of them.",
         ),
-        Step("chain rule", "What goes of the adjoint", _what_goes(system, gone), (), recurrences),
+        Step("chain rule", "What the adjoint loses", _what_goes(system, gone), (), recurrences),
         Step("locality", "What is left", _what_is_left(system, forced), (), ()),
     ]
     return request.answer(done, recurrences[0].rhs)
@@ -56,25 +56,26 @@ def _recurrences(system: System, gone: tuple[Vanished, ...]) -> tuple[Equals, ..
             for e in sorted(entries, key=adjoints.as_written)
         ]
         lines.append(Equals(source.marked(adjoints.MARK), show(system, steps.sum_of(labelled))))
-    return tuple(lines)
+    own = adjoints.adjoint(system).equations
+    named = dict.fromkeys(v.name for line in lines for v in expr.variables(line.rhs) if adjoints.DELTA in v.marks)
+    return (*lines, *(Equals(own[name].target, show(system, own[name].rhs)) for name in named))
 
 
 def _what_goes(system: System, gone: tuple[Vanished, ...]) -> str:
     cut = sorted({v.entry.source.name for v in gone if v.cut})
-    names = ", ".join(f"`{name}`" for name in cut)
-    later = "at other steps" if len(cut) == 1 else "each at other steps"
-    return (
-        f"What {names} hands to equations {later} comes back in the terms that are marked; without these reads they go."
-    )
+    names = " and ".join(f"`{name}`" for name in cut)
+    hands = "hands" if len(cut) == 1 else "hand"
+    return f"What {names} {hands} to equations of other steps comes back in the marked terms; without these reads they are gone."
 
 
 def _what_is_left(system: System, forced: System) -> str:
     before, after = forcing.recurrent(system), forcing.recurrent(forced)
     if not after:
-        swept = ", ".join(f"`{name}`" for name in before)
+        swept = " and ".join(f"`{name}`" for name in before)
+        wait = "waits" if len(before) == 1 else "wait"
         return (
-            f"{swept} no longer wait for the step before: every step is on its own, gradients are local in time, and "
-            "all steps are trained at once, without backpropagation through time."
+            f"{swept} no longer {wait} for another step: every step is on its own, gradients are local in time, and "
+            "all steps are computed at once, without backpropagation through time."
         )
-    kept = ", ".join(f"`{name}`" for name in after)
-    return f"That through the output is gone; the one through {kept} still takes backpropagation through time."
+    kept = " and ".join(f"`{name}`" for name in after)
+    return f"The feedback of the output is gone; the recurrence of {kept} still takes backpropagation through time."

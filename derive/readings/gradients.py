@@ -41,7 +41,10 @@ def gradient(request: Request) -> Derivation:
     done = [
         steps.forward(system),
         systems.held_step(request),
-        steps.local_partials(_entries(request, name), f"These are the equations that read `{name}`."),
+        steps.local_partials(
+            _entries(request, name),
+            f"Each equation that reads `{name}` is differentiated by it, everything else that it reads held fixed.",
+        ),
         Step(
             "chain rule",
             "The chain rule, backwards",
@@ -53,7 +56,7 @@ def gradient(request: Request) -> Derivation:
         Step(
             "collection",
             "The gradient",
-            "The local partials are put in, and adjoints with a single term with them.",
+            "The local partials are put in, and so are adjoints with a single term.",
             ()
             if original[chosen.name].rhs is chosen.rhs
             else (Equals(chosen.target, systems.show(system, original[chosen.name].rhs)),),
@@ -113,7 +116,7 @@ def _recurrences(system: System, others: Sequence[Equation]) -> Step | None:
     return Step(
         "adjoint recurrence",
         "The adjoints that it needs",
-        "They come from the last step backwards, each from those of its readers.",
+        "They are found against the order of computation, each from those of its readers.",
         (),
         tuple(Equals(e.target, systems.show(system, e.rhs)) for e in others),
     )
@@ -160,8 +163,8 @@ def factored_step(request: Request, chosen: Equation, collected: dict[str, Equat
     return Step(
         "factored sum",
         "As a sum of ordered products",
-        f"The recurrence of `{state}` is linear in its adjoint; unrolled, it is a product of one-step Jacobians "
-        f"for every later loss{held}.",
+        f"The recurrence is linear in the adjoint of `{state}`; unrolled, it is a product of one-step Jacobians "
+        f"for every loss that `{state}` reaches{held}.",
         (),
         tuple(lines),
     )
@@ -225,7 +228,10 @@ def _of_one_step(request: Request) -> Derivation:
     done = [
         steps.forward(system),
         systems.held_step(request),
-        steps.local_partials(local.of_source(name), f"These are the equations that read `{name}`."),
+        steps.local_partials(
+            local.of_source(name),
+            f"Each equation that reads `{name}` is differentiated by it, everything else that it reads held fixed.",
+        ),
         Step(
             "sum over the lattice",
             f"The sum over the steps that read `{name}`",

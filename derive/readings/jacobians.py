@@ -144,8 +144,10 @@ def _border(request: Request, found: list[Walk], y: Var, x: Var) -> Step | None:
 
 
 def _count_sentence(found: list[Walk], request: Request) -> str:
-    many = "One path leads" if len(found) == 1 else f"{len(found)} paths lead"
-    return f"{many} from `{request.query.below}` to `{request.query.above}`; the derivative is the sum over them."
+    between = f"from `{request.query.below}` to `{request.query.above}`"
+    if len(found) == 1:
+        return f"One path leads {between}; the derivative is what it carries."
+    return f"{len(found)} paths lead {between}; the derivative is the sum over them."
 
 
 def _no_path(request: Request, total: Node, y: Var, x: Var) -> Derivation:

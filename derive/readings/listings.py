@@ -97,7 +97,8 @@ def count_sentence(
     assert request.sizes is not None and target.offset is not None
     shown = graph.count(local, target, source, request.sizes) if number is None else number
     verb, noun = ("leads", "path") if shown == 1 else ("lead", "paths")
-    sentence = f"{shown} {noun} {verb} from `{source.name}` to `{target.name}`"
+    end = steps.typed(request.system.variables[target.name].var.at(target.offset)) if only else f"`{target.name}`"
+    sentence = f"{shown} {noun} {verb} from `{source.name}` to {end}"
     chain = request.system.lattice.dimension == 1
     if only and chain and source.offset is None and target.offset[0] == request.sizes[0]:
         longer = [n for n in LENGTHS if n > request.sizes[0]]

@@ -117,11 +117,11 @@ class OneStep:
     def said(self) -> str:
         names = ", ".join(f"`{n}`" for n in self.parts.cut)
         if self.alone:
-            return f"Everything that a step hands to the next is {names}: its Jacobian is that of one step."
+            return f"All that a step hands to the next is {names}, so that one Jacobian says what a step does."
         last = f" of the last {self.parts.delays} steps" if self.parts.delays > 1 else ""
         return (
-            f"A step hands on {names}{last}. The Jacobian of one step has a block for each pair of them, the others held fixed; "
-            "the product of these block matrices is the Jacobian over several steps, that of single blocks is not."
+            f"A step hands on {names}{last}. The Jacobian of one step has a block for each pair of them, the others held fixed: "
+            "the product of these block matrices is the Jacobian over several steps, while a product of single blocks is not."
         )
 
     @property

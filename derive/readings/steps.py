@@ -37,7 +37,7 @@ def forward(system: System, names: Iterable[str] | None = None) -> Step:
     reason = "These are the equations of the system"
     if LOSS in wanted and not system.has_loss:
         outputs = ", ".join(f"`{o}`" for o in system.outputs)
-        reason += f"; the loss is left abstract: it reaches the system through {outputs} only"
+        reason += f"; the loss is left abstract: it reads {outputs} and nothing else"
     return Step("definition", "Forward equations", reason + ".", (), tuple(lines))
 
 
@@ -53,6 +53,11 @@ def local_line(entry: Entry) -> Equals:
         return Equals(expr.Partial(entry.target, source, immediate=True), entry.map.jacobian())
     upstream = entry.target.marked("bar")
     return Equals(expr.Pulled(entry.target, source, upstream), entry.map.pull(upstream))
+
+
+def typed(var: Var) -> str:
+    """A variable at its index within a sentence."""
+    return f"`{var.name}[{','.join(str(i).replace(' ', '') for i in var.index)}]`"
 
 
 def sum_of(terms: Sequence[Node]) -> Node:

@@ -91,7 +91,7 @@ def adjoint(request: Request) -> Derivation:
         Step(
             "collection",
             "Adjoint recurrences, collected",
-            "Adjoints with a single term are put in where they are used; what is left runs from the last step to the first.",
+            "Adjoints with a single term are put in where they are used; what is left runs against the order of computation.",
             tuple(
                 Equals(e.target, show(system, e.rhs)) for e in recurrences if all(e.rhs is not c.rhs for c in closed)
             ),

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any, TypeAlias
 
-from derive.derivation import Derivation
+from derive.derivation import Derivation, Step
 from derive.render import html as derivation_html
 from derive.render import outline
 from derive.render.reports import html as report_html
@@ -141,7 +141,7 @@ class _Writer:
             content = result
             for step in found.steps:
                 if step.lines == found.result:
-                    self.shown.setdefault((step.rule, *step.lines), anchor)
+                    self.shown.setdefault(_said(step), anchor)
         else:
             content = "\n".join(self.steps(anchor, found))
         if block.folded:
@@ -157,7 +157,7 @@ class _Writer:
         """The steps; one that stands further up on the page is not said again."""
         for number, step, before in outline.numbered(found):
             own = f"{anchor}-{number}"
-            above = self.shown.setdefault((step.rule, *step.lines), own)
+            above = self.shown.setdefault(_said(step), own)
             if above == own:
                 yield from derivation_html.step_article(own, number, step, before, found)
             else:
@@ -186,6 +186,11 @@ class _Writer:
         return (
             f'<div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         )
+
+
+def _said(step: Step) -> tuple[Any, ...]:
+    """What a step says: its formulas, or its words where it has none."""
+    return (step.rule, *(step.lines or (step.reason,)))
 
 
 WRITERS: dict[type, Callable[[_Writer, Any], str]] = {

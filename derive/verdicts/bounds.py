@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import sympy
 from sympy import Basic, Expr, Symbol
@@ -40,11 +41,32 @@ def prove(question: Question, relation: expr.Relation) -> Proof | None:
     if relation.op in ("<", ">") or sized is None:
         return None
     inner = sized.args[0] if isinstance(sized, expr.Transpose) else sized
+    plain, kind = any_kind(large), _kind(relation)
     try:
-        found = _of_gradient(question, inner, large) or _of_jacobian(question, inner, large)
+        found = _of_gradient(question, inner, plain) if kind in ("", "2") else None
+        if found is None and (kind in ("", "2") or (kind in ("1", "inf") and not _transposes(question, relation))):
+            found = _of_jacobian(question, inner, plain)
         return found or _of_clipped(question, small, large)
     except DeriveError:
         return None
+
+
+def _kind(relation: expr.Relation) -> str | None:
+    """The norm that all norms of a line are; None where they are different ones, of which nothing follows."""
+    kinds = {node.kind for node in expr.walk(relation) if isinstance(node, expr.Norm)}
+    return kinds.pop() if len(kinds) == 1 else None if kinds else ""
+
+
+def any_kind(node: Node) -> Node:
+    """The same where it is not said which norm is meant."""
+    return expr.rewrite(node, lambda n: expr.Norm(n.args[0]) if isinstance(n, expr.Norm) else n)  # type: ignore[no-any-return]
+
+
+def _transposes(question: Question, relation: expr.Relation) -> bool:
+    """Whether a transpose stands anywhere: it changes the norms 1 and ∞ of a matrix."""
+    system = question.system
+    roots = (relation, *(e.rhs for name, e in system.equations.items() if name != system.loss_name))
+    return any(isinstance(node, expr.Transpose) for root in roots for node in expr.walk(root))
 
 
 def _sized(node: Basic) -> Node | None:
@@ -68,10 +90,8 @@ def _of_gradient(question: Question, inner: Node, large: Node) -> Proof | None:
         return None
     rate = one_step(question, state)
     base = norm_symbol(state.at((length,)).marked("bar"), {})
-    if rate is None or not all(
-        is_at_least(value(large, {str(length): FURTHEST, str(t): FURTHEST - d}), rate**d * base)
-        for d in range(FURTHEST + 1)
-    ):
+    found = [value(large, {str(length): FURTHEST, str(t): FURTHEST - d}) for d in range(FURTHEST + 1)]
+    if rate is None or not is_at_least(found[0], base) or not _keeps_up(found, rate):
         return None
     at_a_step = f"{expr.Norm(Partial(after, state))} ≤ {_shown(rate)}"
     return Proof(f"{at_a_step} at each step, and the loss reaches {state} through {after} only")
@@ -101,9 +121,22 @@ def _of_jacobian(question: Question, inner: Node, large: Node) -> Proof | None:
         len(wanted) == 1 and wanted[0][1] > 1 and not _multiplies(question, y)
     ):
         return None
-    if not all(is_at_least(value(large, env), rate**steps) for env, steps in wanted):
+    found = [value(large, env) for env, _ in wanted]
+    if any(b - a != 1 for (_, a), (_, b) in pairwise(wanted)):
+        return None
+    if not is_at_least(found[0], rate ** wanted[0][1]) or not _keeps_up(found, rate):
         return None
     return Proof(f"each step of {y.base} multiplies by a Jacobian of norm at most {_shown(rate)}")
+
+
+def _keeps_up(found: list[Expr | None], rate: Expr) -> bool:
+    """Whether a bound grows by the rate of one step, or more, with every step.
+
+    Of a sum of exponentials with positive coefficients, as which it stands, the growth never gets less: what is true of
+    the first steps is true of all.
+    """
+    known = [value for value in found if value is not None and is_at_least(value, sympy.S.Zero)]
+    return len(known) == len(found) and all(is_at_least(b, rate * a) for a, b in pairwise(known))
 
 
 def _of_clipped(question: Question, norm: expr.Norm, limit: Node) -> Proof | None:
@@ -173,8 +206,8 @@ def supremum(question: Question, node: Node) -> Expr | None:
 def value(node: Node, env: Mapping[str, int]) -> Expr | None:
     """A formula of norms and numbers at given indices, as a polynomial in the norms."""
     if isinstance(node, expr.Norm):
-        inner = node.args[0].args[0] if isinstance(node.args[0], expr.Transpose) else node.args[0]
-        return norm_symbol(inner, env)
+        turned = isinstance(node.args[0], expr.Transpose) and node.kind not in ("1", "inf")
+        return norm_symbol(node.args[0].args[0] if turned else node.args[0], env, node.kind)
     if isinstance(node, expr.Ones):
         return sympy.S.One
     if isinstance(node, expr.Apply) and node.function == "abs":
@@ -183,7 +216,7 @@ def value(node: Node, env: Mapping[str, int]) -> Expr | None:
         return _over(node, env)
     if isinstance(node, expr.Power):
         inside = value(node.args[0], env)
-        return None if inside is None else inside ** integer(node.args[1], env)
+        return None if inside is None or not _is_line(node.args[1]) else inside ** integer(node.args[1], env)
     parts = [value(a, env) if isinstance(a, Node) else _number(a, env) for a in node.args]
     if any(p is None for p in parts) or not parts:
         return None
@@ -193,24 +226,39 @@ def value(node: Node, env: Mapping[str, int]) -> Expr | None:
 
 
 def _number(a: Basic, env: Mapping[str, int]) -> Expr | None:
-    if not isinstance(a, Expr):
+    """A coefficient; one that depends on the step is no exponential, and a few steps tell nothing of the others."""
+    if not isinstance(a, Expr) or not all(_is_exponential(part) for part in sympy.Mul.make_args(a)):
         return None
     return a.xreplace({s: sympy.Integer(env[str(s)]) for s in a.free_symbols if str(s) in env})
 
 
+def _is_exponential(a: Expr) -> bool:
+    return not a.free_symbols or (isinstance(a, sympy.Pow) and bool(a.base.is_positive) and not a.base.free_symbols
+                                  and _is_line(a.exp))  # fmt: skip
+
+
+def _is_line(a: Expr) -> bool:
+    """Whether an exponent, or a bound, is linear in the steps."""
+    return bool(a.is_polynomial()) and all(sympy.degree(a, s) <= 1 for s in a.free_symbols) and not any(
+        sympy.diff(a, s).free_symbols for s in a.free_symbols
+    )  # fmt: skip
+
+
 def _over(node: expr.Product | expr.Sum, env: Mapping[str, int]) -> Expr | None:
     index, lo, hi = node.args[1]
+    if not (_is_line(lo) and _is_line(hi)):
+        return None
     inside = [value(node.args[0], {**env, str(index): k}) for k in range(integer(lo, env), integer(hi, env) + 1)]
     if any(p is None for p in inside):
         return None
     return sympy.Mul(*inside) if isinstance(node, expr.Product) else sympy.Add(*inside)
 
 
-def norm_symbol(node: Node, env: Mapping[str, int]) -> Symbol:
+def norm_symbol(node: Node, env: Mapping[str, int], kind: str = "") -> Symbol:
     """The norm of a name as an unknown that is not negative; a gradient at the last step is known by its name."""
     at = ",".join(map(str, point(node.index, env))) if isinstance(node, Var) and node.index and env else ""
     name = node.name if isinstance(node, Var) else str(node)
-    return Symbol(f"‖{name}{f'[{at}]' if at and at != str(FURTHEST) else ''}‖", nonnegative=True)
+    return Symbol(f"‖{name}{f'[{at}]' if at and at != str(FURTHEST) else ''}‖{kind}", nonnegative=True)
 
 
 def is_at_least(large: Expr | None, small: Expr) -> bool:

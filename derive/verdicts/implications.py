@@ -9,6 +9,7 @@ a ≤ b           with b equal to c, `a ≤ c` follows
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sympy import Basic, Tuple
@@ -87,13 +88,14 @@ def _conclusion(review: Reviewed, claim: Claim, question: Question, premise: Bas
     if isinstance(part, Equals) and all(isinstance(side, Node) for side in part.args):
         return judge_equation(Case(claim, question, [Understood(part)], None, review.among_numbers))
     if isinstance(part, expr.Relation):
-        return _follows(premise, part) or relations.settle(review, claim, question, part)
+        return _follows(question, premise, part) or relations.settle(review, claim, question, part)
     return Judged("undecided", part, reason="the conclusion is in words")
 
 
-def _follows(premise: Basic, part: expr.Relation) -> Judged | None:
-    """`a ≤ b ⇒ a ≤ c` where c is not smaller than b, as polynomials in norms."""
-    env = {"T": bounds.FURTHEST}
+def _follows(question: Question, premise: Basic, part: expr.Relation) -> Judged | None:
+    """`a ≤ b ⇒ a ≤ c` where c is not smaller than b, as polynomials in norms: at the first step, and c grows with every
+    step by as much as b."""
+    (length, *_), (index, *_) = question.system.lattice.lengths, question.system.lattice.indices
     for given in parts(premise):
         same = (
             isinstance(given, expr.Relation)
@@ -103,13 +105,25 @@ def _follows(premise: Basic, part: expr.Relation) -> Judged | None:
         )
         if not same or not all(isinstance(side, Node) for side in (given.rhs, part.rhs)):
             continue
-        letters = {str(s) for r in (given.rhs, part.rhs) for s in r.free_symbols}
-        places = [{**dict.fromkeys(letters, d), **env} for d in range(bounds.FURTHEST + 1)]
+        letters = {str(s) for r in (given.rhs, part.rhs) for s in r.free_symbols} - {str(length), str(index)}
+        late = (str(index), str(length))
+        moved = [
+            late[1:],
+            *((*some, *late) for n in range(len(letters) + 1) for some in combinations(sorted(letters), n)),
+        ]
+        start = dict.fromkeys((*letters, *late), 0)
         try:
-            pairs = [(bounds.value(given.rhs, at), bounds.value(part.rhs, at)) for at in places]
+            b, c = (bounds.value(side, start) for side in (given.rhs, part.rhs))
+            after = [
+                tuple(bounds.value(side, {**start, **dict.fromkeys(some, 1)}) for side in (given.rhs, part.rhs))
+                for some in moved
+            ]
         except DeriveError:
             continue
-        if all(b is not None and bounds.is_at_least(c, b) for b, c in pairs):
+        if b is None or c is None or any(value is None for pair in after for value in pair):
+            continue
+        grows = all(bounds.is_at_least(c_after * b, c * b_after) for b_after, c_after in after)
+        if bounds.is_at_least(c, b) and grows:
             note = "the right side of the conclusion is not smaller than that of the premise"
             return Judged("holds", part, certificate=Certificate("proof", note=note))
     return None
@@ -155,6 +169,8 @@ def _with_value(question: Question, name: Var, value: Node) -> Question | str:
         return _of_a_name(question, name, value)
     if name.index and any(i.is_number for i in name.index):
         return _before_the_first_step(question, name, value)
+    if not all(i.is_Symbol and i not in system.lattice.lengths for i in name.index):
+        return ONLY_EVERYWHERE.format(name=name, value=value)
     values = question.values
     if equation is not None:
         reason = _unreachable(equation.rhs, value)
@@ -172,11 +188,14 @@ def _with_value(question: Question, name: Var, value: Node) -> Question | str:
     return replace(question, system=changed, definitions=definitions, values=values)
 
 
+ONLY_EVERYWHERE = "only a value at every step can be supposed, or h_0 = 0, found {name} = {value}"
+
+
 def _before_the_first_step(question: Question, name: Var, value: Node) -> Question | str:
     """`h_0 = 0`."""
     system = question.system
     if not isinstance(value, expr.Zero) or not all(i.is_Integer and i < 1 for i in name.index):
-        return f"only a value at every step can be supposed, or h_0 = 0, found {name} = {value}"
+        return ONLY_EVERYWHERE.format(name=name, value=value)
     boundary = {**system.boundary, name.name: "zero"}
     return replace(question, system=System.of(replace(system.parts, boundary=boundary)))
 

@@ -18,9 +18,11 @@ from derive.lattice import Lattice
 from derive.oracles import ROADS, Verdict
 from derive.oracles.check import Trial
 from derive.oracles.points import LENGTHS, Steps, dimensions_of, free_indices, sizes
+from derive.oracles.truth import VARIANTS
 from derive.ranges import without_extrema
 from derive.reader import limits
 from derive.system import Parts, System
+from derive.verdicts import kinks
 from derive.verdicts.shorthands import Definition, explain
 
 LONGEST = 4
@@ -62,7 +64,9 @@ class Question:
             reason = f"it takes more steps than {limits.MOST_STEPS}, which are as many as are tried"
             return Verdict("undecided", road, 0, 0, reason=reason)
         try:
-            return self.trial(formula).verdict(road)
+            trial = self.trial(formula)
+            found = trial.verdict(road)
+            return kinks.settled(trial, found, road) if found.verdict == "holds" and ROADS[road].exact else found
         except DeriveError as error:
             return Verdict("undecided", road, 0, 0, reason=str(error))
 
@@ -106,7 +110,10 @@ class Question:
                 for d in (*trial.system.dimensions, *dimensions_of(formula))
                 if str(d) in dimensions
             }
-            return replace(trial, runs=[(size, count)], first=found.seeds - 1).verdict("ball")
+            there = replace(trial, runs=[(size, count)], first=found.seeds - 1).verdict("ball")
+            # Balls are other numbers than those at which the premises were found to be true.
+            draws = (replace(trial, first=n).verdict("ball") for n in range(len(VARIANTS) if self.given else 0))
+            return there if there.verdict == "fails" else next((v for v in draws if v.verdict == "fails"), there)
         except DeriveError as error:
             return Verdict("undecided", "ball", 0, 0, reason=str(error))
 

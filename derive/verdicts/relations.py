@@ -100,7 +100,15 @@ def entries(question: Question, node: Node) -> Range | None:
     if not isinstance(state.rhs, expr.Apply) or len(state.rhs.arguments) != 1:
         return None
     domain, value = range_of_function(state.rhs.function, state.rhs.order), as_function(node, names[0])
+    given = question.system.boundary.get(names[0].name, "zero") != "zero"
+    if given and names[0].index and reads_back(names[0].index):
+        return None  # a value before the first step is any number
     return None if domain is None or value is None else over_interval(value, domain)
+
+
+def reads_back(index: tuple[sympy.Expr, ...]) -> bool:
+    """Whether a point may lie before the first step: `t - 1`, 0; not `t`, `k`, `t + 1`, 3."""
+    return any(i < 1 if i.is_number else i.as_coeff_Add()[0] < 0 for i in index)
 
 
 def _compare(review: Reviewed, claim: Claim, question: Question, relation: expr.Relation) -> Judged:

@@ -89,12 +89,13 @@ class Run:
                 yield env
 
     def wrong(self, formula: Basic, env: Mapping[str, int]) -> Wrong:
-        """The two sides where the formula is false; a point that reads outside the string says nothing."""
+        """The two sides where the formula is false; a point that reads outside the string, or divides by zero, says
+        nothing."""
         self.counted = self.outside = False
         try:
             return self._wrong(formula, env)
-        except Outside:
-            self.outside = True
+        except (Outside, ZeroDivisionError):
+            self.counted, self.outside = False, True
             return None
 
     def _wrong(self, formula: Basic, env: Mapping[str, int]) -> Wrong:

@@ -117,6 +117,9 @@ class Reviewed:
         """A line that says in words where it holds can't be called wrong where the words are not understood."""
         if judged.verdict != "fails":
             return judged
+        by_balls = judged.certificate is not None and judged.certificate.method == "ball"
+        if by_balls and bits.network_of(self, claim) is not None:
+            return Judged("undecided", judged.formula, judged.understood, judged.readings, reason=NOT_OF_BITS)
         question = self.question(claim)
         for said in claim.where:
             open_ = isinstance(said, expr.Words) and _LIMITS.search(said.text) and not list(conditions_of([said]))
@@ -325,6 +328,10 @@ _LIMITS = re.compile(
     r"\b(if|when(ever)?|for|where|assum\w+|provided|unless|given|suppos\w+|only|except|limit|large|small|case|with|without|linear)\b"
 )
 """Words that say where a line holds."""
+NOT_OF_BITS = (
+    "it fails for activations of every kind and inputs that are any numbers; what it is for these thresholds and bits "
+    "takes numbers for all that it depends on"
+)
 BROKEN = "derive itself broke off here, which is a mistake of its own"
 LOSSES: Mapping[str, str] = {"final": "last", "every": "every"}
 
