@@ -83,8 +83,10 @@ from derive.notation import LATEX, SUPERSCRIPTS, TEXT, Notation, Style
 
 RELATION, SUM, HADAMARD, PRODUCT, QUOTIENT, SCRIPTED, ATOM = range(7)
 
-LINE = 90
-"""How many visible characters go on a line before a sum is broken into its terms."""
+LINE, COLUMNS = 72, 90
+"""How many visible characters go on a line before a sum is broken into its terms: of a page, and of a terminal."""
+BRACKETS = 45
+"""How many of them a sum in brackets has before it is broken, where a term alone is longer than a line."""
 
 
 class Fragment:
@@ -95,9 +97,10 @@ class Fragment:
     open     its right end would swallow a factor that follows
     carries  it is linear in an adjoint or tangent, or holds a matrix times a vector: what `diag` form puts last
     factors  the factors of a matrix product, so that a product around it needs no brackets
+    rows     the terms of a sum with their signs
     """
 
-    __slots__ = ("carries", "factors", "head", "level", "open", "parts", "tail", "tall", "width")
+    __slots__ = ("carries", "factors", "head", "level", "open", "parts", "rows", "tail", "tall", "width")
 
     def __init__(self, parts: tuple[str | Fragment, ...], level: int = ATOM, **flags: Any):
         self.parts = parts
@@ -107,6 +110,7 @@ class Fragment:
         self.carries: bool = any(piece.carries for piece in pieces)
         self.open: bool = False
         self.factors: tuple[Fragment, ...] = ()
+        self.rows: tuple[Fragment, ...] = ()
         self.width: int = sum(visible(part) if isinstance(part, str) else part.width for part in parts)
         first, last = parts[0], parts[-1]
         self.head: str = first.head if isinstance(first, Fragment) else first
@@ -178,16 +182,20 @@ def text(node: Basic, notation: Notation = Notation()) -> str:  # noqa: B008 - f
 
 
 @lru_cache(64)
-def _printer(notation: Notation, style: Style) -> Printer:
-    return Printer(notation, style)
+def _printer(notation: Notation, style: Style, narrow: bool = False) -> Printer:
+    return Printer(notation, style, narrow)
 
 
 class Printer:
-    """One notation in one style, with the fragments of the nodes that it has met and that are still alive."""
+    """One notation in one style, with the fragments of the nodes that it has met and that are still alive.
 
-    def __init__(self, notation: Notation, style: Style):
+    `narrow`: a sum in brackets that is longer than `BRACKETS` stands one term a line.
+    """
+
+    def __init__(self, notation: Notation, style: Style, narrow: bool = False):
         self.notation = notation
         self.style = style
+        self.narrow = narrow
         self.glyph = style.glyphs
         self.names = {typed: name for typed, name in notation.names if not style.slash or not set(name) & set("\\{}^")}
         self.factors = [(name, node, variables(node)) for name, node in notation.factors if isinstance(node, Node)]
@@ -216,10 +224,13 @@ class Printer:
         lhs, rhs, sign = self.sides(root)
         terms = rhs.args if isinstance(rhs, Add) else (rhs,)
         labels = sum(isinstance(_peel(term)[1], Labelled) for term in terms) if isinstance(rhs, Node) else 0
-        width = self.of(rhs).width + (self.of(lhs).width if lhs is not None else 0)
+        left = self.of(lhs).width if lhs is not None else 0
+        if not (self.narrow or self.style.slash) and left + max(self.of(term).width for term in terms) > LINE:
+            return _printer(self.notation, self.style, narrow=True).page(root)
+        width = left + self.of(rhs).width
         if self.style.slash and labels:
             return self.text_lines(lhs, terms, sign)
-        if len(terms) > 1 and (labels > 1 or width > LINE):
+        if len(terms) > 1 and (labels > 1 or width > (COLUMNS if self.style.slash else LINE)):
             return self.text_lines(lhs, terms, sign) if self.style.slash else self.latex_lines(lhs, terms, sign)
         if isinstance(rhs, Node) and self.factor_named(rhs):
             # The one place where a named factor is said to be what it stands for: where it is all there is.
@@ -260,7 +271,16 @@ class Printer:
 
     def bracket(self, body: Fragment, name: str = "") -> Fragment:
         """In brackets, which are tall where the content is; with a name before them, a call."""
+        body = self.stacked(body) if self.narrow and body.width > BRACKETS else body
         return fill(name + self.glyph["paren_tall" if body.tall else "paren"], body)
+
+    def stacked(self, body: Fragment) -> Fragment:
+        """A sum with one term a line; what is none is itself."""
+        if not body.rows:
+            return body
+        parts = join(" \\\\\n&\\quad", body.rows).parts
+        widest = max(row.width for row in body.rows)
+        return Fragment(("\\begin{aligned}\n&", *parts, "\n\\end{aligned}"), body.level, tall=True, width=widest)
 
     def at_least(self, body: Fragment, level: int) -> Fragment:
         return body if body.level >= level else self.bracket(body)
@@ -694,13 +714,12 @@ def _identity(p: Printer, node: Identity) -> Fragment:
 
 
 def _add(p: Printer, node: Add) -> Fragment:
-    parts: list[str | Fragment] = []
+    rows = []
     for n, term in enumerate(node.args):
         negative, fragment = p.term(term)
         sign = p.glyph["minus" if negative else "plus"]
-        parts += [sign.strip() if n == 0 else sign] if n or negative else []
-        parts.append(fragment)
-    return Fragment(tuple(parts), SUM)
+        rows.append(fill("@@", sign.strip() if n == 0 else sign, fragment) if n or negative else fragment)
+    return Fragment(tuple(rows), SUM, rows=tuple(rows))
 
 
 def _scale(p: Printer, node: Scale) -> Fragment:
@@ -848,9 +867,7 @@ def _block(p: Printer, node: Block) -> Fragment:
 
 def _cell(p: Printer, node: Node, wide: bool) -> Fragment:
     """A block; where the matrix is too wide, one term of a sum a line."""
-    if not wide or p.style.slash or not isinstance(node, Add):
-        return p.of(node)
-    return fill("@", p.latex_lines(None, node.args, ""), tall=True)
+    return p.stacked(p.of(node)) if wide and not p.style.slash else p.of(node)
 
 
 def _entry(p: Printer, node: Entry) -> Fragment:

@@ -548,3 +548,8 @@ def test_two_parameters_in_one_sum_have_no_ranges_of_their_own():
 def test_examples_of_the_documentation(module):
     found = doctest.testmod(import_module(f"derive.automata.{module}"), optionflags=doctest.ELLIPSIS)
     assert found.attempted and not found.failed
+
+
+def test_a_search_without_an_open_weight_is_refused():
+    with pytest.raises(DeriveError, match="every weight of the network has a value, so that none can be searched for"):
+        search(UNIT, AND, values="w=1, u=1, b=-3/2, h[0]=1")

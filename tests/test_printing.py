@@ -56,7 +56,7 @@ from derive.expr import (
     scale,
 )
 from derive.notation import LATEX, NOTATIONS, TEXT, Notation, notation
-from derive.printing import RULES, latex, text
+from derive.printing import LINE, RULES, latex, text, visible
 
 dummy = Var("u", (), (), Integer(1), Integer(1))
 t, k, m, i, j, T, n = (Symbol(name, integer=True) for name in ("t", "k", "m", "i", "j", "T", "n"))
@@ -564,3 +564,16 @@ def test_printing_costs_little():
 def test_nodes_print_themselves():
     assert h._repr_latex_() == r"$\displaystyle h_t$"
     assert str(z * h_) == "z_t ⊙ h_{t-1}"
+
+
+def test_where_a_term_is_longer_than_a_line_the_sum_in_its_brackets_stands_one_term_a_line():
+    from derive import catalogue
+
+    def collected(name: str, query: str) -> str:
+        return next(latex(s.lines[-1]) for s in catalogue.load(name).derive(query).steps if s.title == "Collected")
+
+    wide = collected("mdlstm", "dc[i,j]/dc[i-1,j]")
+    inside = wide.partition(r"\left( \begin{aligned}")[2].partition(r"\end{aligned} \right)")
+    assert inside[0].count(r"\\") == 3 and inside[2].startswith(r"\, \mathrm{diag}(o_{i-1,j}")
+    assert max(visible(line) for line in wide.split("\n")) <= LINE
+    assert r"\left(" not in collected("gru", "dh[t]/dh[t-1]")

@@ -90,11 +90,15 @@ def search(
         >>> print(search(unit, "y[t] = abs(y[t-1] - x[t])"))
         none of the weights in the grid meets the specification (729 choices of weights, which come to 1 different network to try)
 
-    Raises `DeriveError` where a unit that others read is no threshold, or where there is too much to try.
+    Raises `DeriveError` where nothing is open, a unit that others read is no threshold, or there is too much to try.
     """
     ours = layered(network, specification) if isinstance(network, int) else stated(network, "network")
     ours = ours.given(values)
-    names = _open_names(ours, specification, weights, isinstance(network, int))
+    names = _open_names(ours, weights, isinstance(network, int))
+    if not names:
+        raise DeriveError(
+            "every weight of the network has a value, so that none can be searched for; prove it as it is"
+        )
     asked = Posed(ours, stated(specification, "specification", ours.system.inputs), names)
     return _Search(asked, names, tuple(sorted(map(number, grid), key=_size))).found()
 
@@ -112,7 +116,7 @@ def layered(hidden: int, specification: Any) -> Stated:
     return stated("; ".join([*sizes, f"h: {hidden}", "y: scalar", *equations]), "network")
 
 
-def _open_names(ours: Stated, specification: Any, weights: str | Sequence[str], layer: bool) -> tuple[str, ...]:
+def _open_names(ours: Stated, weights: str | Sequence[str], layer: bool) -> tuple[str, ...]:
     names = weights.split(",") if isinstance(weights, str) else weights
     named = tuple(name.strip() for name in names if name.strip())
     if named:
