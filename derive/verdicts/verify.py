@@ -233,15 +233,19 @@ class Reviewed:
         return question
 
     def with_values(self, claim: Claim, question: Question) -> Question | None:
-        """The question with the numbers that earlier lines give to parameters; None where there are none."""
-        changed = question
+        """The question with the numbers that earlier lines give to parameters, the last one to each; None where there
+        are none."""
+        values: dict[Var, Node] = {}
         for earlier in self.claims[: claim.n - 1]:
             judged = self.judged.get(earlier.n)
             gives = earlier.kind == "sets" or (judged is not None and judged.reason == SUPPOSED)
             value = value_of(earlier.formula) if gives and isinstance(earlier.formula, Equals) else None
             if value is not None and earlier.system is claim.system:
-                supposed_ = supposed(changed, Equals(*value))
-                changed = supposed_ if isinstance(supposed_, Question) else changed
+                values[value[0]] = value[1]
+        changed = question
+        for name, given in values.items():
+            supposed_ = supposed(changed, Equals(name, given))
+            changed = supposed_ if isinstance(supposed_, Question) else changed
         return None if changed == question else changed
 
     def introduces(self, claim: Claim) -> Definition | None:
