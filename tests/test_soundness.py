@@ -127,3 +127,20 @@ SET_TWICE = [
 def test_the_last_value_that_a_text_gives_counts(formula, expected):
     between = "$$ w = 2 $$\n\n$$ h_t = 2 h_{t-1} + x_t $$\n\n$$ w = 3 $$"
     assert verdict(LINEAR + "\n\n" + between, formula) == expected
+
+
+SET_ONCE = [
+    (r"x_t > 0 \Rightarrow h_t = 2 h_{t-1} + x_t", "holds"),
+    (r"x_t > 0 \Rightarrow h_t = 3 h_{t-1} + x_t", "fails"),
+    (r"x_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = 2", "holds"),
+    (r"x_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = 3", "fails"),
+    (r"h_t \le 2 h_{t-1} + x_t", "undecided"),
+    (r"\frac{\partial h_t}{\partial h_{t-1}} > 1", "undecided"),
+    (r"\frac{\partial h_t}{\partial h_{t-1}} > 3", "fails"),
+    (r"w \frac{\partial h_t}{\partial w} = 2 \frac{\partial h_t}{\partial w}", "undecided"),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), SET_ONCE)
+def test_what_fails_has_to_fail_for_the_values_that_a_text_gives(formula, expected):
+    assert verdict(LINEAR + "\n\n$$ w = 2 $$", formula) == expected
