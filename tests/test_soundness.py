@@ -105,6 +105,9 @@ PREMISES = [
     (LINEAR, r"w = 2,\ w > 3 \Rightarrow h_t = 3", "undecided"),
     (LINEAR, r"x_t > 0,\ x_t < 0 \Rightarrow h_t = 7", "undecided"),
     (LINEAR, r"h_t > 1 \Rightarrow h_t = x_t", "fails"),
+    (LINEAR, r"t > 2 \Rightarrow h_t = x_t", "fails"),
+    (LINEAR, r"k > t \Rightarrow \frac{\partial h_t}{\partial x_k} = 1", "fails"),
+    (LINEAR, r"w > 0 \Rightarrow h_t = x_t", "fails"),
     (RELU, r"x_t \ge 0 \Rightarrow h_t = \sum_{k=1}^{t} x_k", "undecided"),  # at all steps, or at one?
     (RELU, r"x_t \ge 0 \Rightarrow h_t = \sum_{k=2}^{t} x_k", "fails"),
 ]

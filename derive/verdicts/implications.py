@@ -50,7 +50,7 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
     if inequalities and verdict != "holds":  # what holds everywhere holds where the premise does
         there = replace(question, given=inequalities)
         found, verdict = _conclusions(review, claim, there, formula)
-        if verdict == "fails":
+        if verdict == "fails" and any(v.index for p in inequalities for v in expr.variables(p)):
             # `x_t ≥ 0 ⇒ h_t = Σ_k x_k` may mean all steps by its premise, as `x_t = 0 ⇒ …` does.
             found, verdict = _conclusions(review, claim, replace(there, everywhere=True), formula)
             if verdict != "fails":
