@@ -105,9 +105,45 @@ PREMISES = [
     (LINEAR, r"w = 2,\ w > 3 \Rightarrow h_t = 3", "undecided"),
     (LINEAR, r"x_t > 0,\ x_t < 0 \Rightarrow h_t = 7", "undecided"),
     (LINEAR, r"h_t > 1 \Rightarrow h_t = x_t", "fails"),
+    (LINEAR, r"t > 2 \Rightarrow h_t = x_t", "fails"),
+    (LINEAR, r"k > t \Rightarrow \frac{\partial h_t}{\partial x_k} = 1", "fails"),
+    (LINEAR, r"w > 0 \Rightarrow h_t = x_t", "fails"),
+    (RELU, r"x_t \ge 0 \Rightarrow h_t = \sum_{k=1}^{t} x_k", "undecided"),  # at all steps, or at one?
+    (RELU, r"x_t \ge 0 \Rightarrow h_t = \sum_{k=2}^{t} x_k", "fails"),
 ]
 
 
 @pytest.mark.parametrize(("text", "formula", "expected"), PREMISES)
 def test_a_premise_is_met_where_it_is_used(text, formula, expected):
     assert verdict(text, formula) == expected
+
+
+SET_TWICE = [
+    ("h_t = 3 h_{t-1} + x_t", "holds"),
+    ("h_t = 2 h_{t-1} + x_t", "fails"),
+    ("w^2 = 9", "holds"),
+    ("w^2 = 4", "fails"),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), SET_TWICE)
+def test_the_last_value_that_a_text_gives_counts(formula, expected):
+    between = "$$ w = 2 $$\n\n$$ h_t = 2 h_{t-1} + x_t $$\n\n$$ w = 3 $$"
+    assert verdict(LINEAR + "\n\n" + between, formula) == expected
+
+
+SET_ONCE = [
+    (r"x_t > 0 \Rightarrow h_t = 2 h_{t-1} + x_t", "holds"),
+    (r"x_t > 0 \Rightarrow h_t = 3 h_{t-1} + x_t", "fails"),
+    (r"x_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = 2", "holds"),
+    (r"x_t = 0 \Rightarrow \frac{\partial h_t}{\partial h_{t-1}} = 3", "fails"),
+    (r"h_t \le 2 h_{t-1} + x_t", "undecided"),
+    (r"\frac{\partial h_t}{\partial h_{t-1}} > 1", "undecided"),
+    (r"\frac{\partial h_t}{\partial h_{t-1}} > 3", "fails"),
+    (r"w \frac{\partial h_t}{\partial w} = 2 \frac{\partial h_t}{\partial w}", "undecided"),
+]
+
+
+@pytest.mark.parametrize(("formula", "expected"), SET_ONCE)
+def test_what_fails_has_to_fail_for_the_values_that_a_text_gives(formula, expected):
+    assert verdict(LINEAR + "\n\n$$ w = 2 $$", formula) == expected

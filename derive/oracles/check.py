@@ -200,8 +200,8 @@ class Trial:
     adjoint or a tangent).  `steps` take the place of
     those of the road, `runs` those of the sizes too.  `definitions` are the
     shorthands of a text, `auxiliary` those that are states of the system here; `free` gives any value to a name that
-    nothing explains.  `given` are inequalities of values: only points at which they are true are asked.  `first` is the
-    seed to begin with.
+    nothing explains.  `given` are inequalities of values: only points at which they are true are asked, and with
+    `everywhere` only draws in which they are true at all steps.  `first` is the seed to begin with.
     """
 
     system: System
@@ -221,6 +221,7 @@ class Trial:
     free: bool = False
     seed: int = 0
     given: Sequence[expr.Relation] = ()
+    everywhere: bool = False
     first: int = 0
 
     def verdict(self, road: Road | str = "field") -> Verdict:
@@ -328,10 +329,22 @@ class Trial:
             try:
                 if not all(_is_true(relation, names, env) for relation in self.given):
                     continue
+                if self.everywhere and not self._supposed_everywhere(names, env):
+                    continue
                 left, right = names.sides(self.equation, env)
             except Outside:
                 continue
             yield env, left, right
+
+    def _supposed_everywhere(self, names: Names, env: Mapping[str, int]) -> bool:
+        truth = names.truth
+        for at, relation in product(truth.points, self.given):
+            try:
+                if not _is_true(relation, names, {**env, **dict(zip(truth.indices, at, strict=True))}):
+                    return False
+            except Outside:
+                continue
+        return True
 
     def names(self, truth: Unrolled) -> Names:
         """What the names of the equation are worth there."""

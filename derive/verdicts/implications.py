@@ -48,7 +48,13 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
     found, verdict = _conclusions(review, claim, question, formula)
     inequalities = tuple(p for p in parts(formula.lhs) if _is_inequality(p))
     if inequalities and verdict != "holds":  # what holds everywhere holds where the premise does
-        found, verdict = _conclusions(review, claim, replace(question, given=inequalities), formula)
+        there = replace(question, given=inequalities)
+        found, verdict = _conclusions(review, claim, there, formula)
+        if verdict == "fails" and any(v.index for p in inequalities for v in expr.variables(p)):
+            # `x_t ≥ 0 ⇒ h_t = Σ_k x_k` may mean all steps by its premise, as `x_t = 0 ⇒ …` does.
+            found, verdict = _conclusions(review, claim, replace(there, everywhere=True), formula)
+            if verdict != "fails":
+                return Judged("undecided", formula, reason=AT_ONE_STEP)
     chosen = next(judged for judged in found if judged.verdict == verdict or verdict == "holds")
     others = (p for p in _inequalities(formula.lhs) if p not in inequalities)
     open_premise = next((p for p in others if not _is_true(review, claim, question, p)), None)
@@ -57,6 +63,10 @@ def judge(review: Reviewed, claim: Claim) -> Judged:
     return replace(chosen, formula=formula)
 
 
+AT_ONE_STEP = (
+    "it is false where the premise is true at that step, and no counterexample was found at which the premise is true at "
+    "all steps, as it may be meant"
+)
 UNUSED = "the conclusion fails in general, and nothing here can suppose that"
 
 

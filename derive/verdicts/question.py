@@ -41,7 +41,7 @@ class Question:
     `conditions` are relations of indices that pick the points; `ones`: every dimension is 1; `beyond`: what lies beyond
     the first and the last step is zero, where a point at which it is read is left out otherwise; `values` are what
     parameters and inputs are in the formula (the system has them already); `given` are inequalities of values that pick
-    the points, too.
+    the points, too, and with `everywhere` only draws in which they are true at all steps.
     """
 
     system: System
@@ -54,6 +54,7 @@ class Question:
     beyond: bool = False
     values: tuple[tuple[str, expr.Node], ...] = ()
     given: tuple[expr.Relation, ...] = ()
+    everywhere: bool = False
     seed: int = field(default=0, compare=False)
 
     # --- asking ---
@@ -136,6 +137,7 @@ class Question:
             auxiliary=explained.auxiliary,
             free=True,
             seed=self.seed,
+            everywhere=self.everywhere,
             given=[expr.Relation(g.op, *e.formula.args) for g, e in zip(self.given, given, strict=True)],
         )
 

@@ -29,7 +29,7 @@ from derive.reader.values import agree
 from derive.system import System
 from derive.verdicts import bits
 from derive.verdicts.implications import supposed, value_of
-from derive.verdicts.judge import LAYOUTS, Case, Judged, judge, layouts
+from derive.verdicts.judge import AS_SET, LAYOUTS, Case, Judged, judge, layouts
 from derive.verdicts.ladder import certificate, decided
 from derive.verdicts.question import Question, conditions_of, nothing
 from derive.verdicts.report import Certificate, Diagnosis, FileReport, Finding, Report, worst
@@ -100,6 +100,8 @@ class Reviewed:
         self.judged: dict[int, Judged] = {}
         self.inherited: dict[int, int] = {}
         self.cases: dict[int, Case] = {}
+        self.as_set: dict[int, Question] = {}
+        """The question of a claim while it is judged with the values that the text gives."""
         self.introduced: list[tuple[System | None, Definition]] = []
         self.among_numbers = any(c.scope is not None and c.scope.scalar for c in found.claims)
 
@@ -128,11 +130,34 @@ class Reviewed:
                 return Judged("undecided", judged.formula, judged.understood, judged.readings, reason=reason)
         return judged
 
+    def under_its_values(self, claim: Claim, judged: Judged) -> Judged:
+        """What fails for any values has to fail for those that the text gives, too."""
+        by_balls = judged.certificate is not None and judged.certificate.method == "ball"
+        repeats = claim.n in self.inherited or any(cause.kind == "double-count" for cause in judged.causes)
+        if judged.verdict != "fails" or not by_balls or repeats or AS_SET in judged.readings:
+            return judged
+        changed = self.with_values(claim, self.question(claim))
+        if changed is None:
+            return judged
+        if isinstance(judged.formula, Equals):
+            asked = (decided(q, judged.formula).verdict for q in (changed, replace(changed, beyond=True)))
+            if "fails" in asked:
+                return judged
+        else:
+            self.as_set[claim.n] = changed
+            try:
+                again = self.judge(claim)
+            finally:
+                del self.as_set[claim.n]
+            if again.verdict in ("holds", "holds-if", "fails"):
+                return replace(again, readings=(*again.readings, AS_SET))
+        return Judged("undecided", judged.formula, judged.understood, judged.readings, reason=NOT_AS_SET)
+
     def safely(self, claim: Claim, judging: Callable[[], Judged]) -> Judged:
         """A claim on which the program itself breaks is undecided, and the others are judged all the same."""
         try:
             with clock.within(limits.MOST_SECONDS):
-                return self.under_its_conditions(claim, judging())
+                return self.under_its_values(claim, self.under_its_conditions(claim, judging()))
         except Exception as error:
             broken = f"{BROKEN}: {type(error).__name__}: {error}"
             return Judged("undecided", claim.formula, reason=broken)
@@ -221,6 +246,8 @@ class Reviewed:
         return earlier[-1] if earlier else None
 
     def question(self, claim: Claim) -> Question:
+        if claim.n in self.as_set:
+            return self.as_set[claim.n]
         system = claim.system
         letters = claim.scope.letters if claim.scope is not None else ("t",)
         question = Question(
@@ -238,15 +265,19 @@ class Reviewed:
         return question
 
     def with_values(self, claim: Claim, question: Question) -> Question | None:
-        """The question with the numbers that earlier lines give to parameters; None where there are none."""
-        changed = question
+        """The question with the numbers that earlier lines give to parameters, the last one to each; None where there
+        are none."""
+        values: dict[Var, Node] = {}
         for earlier in self.claims[: claim.n - 1]:
             judged = self.judged.get(earlier.n)
             gives = earlier.kind == "sets" or (judged is not None and judged.reason == SUPPOSED)
             value = value_of(earlier.formula) if gives and isinstance(earlier.formula, Equals) else None
             if value is not None and earlier.system is claim.system:
-                supposed_ = supposed(changed, Equals(*value))
-                changed = supposed_ if isinstance(supposed_, Question) else changed
+                values[value[0]] = value[1]
+        changed = question
+        for name, given in values.items():
+            supposed_ = supposed(changed, Equals(name, given))
+            changed = supposed_ if isinstance(supposed_, Question) else changed
         return None if changed == question else changed
 
     def introduces(self, claim: Claim) -> Definition | None:
@@ -328,6 +359,7 @@ _LIMITS = re.compile(
     r"\b(if|when(ever)?|for|where|assum\w+|provided|unless|given|suppos\w+|only|except|limit|large|small|case|with|without|linear)\b"
 )
 """Words that say where a line holds."""
+NOT_AS_SET = "it fails for other values than those that the text gives; with these it is not settled"
 NOT_OF_BITS = (
     "it fails for activations of every kind and inputs that are any numbers; what it is for these thresholds and bits "
     "takes numbers for all that it depends on"
