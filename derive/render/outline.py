@@ -55,6 +55,11 @@ def numbered(derivation: Derivation) -> Iterator[tuple[int, Step, tuple[Basic, .
         above = step.lines
 
 
+def said(step: Step) -> tuple[Any, ...]:
+    """What a step says, whatever it is called: its formulas, or its words where it has none."""
+    return (step.rule, *(step.lines or (step.reason,)))
+
+
 def spans(prose: str, derivation: Derivation | None = None) -> Iterator[tuple[str, str | Var]]:
     """Prose cut at its backticks: ("prose", text), ("math", variable), or ("code", text) for what names no variable."""
     for n, piece in enumerate(re.split(r"`([^`]*)`", prose)):

@@ -76,13 +76,12 @@ def section(derivation: Derivation, above: set[tuple[Any, ...]] | None = None) -
     with_options = f" with \\texttt{{{escape(options)}}}" if options else ""
     yield f"\n\\section*{{\\texttt{{{escape(derivation.query)}}}{with_options}}}"
     for number, step, before in outline.numbered(derivation):
-        said = (step.rule, *step.lines)
-        if above is not None and said in above:
+        if above is not None and outline.said(step) in above:
             yield f"\n{number}. {prose(step.title, derivation)}, as above.\n"
         else:
             yield from _step(number, step, before, derivation)
         if above is not None:
-            above.add(said)
+            above.add(outline.said(step))
     if derivation.verdict is not None:
         yield f"\\medskip\n\\textbf{{Checked.}} {prose(str(derivation.verdict), derivation)}"
 

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any, TypeAlias
 
-from derive.derivation import Derivation, Step
+from derive.derivation import Derivation
 from derive.render import html as derivation_html
 from derive.render import outline
 from derive.render.reports import html as report_html
@@ -104,12 +104,13 @@ class _Writer:
         return self.numbers[kind]
 
     def link(self, address: str) -> str:
-        """A link to another document leads to its page."""
+        """A link to another document leads to its page, one to a README to the first page."""
         file, mark, anchor = address.partition("#")
         if "://" in file or not file.endswith(".md"):
             return address
-        name = "index.html" if PurePosixPath(file).name == "README.md" else f"{file.removesuffix('.md')}.html"
-        return f"{name}{mark}{anchor}"
+        if PurePosixPath(file).name == "README.md":
+            return "../" * self.sheet.path.count("/") + "index.html"
+        return f"{file.removesuffix('.md')}.html{mark}{anchor}"
 
     def prose(self, block: Prose) -> str:
         text = re.sub(r"\A\s*# .*\n", "", block.text)
@@ -141,7 +142,7 @@ class _Writer:
             content = result
             for step in found.steps:
                 if step.lines == found.result:
-                    self.shown.setdefault(_said(step), anchor)
+                    self.shown.setdefault(outline.said(step), anchor)
         else:
             content = "\n".join(self.steps(anchor, found))
         if block.folded:
@@ -157,7 +158,7 @@ class _Writer:
         """The steps; one that stands further up on the page is not said again."""
         for number, step, before in outline.numbered(found):
             own = f"{anchor}-{number}"
-            above = self.shown.setdefault(_said(step), own)
+            above = self.shown.setdefault(outline.said(step), own)
             if above == own:
                 yield from derivation_html.step_article(own, number, step, before, found)
             else:
@@ -186,11 +187,6 @@ class _Writer:
         return (
             f'<div class="table" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         )
-
-
-def _said(step: Step) -> tuple[Any, ...]:
-    """What a step says: its formulas, or its words where it has none."""
-    return (step.rule, *(step.lines or (step.reason,)))
 
 
 WRITERS: dict[type, Callable[[_Writer, Any], str]] = {

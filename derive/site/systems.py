@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from derive import catalogue
 from derive.check import claims
 from derive.derivation import Derivation
-from derive.errors import DeriveError
+from derive.errors import DeriveError, QueryError
 from derive.expr import show_shape
 from derive.queries import jacobians
 from derive.render.facts import HEADINGS
@@ -86,7 +86,7 @@ def _long_run(system: System) -> Iterator[Block]:
     for query in (*closed, *(f"bound dL/d{name}[{at}]" for name in system.outputs)):
         try:
             found.append(_worked(system, query, folded=True))
-        except DeriveError:
+        except QueryError:
             continue  # most recurrences have none, and the query says why
     found += _drawn(system, "flow")
     if found:
