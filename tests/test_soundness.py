@@ -4,6 +4,8 @@ where they are true."""
 import pytest
 from test_verify import described, only
 
+from derive.verdicts.report import Finding
+
 SCALARS = "<!-- derive: scalar -->\n<!-- derive: declare h x w c b: scalar -->\n<!-- derive: define -->\n"
 LINEAR = SCALARS + "$$ h_t = w h_{t-1} + x_t $$"
 RELU = SCALARS + r"$$ h_t = \max(0, h_{t-1} + x_t), \quad h_0 = 0 $$"
@@ -147,3 +149,31 @@ SET_ONCE = [
 @pytest.mark.parametrize(("formula", "expected"), SET_ONCE)
 def test_what_fails_has_to_fail_for_the_values_that_a_text_gives(formula, expected):
     assert verdict(LINEAR + "\n\n$$ w = 2 $$", formula) == expected
+
+
+# --- held constant ---
+
+HELD = (
+    r"$$ \frac{\partial h_t}{\partial h_{t-1}}"
+    r" = \mathrm{diag}(z_t) + \mathrm{diag}(1 - z_t) \frac{\partial \tilde h_t}{\partial h_{t-1}} $$"
+)
+
+
+def held(*directives: str) -> Finding:
+    return only("".join(f"<!-- derive: {directive} -->\n" for directive in directives) + HELD)
+
+
+def test_what_is_held_goes_by_any_of_its_names():
+    for directives in (("system gru", "hold z"), ("system gru", "alias u = z", "hold u")):
+        assert held(*directives).verdict == "holds", directives
+
+
+def test_to_hold_what_there_is_not_makes_no_line_wrong():
+    found = held("system gru", "hold h_tild")
+    assert found.verdict == "unread"
+    assert found.reason == "h_tild is to be held constant, and gru has no h_tild (did you mean h_tilde?)"
+
+
+def test_what_only_the_system_before_has_is_not_held_in_the_next():
+    found = held("system lstm", "hold f, o", "system gru")
+    assert found.verdict == "holds-if" and "z held constant" in found.assumptions[0].sentence

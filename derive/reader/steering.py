@@ -78,7 +78,9 @@ class State:
         DIRECTIVES[item.word](self, item)
 
     def use(self, system: System) -> None:
-        """Another system is spoken of: aliases of the one before end."""
+        """Another system is spoken of: aliases of the one before end, and so does what is held constant and only that one has."""
+        if self.systems:
+            self.hold = tuple(name for name in self.hold if name in system.variables)
         self.systems.append(system)
         self.aliases = [alias for alias in self.aliases if alias.fresh]
         pins = tuple(sorted(self.pins.items()))
@@ -87,6 +89,13 @@ class State:
         )
         self.declare_names()
         self.apply_aliases()
+
+    def settle_hold(self) -> None:
+        """What is held constant goes by the system's names, whatever the document's are."""
+        found = ((name, self.scope.lookup(name)) for name in self.hold)
+        held = tuple(m.node.name if m is not None and isinstance(m.node, Var) else name for name, m in found)
+        if held != self.hold:
+            self.hold, self.scope = held, replace(self.scope, hold=held)
 
     def declare_names(self) -> None:
         self.scope = self.scope.with_names(

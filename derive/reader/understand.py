@@ -121,6 +121,7 @@ class _Reader(Sections):
     def display(self, display: Display) -> None:
         here = _Here(display, *self.state.next_display())
         defining, self.state.defining = self.state.defining, None
+        self.state.settle_hold()
         try:
             tree = self.tree(display)
             if defining is not None:

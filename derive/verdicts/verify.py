@@ -14,7 +14,7 @@ from sympy import Basic
 
 from derive import documents, expr
 from derive.canonical import same
-from derive.errors import DeriveError, Place, SystemError_
+from derive.errors import DeriveError, Place, SystemError_, did_you_mean
 from derive.expr import Equals, Node, Var
 from derive.oracles import Verdict, clock
 from derive.oracles.check import forget
@@ -169,6 +169,9 @@ class Reviewed:
             return Judged("unread", reason=claim.unread)
         if claim.skip or claim.kind in ("defines", "sets", "condition"):
             return Judged("defines", claim.formula, claim.readings[0] if claim.readings else None)
+        unknown = held_in_vain(claim)
+        if unknown is not None:
+            return Judged("unread", reason=unknown)
         if claim.kind == "equation":
             return self.equation(claim)
         return bits.judge(self, claim) or judge_statement(self, claim)
@@ -374,6 +377,17 @@ def meets(findings: Sequence[Finding], expected: tuple[str, str | None]) -> bool
     if verdict != "defines" and worst(f.verdict for f in findings) != verdict:
         return False
     return kind is None or any(kind in f.kinds for f in findings if f.verdict == verdict)
+
+
+def held_in_vain(claim: Claim) -> str | None:
+    """A sentence where a name is to be held constant that means nothing; None where there is none."""
+    if claim.system is None or claim.scope is None:
+        return None
+    known = {**claim.system.variables, **claim.scope.names, **claim.scope.later}
+    name = next((name for name in claim.hold if name not in known), None)
+    if name is None:
+        return None
+    return f"{name} is to be held constant, and {claim.system.name} has no {name}{did_you_mean(name, claim.system.equations)}"
 
 
 def states_an_equation(claim: Claim) -> bool:
