@@ -21,7 +21,7 @@ from test_render import browse
 
 from derive import catalogue, cli, pictures, queries
 from derive.errors import DeriveError
-from derive.pictures import Picture, ceilings, contributions, measured, sampled
+from derive.pictures import Picture, ceilings, contributions, growth, measured, sampled
 from derive.pictures.axes import number
 from derive.pictures.dependencies import carriers, contracted, highlight, reads, shown_variables
 from derive.pictures.graph import Graph
@@ -542,3 +542,54 @@ def test_a_file_that_is_no_picture_is_refused_before_anything_is_drawn(tmp_path,
     assert cli.main(["plot", "gru", "graph", "-o", str(tmp_path / "g.png")]) == 2
     assert "the suffix .png says no format of a picture; use one of .svg .tex" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# --- growth ---
+
+
+@pytest.mark.parametrize("distance", [1, 4])
+def test_the_true_jacobian_of_growth_is_what_the_initial_values_say(distance):
+    """`∂c_T/∂c_t` by another road: the gradients by both values that a step hands on, `c` and `h = o tanh(c)`."""
+    system, steps = catalogue.load("lstm"), 9
+    draw = sampled.draw(system, "c", 3.0, steps, seed=2)
+    found = growth.true_jacobians(system, "c", draw)[distance - 1]
+    program, at = system.with_cotangents("c").compile(), steps - distance
+    values = program.forward(draw.params, draw.inputs)
+    o, c = values["o"][at - 1], values["c"][at - 1]
+    tail, rows = {n: a[at:] for n, a in draw.inputs.items()}, []
+    for row in np.eye(len(c)):
+        cotangent = np.zeros((distance, len(c)))
+        cotangent[-1] = row
+        gradient = program.vjp(draw.params, tail, {"c": cotangent}, {"c[0]": c, "h[0]": values["h"][at - 1]})
+        rows.append(gradient["c[0]"] + gradient["h[0]"] * o * (1 - np.tanh(c) ** 2))
+    np.testing.assert_allclose(found, np.array(rows), rtol=1e-9, atol=1e-12, err_msg="seed 2")
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm-coupled", "lstm"])
+def test_the_product_of_the_steps_is_the_jacobian_where_one_state_is_handed_on_and_only_there(name):
+    system = catalogue.load(name)
+    state = growth.state_of(system, None)
+    draw = sampled.draw(system, state, 3.0, 8, seed=5)
+    (*_, last), _ = growth.one_step(system, state, draw)
+    true = growth.true_jacobians(system, state, draw)
+    np.testing.assert_allclose(true[0], last, rtol=1e-9, atol=1e-12, err_msg="over one step they are the same")
+    total, _ = growth.one_step(system, state, draw)
+    product = np.linalg.multi_dot(total[::-1])
+    assert np.allclose(true[len(total) - 1], product) == (name == "gru"), "seed 5"
+
+
+def test_growth_is_a_picture_with_its_numbers_in_words():
+    picture = drawn("lstm", "growth", "dc[t]/dc[t-1]", scales=(6,))
+    assert_stands_by_itself(picture)
+    assert_within(picture)
+    curves = growth.measured(catalogue.load("lstm"), "c", 6, 0, {})
+    assert all(f"{curve.plain}: {number(curve.norms[-1])}" in picture.alt for curve in curves)
+    assert 30 < curves[0].norms[-1] / curves[1].norms[-1] < 50, "as the document on the cell's Jacobian says"
+
+
+@pytest.mark.parametrize(
+    ("name", "query"), [("rnn", None), ("lstm", "dc[t]/dc[t-2]"), ("lstm", "dh[t]/dc[t-1]"), ("gru", "adjoint")]
+)
+def test_growth_says_what_it_takes(name, query):
+    with pytest.raises(DeriveError, match="growth"):
+        drawn(name, "growth", query)

@@ -13,6 +13,7 @@ What is drawn:
     flow            the gradient's norm over the distance, for several scales of the weights
     measured        its numbers
     contributions   what each path of a Jacobian contributes
+    growth          products of one-step Jacobians against the Jacobian over many steps
     automaton       the states of a network of threshold units
     sampled         the random parameters and inputs that these two measure with
     ceilings        the bound beside a curve
@@ -33,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from derive.errors import DeriveError, did_you_mean
-from derive.pictures import contributions, flow, graph
+from derive.pictures import contributions, flow, graph, growth
 from derive.pictures.model import Picture
 from derive.queries import held_names
 from derive.system import System
@@ -79,6 +80,11 @@ KINDS: dict[str, Kind] = {
         flow.draw,
         "the gradient's norm against the distance from the loss, for several scales of the weights",
         ("query", "seed", "where", "scales", "others"),
+    ),
+    "growth": Kind(
+        growth.draw,
+        "a Jacobian QUERY of one step, multiplied over many steps, against the Jacobian over all of them",
+        ("query", "seed", "where", "scales"),
     ),
     "paths": Kind(
         contributions.draw,

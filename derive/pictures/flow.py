@@ -99,10 +99,11 @@ def _marks(axes: Axes, curve: Curve, hue: int) -> Iterator[Shape]:
     every = max(len(curve.middle) // 5, 1)
     for k in range(every // 2 + hue - 1, len(curve.middle), every):
         if axes.low <= np.log10(max(curve.middle[k], 1e-300)) <= axes.high:
-            yield _mark(axes.at(k, curve.middle[k]), hue)
+            yield mark(axes.at(k, curve.middle[k]), hue)
 
 
-def _mark(at: tuple[float, float], hue: int) -> Shape:
+def mark(at: tuple[float, float], hue: int) -> Shape:
+    """The shape that goes with a hue."""
     x, y = at
     role = f"mark hue-{hue} tint-{hue}"
     if hue % 4 == 1:
