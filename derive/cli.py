@@ -66,6 +66,8 @@ kinds, and the options that they take:
           --unroll --hold --labels
   flow    the gradient's norm against the distance from the loss, for several scales of the weights
           --seed --where --scales --with
+  growth  a Jacobian QUERY of one step, multiplied over many steps, against the Jacobian over all of them
+          --seed --where --scales
   paths   what each path of a Jacobian QUERY contributes: the norm of its product
           --hold --seed --where --scales
 
@@ -162,7 +164,7 @@ _at_least_one.__name__ = "number"
 OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "system": (("system",), {"metavar": "SYSTEM", "help": SYSTEM}),
     "systems": (("systems",), {"metavar": "SYSTEM", "nargs": "*", "help": f"{SYSTEM}; left out: all of the catalogue"}),
-    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture: graph, flow or paths"}),
+    "kind": (("kind",), {"metavar": "KIND", "help": "of the picture: graph, flow, growth or paths"}),
     "query": (("query",), {"metavar": "QUERY", "nargs": "?", "help": "whose paths, or flow: dh[t]/dh[t-1], dL/dh[t]"}),
     "queries": (("queries",), {"metavar": "QUERY", "nargs": "*", "help": "what to derive; left out: the main results"}),
     "output": (("-o", "--output"), {"metavar": "FILE", "help": "write to FILE; its suffix says the format"}),

@@ -525,7 +525,7 @@ def test_the_command_prints_svg_without_a_file(capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["grap"], "there is no picture 'grap' (did you mean graph?); the kinds are graph, flow, paths"),
+        (["grap"], "there is no picture 'grap' (did you mean graph?); the kinds are graph, flow, growth, paths"),
         (["flow", "--hold", "z"], "the picture 'flow' has no option hold; it takes query, seed, where, scales, others"),
         (["paths", "dL/dh[t]"], "'dL/dh[t]' has no paths to compare: ask for a Jacobian such as 'dh[t]/dh[t-1]'"),
     ],
