@@ -360,11 +360,15 @@ def _plot(options: argparse.Namespace) -> int:
     return DONE
 
 
+DRAWN_WITH = ("unroll", "hold", "labels", "seed", "where", "scales")
+"""The options of `plot` that go to the picture as they are."""
+
+
 def drawn(system: System, options: argparse.Namespace) -> Picture:
     """The picture that the options of `plot` ask for."""
     from derive import pictures
 
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    given = {name: getattr(options, name) for name in DRAWN_WITH}
     others = tuple(map(_load, options.others))
     return pictures.draw(system, options.kind, options.query, others=others, **given)
 

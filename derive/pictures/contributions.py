@@ -103,14 +103,8 @@ def jacobians(
     state = walks[0].source.name
     steps = STEPS[system.lattice.dimension]
     draw = sampled.draw(system, state, scale, steps, seed, where)
-    around = {**draw.inputs, **draw.cotangents, **sampled.compiled(system).forward(draw.params, draw.inputs)}
-    point = _middle(walks, steps)
-
-    def read(var: Var, at: tuple[int, ...]) -> np.ndarray:
-        array = draw.params[var.name] if not at else around[var.name][tuple(i - 1 for i in at)]
-        return np.reshape(array, sampled.shape(system, state, var.name))
-
-    index = dict(zip(system.lattice.indices, point, strict=True))
+    read = sampled.values(system, state, draw)
+    index = dict(zip(system.lattice.indices, _middle(walks, steps), strict=True))
     at = placing(system.lattice)
     known: dict[Node, np.ndarray] = {}
 

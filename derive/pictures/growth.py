@@ -17,7 +17,7 @@ from sympy import Symbol
 from derive import expr
 from derive.errors import QueryError
 from derive.evaluate import Ring, evaluate
-from derive.expr import Node, Partial, Var
+from derive.expr import Node, Partial
 from derive.partials import table
 from derive.pictures import sampled
 from derive.pictures.axes import Axes, decades, number
@@ -118,18 +118,11 @@ def _products(system: System, state: str, drawn: sampled.Draw) -> Iterator[np.nd
 def one_step(system: System, state: str, drawn: sampled.Draw) -> Iterator[list[np.ndarray]]:
     """The total, then the immediate Jacobians of the steps 2 … T."""
     index = system.lattice.indices[0]
-    around = {**drawn.inputs, **drawn.cotangents, **sampled.compiled(system).forward(drawn.params, drawn.inputs)}
-
-    def read(var: Var, at: tuple[int, ...]) -> np.ndarray:
-        shape = sampled.shape(system, state, var.name)
-        if at and at[0] < 1:
-            return np.zeros(shape)  # as boundary values are drawn
-        return np.reshape(around[var.name][at[0] - 1] if at else drawn.params[var.name], shape)
-
+    read = sampled.values(system, state, drawn)
+    sizes = sampled.sizes(system, state)
     for sign in ("", "+"):
         worked_out = expr.strip_labels(system.derive(f"d{sign}{state}[{index}]/d{state}[{index}-1]").expr)
         assert isinstance(worked_out, Node)
-        sizes = sampled.sizes(system, state)
         yield [evaluate(worked_out, Ring(), read, {index: k}, sizes) for k in range(2, drawn.steps + 1)]
 
 

@@ -7,7 +7,7 @@ inputs, targets and cotangents standard normal, boundary values zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -67,6 +67,19 @@ def draw(
 def compiled(system: System) -> Any:
     """The emitted code of a system."""
     return system.compile()
+
+
+def values(system: System, state: str, draw: Draw) -> Callable[[Var, tuple[int, ...]], np.ndarray]:
+    """What a formula reads of a draw: a parameter, or a variable at a point, by the emitted code; zero beyond the border."""
+    around = {**draw.inputs, **draw.cotangents, **compiled(system).forward(draw.params, draw.inputs)}
+
+    def read(var: Var, at: tuple[int, ...]) -> np.ndarray:
+        size = shape(system, state, var.name)
+        if any(i < 1 for i in at):
+            return np.zeros(size)
+        return np.reshape(around[var.name][tuple(i - 1 for i in at)] if at else draw.params[var.name], size)
+
+    return read
 
 
 @cache

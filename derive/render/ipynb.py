@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from derive.render import md, outline
@@ -18,9 +18,14 @@ METADATA = {
 
 
 def render(derivations: Sequence[Derivation]) -> str:
-    cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(_cells(derivations), 1)]
-    notebook = {"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return notebook(_cells(derivations))
+
+
+def notebook(cells: Iterable[dict[str, Any]]) -> str:
+    """The file that holds the cells, each with a name of its own."""
+    named = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells, 1)]
+    whole = {"cells": named, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def _cells(derivations: Sequence[Derivation]) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from derive import catalogue
 from derive.errors import DeriveError, Place, SystemError_
 from derive.printing import text
 from derive.reader.claims import Asked
+from derive.render.ipynb import asking
 from derive.site.sheet import Block, Drawn, Worked
 from derive.system import System
 
@@ -101,7 +102,9 @@ class Named:
 
 def plotting(beside: str, options: argparse.Namespace) -> str:
     """The lines of Python that draw what the options of `plot` ask for."""
-    given = {name: getattr(options, name) for name in ("unroll", "hold", "labels", "seed", "where", "scales")}
+    from derive.cli import DRAWN_WITH
+
+    given = {name: getattr(options, name) for name in DRAWN_WITH}
     words = [repr(options.kind), *([repr(options.query)] if options.query else [])]
     words += [f"{name}={value!r}" for name, value in given.items() if value]
     if options.others:
@@ -112,7 +115,7 @@ def plotting(beside: str, options: argparse.Namespace) -> str:
 def _solved(asked: Asked, system: System, options: argparse.Namespace, named: Named) -> Block:
     given = {name: getattr(options, name) for name in ("hold", "where", "unroll", "layout", "notation")}
     derivation = system.derive(options.queries[0], **given).checked(options.seed)
-    return Worked(derivation, named.command, result_only=options.result)
+    return Worked(derivation, named.command, asking(derivation, named.beside), result_only=options.result)
 
 
 def _plotted(asked: Asked, system: System, options: argparse.Namespace, named: Named) -> Block:

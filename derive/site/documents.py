@@ -36,10 +36,11 @@ def sheet(file: Path, path: str, shown_as: str) -> Sheet:
 
 
 def _blocks(text: str, found: DocumentReading, report: FileReport, shown_as: str) -> Iterator[Block]:
-    """The text, cut at its displays and its fenced blocks."""
+    """The text below its title, cut at its displays and its fenced blocks."""
     numbers = {id(system): n for n, system in reversed(list(enumerate(found.systems, 1)))}
     questions = {one.query.span: one for one in found.queries}
-    at = 0
+    title = _TITLE.match(text)
+    at = title.end() if title else 0
     cuts: list[Display | Query] = [*found.document.displays, *(one.query for one in found.queries)]
     for item in sorted(cuts, key=lambda item: item.span):
         yield from _prose(text[at : item.span[0]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -32,10 +31,11 @@ class Download:
 def downloads(sheet: Sheet) -> Iterator[Download]:
     """All that can be made of the sheet on this machine."""
     stem = PurePosixPath(sheet.path).name
-    yield Download(f"{stem}.tex", "LaTeX", tex(sheet))
+    source = tex(sheet)
+    yield Download(f"{stem}.tex", "LaTeX", source)
     if shutil.which("pdflatex"):
         try:
-            yield Download(f"{stem}.pdf", "PDF", pdf.compile_tex(tex(sheet, pictures=has_tikz())))
+            yield Download(f"{stem}.pdf", "PDF", pdf.compile_tex(source if has_tikz() else tex(sheet, pictures=False)))
         except DeriveError as error:
             raise DeriveError(f"{sheet.path}.tex: {error}") from None
     yield Download(f"{stem}.ipynb", "Notebook", notebook(sheet))
@@ -87,7 +87,7 @@ class Paper:
 
 
 def _prose_tex(block: Prose, _: Paper) -> str:
-    return prose.tex(re.sub(r"\A\s*# .*\n", "", block.text))
+    return prose.tex(block.text)
 
 
 def _formula_tex(block: Formula, _: Paper) -> str:
@@ -156,64 +156,47 @@ def notebook(sheet: Sheet) -> str:
     """The sheet as a notebook: what a derivation or a picture comes from is a cell that can be run."""
     cells = [ipynb.markdown_cell(f"# {sheet.title}")]
     for block in sheet.blocks:
-        cells += CELLS[type(block)](block, sheet)
-    return json.dumps(
-        {
-            "cells": [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells, 1)],
-            "metadata": ipynb.METADATA,
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+        cells += CELLS[type(block)](block)
+    return ipynb.notebook(cells)
 
 
-def _prose_cells(block: Prose, _: Sheet) -> Iterator[dict[str, Any]]:
-    text = re.sub(r"<!--.*?-->", "", re.sub(r"\A\s*# .*\n", "", block.text), flags=re.DOTALL)
+def _prose_cells(block: Prose) -> Iterator[dict[str, Any]]:
+    text = re.sub(r"<!--.*?-->", "", block.text, flags=re.DOTALL)
     if text.strip():
         yield ipynb.markdown_cell(text.strip())
 
 
-def _formula_cells(block: Formula, _: Sheet) -> Iterator[dict[str, Any]]:
+def _formula_cells(block: Formula) -> Iterator[dict[str, Any]]:
     said = "".join(f"\n\n*{s}*" for f in block.findings if (s := _said(f)))
     yield ipynb.markdown_cell(f"$$\n{block.latex}\n$$" + said)
 
 
-def _worked_cells(block: Worked, sheet: Sheet) -> Iterator[dict[str, Any]]:
+def _worked_cells(block: Worked) -> Iterator[dict[str, Any]]:
     found = block.derivation
-    yield ipynb.code_cell(ipynb.asking(found, _spec(found.system, sheet)))
+    yield ipynb.code_cell(block.python)
     if block.result_only:
         yield ipynb.markdown_cell("\n\n".join(map(md.display, found.result_fragments())))
     else:
         yield ipynb.markdown_cell("\n\n".join(list(md.section(found))[1:]))
 
 
-def _drawn_cells(block: Drawn, _: Sheet) -> Iterator[dict[str, Any]]:
+def _drawn_cells(block: Drawn) -> Iterator[dict[str, Any]]:
     yield ipynb.code_cell(block.python)
 
 
-def _listing_cells(block: Listing, _: Sheet) -> Iterator[dict[str, Any]]:
+def _listing_cells(block: Listing) -> Iterator[dict[str, Any]]:
     yield ipynb.markdown_cell(f"```{block.language}\n{block.source}```")
 
 
-def _algorithm_cells(block: Algorithm, _: Sheet) -> Iterator[dict[str, Any]]:
+def _algorithm_cells(block: Algorithm) -> Iterator[dict[str, Any]]:
     yield ipynb.markdown_cell(f"**{block.title}**\n\n$$\n{block.latex}\n$$")
 
 
-def _table_cells(block: Table, _: Sheet) -> Iterator[dict[str, Any]]:
+def _table_cells(block: Table) -> Iterator[dict[str, Any]]:
     yield ipynb.markdown_cell(_markdown_table(block))
 
 
-def _spec(system: Any, sheet: Sheet) -> str:
-    """How the notebook loads the system: from the catalogue, or from the document beside it."""
-    if system.name.partition("(")[0] in catalogue.names():
-        return str(system.name)
-    number = next((n for n, one in enumerate(sheet.systems, 1) if one is system), 1)
-    return f"{PurePosixPath(sheet.path).name}.md" + (f":{number}" if number > 1 else "")
-
-
-CELLS: dict[type, Callable[[Any, Sheet], Iterator[dict[str, Any]]]] = {
+CELLS: dict[type, Callable[[Any], Iterator[dict[str, Any]]]] = {
     Prose: _prose_cells,
     Formula: _formula_cells,
     Worked: _worked_cells,

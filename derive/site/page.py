@@ -38,9 +38,14 @@ def html(sheet: Sheet, downloads: Sequence[tuple[str, str]], neighbours: tuple[N
     )
 
 
+def _root(path: str) -> str:
+    """The way from a page up to the site's folder."""
+    return "../" * path.count("/")
+
+
 def _onwards(sheet: Sheet, neighbours: tuple[Neighbour, Neighbour]) -> str:
     """Links to the pages before and after."""
-    root = "../" * sheet.path.count("/")
+    root = _root(sheet.path)
     links = [
         f'<a rel="{rel}" href="{root}{escape(path)}.html"><span>{said}</span>{prose.inline(title)}</a>'
         for (rel, said), (path, title) in ((words, one) for words, one in zip(ONWARDS, neighbours, strict=True) if one)
@@ -53,7 +58,7 @@ ONWARDS = (("prev", "Before"), ("next", "Next"))
 
 def frame(path: str, title: str, body: str) -> str:
     """What all pages have around their body; formulas are set here."""
-    root = "../" * path.count("/")
+    root = _root(path)
     here = {"home": path == "index", "documents": path.startswith(DOCUMENTS) and path != VERDICTS,
             "systems": path.startswith(SYSTEMS), "verdicts": path == VERDICTS}  # fmt: skip
     current = {f"at_{name}": ' aria-current="page"' if is_here else "" for name, is_here in here.items()}
@@ -109,12 +114,11 @@ class _Writer:
         if "://" in file or not file.endswith(".md"):
             return address
         if PurePosixPath(file).name == "README.md":
-            return "../" * self.sheet.path.count("/") + "index.html"
+            return f"{_root(self.sheet.path)}index.html"
         return f"{file.removesuffix('.md')}.html{mark}{anchor}"
 
     def prose(self, block: Prose) -> str:
-        text = re.sub(r"\A\s*# .*\n", "", block.text)
-        return prose.html(text, self.link)
+        return prose.html(block.text, self.link)
 
     def formula(self, block: Formula) -> str:
         anchor = f"formula-{self.number('formula')}"

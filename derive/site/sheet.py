@@ -31,10 +31,12 @@ class Formula:
 
 @dataclass(frozen=True)
 class Worked:
-    """A derivation with its verdict.  `command` asks for the same; `folded`: the steps are unfolded by hand."""
+    """A derivation with its verdict.  `command` and the lines of `python` ask for the same; `folded`: the steps are unfolded
+    by hand."""
 
     derivation: Derivation
     command: str
+    python: str
     folded: bool = False
     result_only: bool = False
 

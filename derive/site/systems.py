@@ -12,6 +12,7 @@ from derive.errors import DeriveError, QueryError
 from derive.expr import show_shape
 from derive.queries import jacobians
 from derive.render.facts import HEADINGS
+from derive.render.ipynb import asking
 from derive.site.sheet import Algorithm, Block, Drawn, Listing, Prose, Sheet, Table, Worked
 from derive.system import System
 
@@ -54,7 +55,8 @@ def _first(queries: list[str]) -> str | None:
 
 def _worked(system: System, query: str, folded: bool = False, result_only: bool = False) -> Worked:
     command = shlex.join(["derive", "solve", system.name, query])
-    return Worked(system.derive(query).checked(), command, folded, result_only)
+    derivation = system.derive(query).checked()
+    return Worked(derivation, command, asking(derivation, system.name), folded, result_only)
 
 
 def _names(system: System) -> Iterator[tuple[str, ...]]:
