@@ -146,7 +146,7 @@ class Fusion:
 
 
 def computed(one: Factored) -> list[str]:
-    return [*one.equations, *(p.target.name for p in (*one.single, *one.joint))]
+    return [*one.equations, *(p.target.name for p in one.single), *(p.target.name for p in one.joint)]
 
 
 def _outer(totals: Iterable[Total | OuterTotal]) -> list[OuterTotal]:

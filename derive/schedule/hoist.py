@@ -178,9 +178,9 @@ class Hoister:
         return self.coefficients and not plain and (many or is_costly(node) or not _is_term(node))
 
     def _named(self, node: Node, target: Var, role: str, pieces: Equations) -> Var:
-        for name, (var, rhs) in pieces.items():
+        for var, rhs in pieces.values():
             if rhs == node:
-                return pieces[name][0]
+                return var
         var = self.names.new(target, role, node, self.system.lattice.indices)
         pieces[var.name] = var, node
         return var

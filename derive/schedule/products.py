@@ -73,7 +73,8 @@ class Factoring:
     def _define(self, name: str, target: Var, rhs: Node, found: Factored) -> None:
         """An equation that is a product, with a parameter added or not, is that product; any other stays."""
         terms = terms_of(rhs)
-        product = next((p for p in (*found.single[-1:], *found.joint[-1:]) if p.target in terms), None)
+        last: list[Single | Joint] = [*found.single[-1:], *found.joint[-1:]]
+        product = next((p for p in last if p.target in terms), None)
         bias = [term for term in terms if product and term != product.target]
         if product is None or len(bias) > 1 or any(not self._is_bias(b, product) for b in bias):
             found.equations[name] = target, rhs

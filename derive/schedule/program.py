@@ -1,8 +1,8 @@
 """What runs: the arrays of a system and the statements that fill them, in the order in which they run.
 
-A `Program` says nothing about a language.  Statements stand for all points of the lattice at once, or inside a `Sweep` for one
-point of its axis after the other, and for all points of the axes that are not swept; all of them speak of nodes (`derive.expr`) at the lattice's own index, so that what a backend
-prints of `h[t-1]` is its own affair.
+A `Program` says nothing about a language.  Statements stand for all points of the lattice at once, or inside a `Sweep` for
+one point of its axis after the other, and for all points of the axes that are not swept.  All of them speak of nodes
+(`derive.expr`) at the lattice's own index: what a backend prints of `h[t-1]` is its own affair.
 
     Assign     target = value                         any node
     Product    [a_1; …; a_k] = [M_1; …; M_k] x + b    products with one operand, as one matrix product

@@ -156,13 +156,16 @@ def sharing(items: Sequence[Item], arrays: Mapping[str, Array]) -> dict[str, str
     found: dict[str, str] = {}
     for name, array in arrays.items():
         reading = readers.get(name, [])
-        if array.origin != "part" or array.storage != STORED or len(reading) != 1:
-            continue
-        var, reader = reading[0]
-        alike = isinstance(reader, Assign) and reader.target.shape == array.var.shape and var == array.var
-        if alike and isinstance(reader, Assign) and reader.target.name not in found.values():
-            if arrays[reader.target.name].storage == STORED and _entrywise(reader.value, var):
-                found[name] = reader.target.name
+        if array.origin == "part" and array.storage == STORED and len(reading) == 1:
+            var, reader = reading[0]
+            target = arrays[reader.targets[0].name]
+            free = (
+                target.storage == STORED
+                and target.var.shape == array.var.shape
+                and target.var.name not in found.values()
+            )
+            if free and var == array.var and isinstance(reader, Assign) and _entrywise(reader.value, var):
+                found[name] = target.var.name
     return found
 
 
