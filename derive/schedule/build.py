@@ -62,7 +62,8 @@ class _Builder:
         edges = [
             *(borders.outer_values(self.system) if self.derived else borders.gradients(self.system, recalled, inside))
         ]
-        arrays = Storage(self.system, runs, [*fusion.totals, *edges], fusion.stacks).arrays()
+        gradients: list[Gradient] = [*fusion.totals, *edges]
+        arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
         shared = sharing(runs[0], arrays)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
         return Program(
@@ -75,7 +76,7 @@ class _Builder:
             shared=shared,
             forward=runs[0],
             backward=runs[1],
-            gradients=(*fusion.totals, *edges),
+            gradients=tuple(gradients),
         )
 
     @cached_property

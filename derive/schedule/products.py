@@ -66,15 +66,15 @@ class Factoring:
     def factored(self, equations: Equations) -> Factored:
         found = Factored({})
         for name, (target, rhs) in equations.items():
+            known = len(found.single), len(found.joint)
             rhs = self._without(rhs, target, found)
-            self._define(name, target, rhs, found)
+            self._define(name, target, rhs, found, [*found.single[known[0] :], *found.joint[known[1] :]])
         return found
 
-    def _define(self, name: str, target: Var, rhs: Node, found: Factored) -> None:
-        """An equation that is a product, with a parameter added or not, is that product; any other stays."""
+    def _define(self, name: str, target: Var, rhs: Node, found: Factored, new: list[Single | Joint]) -> None:
+        """An equation that is a new product, with a parameter added or not, is that product; any other stays."""
         terms = terms_of(rhs)
-        last: list[Single | Joint] = [*found.single[-1:], *found.joint[-1:]]
-        product = next((p for p in last if p.target in terms), None)
+        product = next((p for p in new if p.target in terms), None)
         bias = [term for term in terms if product and term != product.target]
         if product is None or len(bias) > 1 or any(not self._is_bias(b, product) for b in bias):
             found.equations[name] = target, rhs
