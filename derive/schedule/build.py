@@ -13,7 +13,7 @@ Both directions go through the same steps, none of which knows a cell:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 
 from derive import expr
@@ -24,7 +24,7 @@ from derive.schedule import borders
 from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
-from derive.schedule.program import Product, Program, statements
+from derive.schedule.program import Edge, Product, Program, statements
 from derive.schedule.storage import Storage, ordered, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, seeded, summand
 from derive.system import LOSS, Equation, System
@@ -57,12 +57,7 @@ class _Builder:
         passes += [self.factoring.factored(self.hoister.hoisted(self._with_names(backward)))]
         fusion = Fusion(self.system, self.names, passes, totals(self._with_names(sums), self.factoring))
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
-        recalled = {name: self.factoring.recalled(rhs) for name, rhs in self._of_borders.items()}
-        inside = computed(passes[1])
-        edges = [
-            *(borders.outer_values(self.system) if self.derived else borders.gradients(self.system, recalled, inside))
-        ]
-        gradients: list[Gradient] = [*fusion.totals, *edges]
+        gradients = (*fusion.totals, *self._edges(computed(passes[1])))
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
         shared = sharing(runs[0], arrays)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
@@ -76,8 +71,15 @@ class _Builder:
             shared=shared,
             forward=runs[0],
             backward=runs[1],
-            gradients=tuple(gradients),
+            gradients=gradients,
         )
+
+    def _edges(self, inside: Sequence[str]) -> Iterator[Edge]:
+        """At the borders; what is computed `inside` the lattice only is zero there."""
+        if self.derived:
+            return borders.outer_values(self.system)
+        recalled = {name: self.factoring.recalled(rhs) for name, rhs in self._of_borders.items()}
+        return borders.gradients(self.system, recalled, inside)
 
     @cached_property
     def _own(self) -> Mapping[str, Equation]:
