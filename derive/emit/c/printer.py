@@ -1,0 +1,485 @@
+"""Routines of `derive.emit.loops` as plain C."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from sympy import Expr, Integer, Symbol
+
+from derive.emit.c import library
+from derive.emit.layout import Names
+from derive.emit.loops.kernel import Kernel, everything
+from derive.emit.loops.language import (
+    COLUMN,
+    INNER,
+    ROW,
+    SAMPLE,
+    SAMPLES,
+    Accumulate,
+    Axis,
+    Call,
+    Clear,
+    Condition,
+    Fused,
+    Guarded,
+    Item,
+    Local,
+    Multiply,
+    Nest,
+    Number,
+    Over,
+    Pile,
+    Plus,
+    Raised,
+    Read,
+    Rows,
+    Same,
+    Scalar,
+    Times,
+    Walk,
+    Where,
+    reads,
+)
+from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block, Place
+from derive.emit.loops.plan import Plan
+from derive.emit.source import indented
+
+WIDTH = 110
+SUM, PRODUCT, ATOM = range(3)
+RESERVED = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
+    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof main "
+    "real bits R gemm product samples sample row column inner values memory parameters gradients loss total sum top "
+    "multiply multiply_across accumulate add_rows transpose reduced two_to_the power square larger smaller use_blas y0 y1 "
+    "yn j0 j1 jn gamma exp log tanh sqrt erf signbit index div time signal remove NULL INFINITY NAN EOF".split()
+)
+"""Names that mean something else in the C source."""
+
+
+class CNames:
+    """What arrays, sizes and steps are called in C: names as typed, where C has no other use for them."""
+
+    def __init__(self, plan: Plan):
+        system = plan.system
+        self.taken = set(RESERVED) | {library.function_name(n, k) for n in library.NAMES for k in range(2)}
+        self.taken |= set(library.SOURCES)
+        names = Names(system, ())
+        self.symbols: dict[Symbol, str] = {}
+        for symbol, name in names.symbols.items():
+            self.symbols[symbol] = self._free(name)
+        for index, name in zip(system.lattice.indices, names.index, strict=True):
+            self.symbols[index] = self._free(name)
+        self.symbols[SAMPLES] = "samples"
+        self.arrays: dict[str, str] = {}
+
+    def _free(self, name: str) -> str:
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def array(self, name: str) -> str:
+        """`h`, `h_0` for the boundary value `h[0]`, `h_0_bar` for its gradient."""
+        if name not in self.arrays:
+            text = name.replace("[", "_").replace("]", "").replace("-", "m").replace("+", "p").replace(",", "_")
+            self.arrays[name] = self._free(re.sub(r"\W", "_", text))
+        return self.arrays[name]
+
+    def size(self, e: Expr | int) -> str:
+        """A number of rows or entries, or a step."""
+        e = Integer(0) + e
+        terms = sorted(e.as_ordered_terms(), key=lambda t: (t.is_number, str(t)))
+        text = ""
+        for term in terms:
+            coefficient, rest = term.as_coeff_Mul()
+            body = self._product(abs(coefficient), rest)
+            text += f" {'-' if coefficient < 0 else '+'} {body}" if text else f"{'-' if coefficient < 0 else ''}{body}"
+        return text
+
+    def _product(self, coefficient: Expr, rest: Expr) -> str:
+        factors = [str(coefficient)] if coefficient != 1 or rest == 1 else []
+        for factor in () if rest == 1 else rest.as_ordered_factors():
+            base, exponent = factor.as_base_exp()
+            text = self.symbols.get(base) or f"({self.size(base)})"
+            factors += [text] * int(exponent)
+        return " * ".join(factors)
+
+    def bracketed(self, e: Expr | int) -> str:
+        text = self.size(e)
+        return f"({text})" if " " in text else text
+
+
+class KernelPrinter:
+    """The functions of one kernel; `called` collects the functions of the table that they call, by their C names."""
+
+    def __init__(self, plan: Plan, kernel: Kernel, names: CNames):
+        self.plan, self.kernel, self.names = plan, kernel, names
+        self.lattice = plan.system.lattice
+        self.called: dict[str, tuple[str, int]] = {}
+        self.sizes = [*self.lattice.lengths, SAMPLES, *plan.system.dimensions]
+        self.arguments: dict[str, list[str]] = {}
+        """By routine: the regions and given arrays that it takes."""
+
+    def _name(self, key: str) -> str:
+        """What an array is called; one that was given and is used as it is, by its own name."""
+        plain = key.removesuffix(" given")
+        layout = self.kernel.layout
+        same = plain in layout and key in layout and layout[plain].block == layout[key].block
+        return self.names.array(plain if same else key)
+
+    def functions(self, titles: Mapping[str, str]) -> list[str]:
+        return [self._function(name, items, titles[name]) for name, items in self.kernel.routines.items()]
+
+    def _function(self, name: str, items: Sequence[Item], title: str) -> str:
+        body = self._items([Guarded((), item) for item in items])
+        used = [key for key in self.kernel.layout if _uses(body, self._name(key))]
+        declared, arguments = self._declared(name, used)
+        self.arguments[name] = arguments
+        head = ", ".join([*(f"long {self.names.symbols[s]}" for s in self.sizes), *map(self._argument, arguments)])
+        lines = textwrap.wrap(f"void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 6))
+        return "\n".join([f"/* {title}. */", *lines, "{", *indented([*declared, "", *body]), "}"])
+
+    def _argument(self, name: str) -> str:
+        written = name in (VALUES, MEMORY, GRADIENTS, "loss") or name.endswith("_ct given")
+        text = name if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
+        return f"real *{text}" if written else f"const real *{text}"
+
+    def _declared(self, name: str, used: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Pointers to what a routine uses, and the arguments that they come from."""
+        lines, arguments = [], []
+        regions = {PARAMETERS: self.plan.parameters, VALUES: self.kernel.values, MEMORY: self.kernel.memory[name],
+                   GRADIENTS: self.kernel.gradients}  # fmt: skip
+        given = [key for key in used if self.kernel.layout[key].block.region == GIVEN]
+        for region, blocks in regions.items():
+            start: Expr = Integer(0)
+            for block in blocks:
+                parts = [k for k in used if self.kernel.layout[k].block == block]
+                for key in parts:
+                    offset = (start + self.kernel.layout[key].start).expand()
+                    const = "const " if region == PARAMETERS else ""
+                    at = f"{region} + {self.names.size(offset)}" if offset != 0 else region
+                    lines.append(f"{const}real *const {self._name(key)} = {at};{self._shape_note(key)}")
+                arguments += [region] if parts and region not in arguments else []
+                start += entries(block, self.plan)
+        given = list(dict.fromkeys(self.kernel.layout[key].block.name for key in given))
+        arguments = [*(a for a in arguments if a == PARAMETERS), *given, *(a for a in arguments if a != PARAMETERS)]
+        order = [PARAMETERS, *(a for a in arguments if a not in regions), VALUES, MEMORY, GRADIENTS]
+        return lines, [a for a in order if a in arguments]
+
+    def _shape_note(self, key: str) -> str:
+        place = self.kernel.layout[key]
+        rows = [self.names.bracketed(n) for n in place.block.rows(self.lattice)] if place.block.axes or place.block.rolling else []
+        samples = ["samples"] if place.block.batched else []
+        own = [self.names.bracketed(n) for n in place.shape]
+        wide = [f"{own.pop(0)} of {self.names.bracketed(place.block.width)}"] if own and len(place.block.parts) > 1 and len(own) == 1 else []
+        dims = [*rows, *samples, *wide, *own]
+        return f"  /* {' x '.join(dims)} */" if dims else ""
+
+    # --- items ------------------------------------------------------------------------------------------------------------
+
+    def _items(self, body: Iterable[Guarded]) -> list[str]:
+        lines: list[str] = []
+        open_condition = ""
+        for guarded in body:
+            inside = self._item(guarded.item)
+            condition = self._condition(guarded.conditions)
+            if condition and condition == open_condition:
+                lines[-1:] = [*indented(inside), "}"]
+            elif condition:
+                lines += [f"if ({condition}) {{", *indented(inside), "}"]
+            else:
+                lines += inside
+            open_condition = condition
+        return lines
+
+    def _item(self, item: Item) -> list[str]:
+        match item:
+            case Walk():
+                return self._walk(item)
+            case Fused():
+                return self._fused(item) if item.nests[0].over is None else self._reduction(item.nests[0])
+            case Multiply():
+                return self._multiply(item)
+            case Accumulate():
+                return self._accumulate(item)
+            case Clear():
+                return self._clear(item)
+            case Pile():
+                return self._pile(item)
+
+    def _walk(self, walk: Walk) -> list[str]:
+        i = self.names.symbols[self.lattice.indices[walk.axis]]
+        first, last = self.names.size(walk.first), self.names.size(walk.last)
+        up = f"for (long {i} = {first}; {i} <= {last}; {i}++) {{"
+        down = f"for (long {i} = {last}; {i} >= {first}; {i}--) {{"
+        return [up if walk.direction > 0 else down, *indented(self._items(walk.body)), "}"]
+
+    def _condition(self, conditions: Sequence[Condition]) -> str:
+        return " && ".join(f"{self.names.size(a)} {op} {self.names.size(b)}" for a, op, b in conditions)
+
+    def _loops(self, axes: Sequence[Axis], body: list[str], simd: bool = False) -> list[str]:
+        for axis in reversed(axes):
+            bare = len(body) == 1 or body[0].startswith("for (")
+            head = f"for (long {axis.name} = 0; {axis.name} < {self.names.size(axis.size)}; {axis.name}++)"
+            body = [head, *indented(body)] if bare and simd is False else [head + " {", *indented(body), "}"]
+            if simd:
+                body, simd = ["#pragma omp simd", *body], False
+        return body
+
+    def _fused(self, item: Fused) -> list[str]:
+        """Values first, then what is stored: an array may take the place of another one, entry by entry."""
+        if len(item.nests) == 1:
+            (nest,) = item.nests
+            body = self._statement(f"{self._entry(nest.target)} {nest.operation} ", nest.value)
+        else:
+            body, stored = [], []
+            for nest in item.nests:
+                name = self._local(nest.target.array)
+                body += self._statement(f"const real {name} = ", nest.value)
+                if nest.target.array not in item.kept_local:
+                    stored.append(f"{self._entry(nest.target)} {nest.operation} {name};")
+            body += stored
+        return self._loops(item.axes, body, bool(item.axes) and self._is_parallel(item))
+
+    def _is_parallel(self, item: Fused) -> bool:
+        """Whether every step of the innermost loop writes entries of its own."""
+        inner = item.axes[-1].name
+        kept = [n.target for n in item.nests if n.target.array not in item.kept_local]
+        return all(t.batched if inner == SAMPLE else inner in t.axes for t in kept)
+
+    def _statement(self, head: str, value: Scalar) -> list[str]:
+        text = f"{head}{self._scalar(value)[0]};"
+        return textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+    def _reduction(self, nest: Nest) -> list[str]:
+        """A sum over one more axis: innermost where its entries are neighbours, else around the row of results."""
+        over, target = nest.over, self._entry(nest.target)
+        assert over is not None
+        value, operation = self._scalar(nest.value)[0], nest.operation
+        if nest.kind == "sum" and len(nest.target.axes) > 0 and not _neighbours(nest):
+            start = [] if operation == "+=" else self._loops(nest.axes, [f"{target} = 0;"])
+            *outer, last = nest.axes
+            add = self._loops([*outer, over, last], self._statement(f"{target} += ", nest.value), simd=True)
+            return [*start, *add]
+        if nest.kind == "sum":
+            first, step, clause = "0", self._statement("total += ", nest.value), "+"
+        else:
+            first, step, clause = "-INFINITY", [f"const real next = {value};", "total = total < next ? next : total;"], "max"
+        loop = self._loops([over], step, simd=True)
+        loop[0] = f"#pragma omp simd reduction({clause} : total)"
+        return self._loops(nest.axes, [f"real total = {first};", *loop, f"{target} {operation} total;"])
+
+    # --- products ---------------------------------------------------------------------------------------------------------
+
+    def _rows(self, rows: Rows) -> tuple[str, str, str]:
+        """How many rows, where the first starts, and how far apart they are."""
+        place = self.kernel.layout[rows.array]
+        block = place.block
+        steps = [Integer(1) + step - self.lattice.indices[a] if a in rows.every else step for a, step in enumerate(rows.steps)]
+        count: Expr = SAMPLES
+        for axis in rows.every:
+            count = count * self.lattice.lengths[axis]
+        position = self._row(block, tuple(steps))
+        start = self._name(rows.array)
+        if position != "0":
+            start += f" + {position} * samples * {self.names.bracketed(block.width)}"
+        return self.names.size(count), start.replace(" * 1", ""), self.names.size(block.width)
+
+    def _multiply(self, item: Multiply) -> list[str]:
+        count, target, target_step = self._rows(item.target)
+        _, left, left_step = self._rows(item.left)
+        width, depth = (self.names.size(sum(sizes, Integer(0))) for sizes in (item.width, item.depth))
+        matrix, bias = self._name(item.matrix), self._name(item.bias) if item.bias else "0"
+        added = "1" if item.added else "0"
+        if item.transposed:
+            call = f"multiply_across({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {target}, {target_step}, {added});"
+        else:
+            call = f"multiply({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {bias}, {target}, {target_step}, {added});"
+        return textwrap.wrap(call, WIDTH, subsequent_indent="    ")
+
+    def _accumulate(self, item: Accumulate) -> list[str]:
+        count, left, left_step = self._rows(item.left)
+        width, target = self.names.size(sum(item.width, Integer(0))), self._name(item.target)
+        if item.right is None:
+            return [f"add_rows({count}, {width}, {left}, {left_step}, {target});"]
+        _, right, right_step = self._rows(item.right)
+        depth = self.names.size(sum(item.depth, Integer(0)))
+        call = f"accumulate({count}, {width}, {depth}, {left}, {left_step}, {right}, {right_step}, {target});"
+        return textwrap.wrap(call, WIDTH, subsequent_indent="    ")
+
+    def _clear(self, item: Clear) -> list[str]:
+        block = self.kernel.layout[item.array].block
+        name = self._name(item.array)
+        start = self.kernel.layout[item.array].start
+        first = name if start == 0 else f"{name} - {self.names.bracketed(start)}"
+        row = self.names.size((SAMPLES * block.width).expand())
+        if block.rolling or len(block.axes) > 1:
+            return [f"memset({first}, 0, {self.names.size(entries(block, self.plan))} * sizeof(real));"]
+        lines = []
+        (before,), (after,) = block.before, block.after
+        if before:
+            count = f"{before} * {row}" if before > 1 else row
+            lines.append(f"memset({first}, 0, {count} * sizeof(real));")
+        if after:
+            count = f"{after} * {row}" if after > 1 else row
+            (rows,) = block.rows(self.lattice)
+            lines.append(f"memset({first} + {self.names.bracketed(rows - after)} * {row}, 0, {count} * sizeof(real));")
+        return lines
+
+    def _pile(self, item: Pile) -> list[str]:
+        """Matrices below one another; or their transposes side by side, whose rows are as wide as all together."""
+        lines, start = [], Integer(0)
+        shapes = [self.plan.system.variables[p].shape for p in item.parts]
+        step = self.names.size(sum((rows for rows, _ in shapes), Integer(0)))
+        target = self._name(item.target)
+        for part, (rows, columns) in zip(item.parts, shapes, strict=True):
+            at = f"{target} + {self.names.size(start)}" if start != 0 else target
+            if item.transposed:
+                size = f"{self.names.size(rows)}, {self.names.size(columns)}"
+                lines.append(f"transpose({self._name(part)}, {size}, {at}, {step});")
+                start += rows
+            else:
+                lines.append(f"memcpy({at}, {self._name(part)}, {self.names.size(rows * columns)} * sizeof(real));")
+                start += rows * columns
+        return lines
+
+    # --- entries and scalars --------------------------------------------------------------------------------------------------
+
+    def _local(self, array: str) -> str:
+        return f"{self._name(array)}_here"
+
+    def _row(self, block: Block, steps: tuple[Expr, ...]) -> str:
+        """The row of a point: `t`, `(i - 1) * J + j - 1`, `(t & 1)`."""
+        if block.rolling:
+            return f"({self.names.bracketed(steps[0])} & 1)"
+        if not block.axes:
+            return "0"
+        position: Expr = Integer(0)
+        for (axis, step), before, count in zip(self._steps(block, steps), block.before, block.rows(self.lattice), strict=True):
+            position = position * count + step - 1 + before
+        return self.names.bracketed(position.expand() if len(block.axes) > 1 else position)
+
+    def _steps(self, block: Block, steps: tuple[Expr, ...]) -> list[tuple[int, Expr]]:
+        """The steps of the axes that a block has; a border's have been picked already."""
+        return list(zip(block.axes, steps, strict=True))
+
+    def _entry(self, read: Read) -> str:
+        place = self.kernel.layout[read.array]
+        row = self._row(place.block, read.steps) if (place.block.axes or place.block.rolling) else "0"
+        parts: list[str] = []
+        width = self.names.bracketed(place.block.width)
+        if place.block.batched:
+            parts.append(_times(f"{_times(row, 'samples')} + {SAMPLE}" if row != "0" else SAMPLE, width, row != "0"))
+        elif row != "0":
+            parts.append(_times(row, width))
+        if len(read.axes) == 2:
+            parts += [_times(read.axes[0], self.names.bracketed(place.shape[1])), read.axes[1]]
+        else:
+            parts += list(read.axes)
+        return f"{self._name(read.array)}[{' + '.join(p for p in parts if p) or '0'}]"
+
+    def _scalar(self, s: Scalar) -> tuple[str, int]:
+        """The source of a scalar, and how tightly it binds."""
+        match s:
+            case Number():
+                return self._number(s.value)
+            case Read():
+                return self._entry(s), ATOM
+            case Local():
+                return self._local(s.array), ATOM
+            case Plus():
+                return self._plus(s), SUM
+            case Times():
+                return self._times(s)
+            case Over():
+                return f"{self._at_least(s.above, PRODUCT)} / {self._at_least(s.below, ATOM)}", PRODUCT
+            case Raised():
+                return self._raised(s), ATOM
+            case Call():
+                return self._call(s), ATOM
+            case Same():
+                return f"({s.left} == {s.right})", ATOM
+            case Where():
+                return f"({self._condition(s.conditions)} ? {self._scalar(s.value)[0]} : 0)", ATOM
+
+    def _at_least(self, s: Scalar, level: int) -> str:
+        text, found = self._scalar(s)
+        return text if found >= level else f"({text})"
+
+    def _number(self, value: Expr) -> tuple[str, int]:
+        if value.is_Integer:
+            return str(value), ATOM if value >= 0 else SUM
+        if value.is_number:
+            text = f"R({float(value)!r})" if value >= 0 else f"-R({float(-value)!r})"
+            return text, ATOM if value >= 0 else SUM
+        above, below = value.as_numer_denom()
+        text = f"(real)({self.names.size(above)})"
+        return (text, ATOM) if below == 1 else (f"{text} / ({self.names.size(below)})", PRODUCT)
+
+    def _plus(self, s: Plus) -> str:
+        text = ""
+        for term in sorted(s.terms, key=lambda t: bool(text) or _sign(t)[0] < 0):
+            sign, body = _sign(term)
+            operand = self._at_least(body, PRODUCT)
+            text += (" - " if sign < 0 else " + ") + operand if text else ("-" if sign < 0 else "") + operand
+        return text
+
+    def _times(self, s: Times) -> tuple[str, int]:
+        sign, body = _sign(s)
+        if sign < 0:
+            return f"-{self._at_least(body, PRODUCT)}", SUM
+        first, *others = s.factors
+        return " * ".join([self._at_least(first, PRODUCT), *(self._at_least(f, ATOM) for f in others)]), PRODUCT
+
+    def _raised(self, s: Raised) -> str:
+        base = self._scalar(s.base)[0]
+        if s.exponent == 2:
+            return f"square({base})"
+        if s.exponent.is_Integer:
+            return f"power({base}, {s.exponent})"
+        return f"real_pow({base}, {self.names.size(s.exponent)})"
+
+    def _call(self, s: Call) -> str:
+        name = library.function_name(s.function, s.order)
+        self.called[name] = s.function, s.order
+        return f"{name}({', '.join(self._scalar(a)[0] for a in s.arguments)})"
+
+
+def _times(text: str, factor: str, compound: bool = False) -> str:
+    return text if factor == "1" else f"({text}) * {factor}" if compound else f"{text} * {factor}"
+
+
+def _sign(s: Scalar) -> tuple[int, Scalar]:
+    """`(-1, x)` of `-x`."""
+    if isinstance(s, Number) and s.value.is_number and s.value < 0:
+        return -1, Number(-s.value)
+    if isinstance(s, Times) and isinstance(s.factors[0], Number) and s.factors[0].value.is_number:
+        c = s.factors[0].value
+        if c < 0:
+            rest = s.factors[1:] if c == -1 else (Number(-c), *s.factors[1:])
+            return -1, rest[0] if len(rest) == 1 else Times(rest)
+    return 1, s
+
+
+def _neighbours(nest: Nest) -> bool:
+    """Whether what is summed lies side by side along the axis of the sum."""
+    last = nest.target.axes[-1]
+    found = [r.axes[-1] for r in reads(nest.value) if r.axes]
+    return last not in found
+
+
+def _uses(lines: Iterable[str], name: str) -> bool:
+    pattern = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
+    return any(pattern.search(line) for line in lines)
+
+
+def entries(block: Block, plan: Plan) -> Expr:
+    """How many numbers a block holds."""
+    count: Expr = block.width
+    for rows in block.rows(plan.system.lattice):
+        count = count * rows
+    return (count * SAMPLES if block.batched else count).expand()
+
+
