@@ -9,10 +9,9 @@ def _routines(dtype):
     """The C functions for numbers of this dtype, built once and kept in the user's cache."""
     suffix, blas, product = _blas(dtype)
     library = ctypes.CDLL(str(_built(("-DSINGLE",) if dtype == np.float32 else (), suffix)))
-    sizes, arrays = [ctypes.c_long] * SIZES, [ctypes.c_void_p] * 16
     for name, arguments in ARGUMENTS.items():
         function = getattr(library, name)
-        function.restype, function.argtypes = None, [*sizes, *arrays[: len(arguments)]]
+        function.restype, function.argtypes = None, [ctypes.c_long] * SIZES + [ctypes.c_void_p] * len(arguments)
     if product is not None:
         library.use_blas.restype, library.use_blas.argtypes = None, [ctypes.c_void_p]
         library.use_blas(ctypes.cast(product, ctypes.c_void_p))

@@ -284,8 +284,9 @@ class KernelPrinter:
         position = self._row(block, tuple(steps))
         start = self._name(rows.array)
         if position != "0":
-            start += f" + {position} * samples * {self.names.bracketed(block.width)}"
-        return self.names.size(count), start.replace(" * 1", ""), self.names.size(block.width)
+            factors = [position, "samples", self.names.bracketed(block.width)]
+            start += f" + {' * '.join(f for f in factors if f != '1')}"
+        return self.names.size(count), start, self.names.size(block.width)
 
     def _multiply(self, item: Multiply) -> list[str]:
         count, target, target_step = self._rows(item.target)
@@ -316,7 +317,7 @@ class KernelPrinter:
         first = name if start == 0 else f"{name} - {self.names.bracketed(start)}"
         row = self.names.size((SAMPLES * block.width).expand())
         if block.rolling or len(block.axes) > 1:
-            return [f"memset({first}, 0, {self.names.size(entries(block, self.plan))} * sizeof(real));"]
+            return [f"memset({first}, 0, {self._factored(block)} * sizeof(real));"]
         lines = []
         (before,), (after,) = block.before, block.after
         if before:
@@ -327,6 +328,10 @@ class KernelPrinter:
             (rows,) = block.rows(self.lattice)
             lines.append(f"memset({first} + {self.names.bracketed(rows - after)} * {row}, 0, {count} * sizeof(real));")
         return lines
+
+    def _factored(self, block: Block) -> str:
+        rows = [self.names.bracketed(n) for n in block.rows(self.lattice)]
+        return " * ".join([*rows, "samples", self.names.bracketed(block.width)])
 
     def _pile(self, item: Pile) -> list[str]:
         """Matrices below one another; or their transposes side by side, whose rows are as wide as all together."""
@@ -356,14 +361,16 @@ class KernelPrinter:
             return f"({self.names.bracketed(steps[0])} & 1)"
         if not block.axes:
             return "0"
-        position: Expr = Integer(0)
-        for (axis, step), before, count in zip(self._steps(block, steps), block.before, block.rows(self.lattice), strict=True):
-            position = position * count + step - 1 + before
-        return self.names.bracketed(position.expand() if len(block.axes) > 1 else position)
-
-    def _steps(self, block: Block, steps: tuple[Expr, ...]) -> list[tuple[int, Expr]]:
-        """The steps of the axes that a block has; a border's have been picked already."""
-        return list(zip(block.axes, steps, strict=True))
+        position = ""
+        for step, before, count in zip(steps, block.before, block.rows(self.lattice), strict=True):
+            row = Integer(0) + step - 1 + before
+            if not position:
+                position = self.names.bracketed(row)
+            elif row == 0:
+                position = f"{position} * {self.names.bracketed(count)}"
+            else:
+                position = f"({position} * {self.names.bracketed(count)} + {self.names.size(row)})"
+        return position
 
     def _entry(self, read: Read) -> str:
         place = self.kernel.layout[read.array]

@@ -77,6 +77,7 @@ class Maker:
         self.made: dict[str, tuple[Shape, bool]] = {}
         """What is computed on the way, with its shape, and whether it is of every sample."""
         self.piles: dict[str, tuple[tuple[Var, ...], bool]] = {}
+        self.wanted: dict[str, None] = {}
         self.arrived: dict[str, Variable] = {}
         self.lowering = Lowering(self.system, self._new, self._packed, lambda edge: self._edge(edge.border))
 
@@ -102,11 +103,11 @@ class Maker:
 
     def sweep(self, one: Pass, arriving: Sequence[Variable]) -> list[Item]:
         """The items of a pass: what arrives goes to its place, then the statements run, then sums and edges."""
-        before = set(self.piles)
+        self.wanted = {}
         computed = [t.name for s in statements(one.items) for t in s.targets]
         items = [*self._arrivals(arriving), *self._borders(computed)]
         items += [*self.lowering.items(one.items), *self.lowering.gradients(one.gradients)]
-        return [*self._piled(before), *items]
+        return [*self._piled(), *items]
 
     def loss(self, loss: Loss) -> list[Item]:
         targets = [v for v in self.system.of_kind("target") if v.name not in self.arrived]
@@ -115,9 +116,10 @@ class Maker:
     def direct(self, loss: Loss) -> list[Item]:
         return loss.direct_items(self.lowering, self._edge)
 
-    def _piled(self, before: set[str]) -> list[Item]:
-        piles = ((n, parts, flip) for n, (parts, flip) in self.piles.items() if n not in before)
-        return [Pile(name, tuple(p.name for p in parts), flip) for name, parts, flip in piles]
+    def _piled(self) -> list[Item]:
+        """What makes the piles that a routine wants."""
+        wanted = ((name, *self.piles[name]) for name in self.wanted)
+        return [Pile(name, tuple(p.name for p in parts), flip) for name, parts, flip in wanted]
 
     def _new(self, shape: Shape, batched: bool) -> str:
         taken = {*self.made, *self.shapes, *self.system.variables}
@@ -134,6 +136,7 @@ class Maker:
         stem = "_".join([parts[0].name, *(p.name.split("_", 1)[-1] for p in parts[1:])])
         name = next(n for k in range(100) if self.piles.get(n := self._pile_name(stem, transposed, k)) in (None, (parts, transposed)))
         self.piles[name] = parts, transposed
+        self.wanted[name] = None
         return name
 
     def _pile_name(self, stem: str, transposed: bool, k: int) -> str:
@@ -279,7 +282,8 @@ class Memory:
 
     def _values(self) -> list[tuple[str, ...]]:
         """The stored values of the forward sweep, side by side as they are."""
-        own = [n for n, r in self.home.items() if r == self.names[0] and self.maker.kept.get(n) == STORED]
+        first, kept, shared = self.names[0], self.maker.kept, self._shared()
+        own = [n for n, r in self.home.items() if r == first and kept.get(n) == STORED and n not in shared]
         return list(dict.fromkeys(self._names_with(n) for n in own))
 
     def _is_used_up(
@@ -388,9 +392,9 @@ class Memory:
                 rows = sum((p.shape[0] for p in parts), Integer(0))
                 columns = parts[0].shape[1]
                 shape = (columns, rows) if transposed else (rows, columns)
-                region = f"{MEMORY} {routine}"
-                block = Block(pile.target, region, (pile.target,), (rows * columns,), (), batched=False)
-                self._put(block, [shape])
+                block = Block(pile.target, MEMORY, (pile.target,), (rows * columns,), (), batched=False)
+                self.blocks.setdefault(f"{MEMORY} {routine}", []).append(block)
+                self.places[pile.target] = Place(block, Integer(0), sizes_of(shape))
 
     def _with_clears(self, items: Iterable[Item]) -> Iterator[Item]:
         """Each block is cleared once."""
