@@ -246,7 +246,9 @@ class Memory:
     def _shared(self) -> dict[str, str]:
         """What the schedule says may share its memory, where this holds for all that lies side by side."""
         found: dict[str, str] = {}
-        kept, shared = self.maker.kept, self.program.shared
+        kept, passes = self.maker.kept, self.maker.passes
+        readers = [v.name for p in passes for s in (*statements(p.items), *p.gradients) for v in read_by(s)]
+        shared = {p: i for p, i in self.program.shared.items() if readers.count(p) == 1}
         for name in shared:
             side_by_side = self._names_with(name)
             targets = [shared.get(n) for n in side_by_side]
