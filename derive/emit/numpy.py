@@ -211,10 +211,8 @@ class _Module:
         show = self.region.part_text if call.each else self.region.text
         out = show(call.out)
         operands = [o if isinstance(o, str) else show(o) for o in call.operands]
-        if call.function == "{0}":
-            return self._copied(out, operands[0])
-        if not re.fullmatch(r"[\w.]+", call.function):
-            return self._copied(out, call.function)
+        if not call.function:
+            return self._copied(out, call.copied or operands[0])
         sign = IN_PLACE.get(call.function)
         if sign and operands[0] == out and out.isidentifier():
             return wrapped(f"{out} {sign}= ", operands[1])
@@ -404,7 +402,7 @@ class _Module:
             self._input(v) for v in face.inputs if v.name not in self.arrays.bare or uses([*needed, *borders], v.name)
         ]
         body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
-        kept = [*face.inputs, *face.states, *self._kept_parts()]
+        kept = [*face.inputs, *(v for v in face.states if v.var.index), *self._kept_parts()]
         given = {v.name for v in face.inputs} & self.arrays.bare
         known = {v.name: self.names.of[v.name] for v in kept if v.name not in given}
         known |= {name: name for name in self.kept_stacks}
@@ -641,22 +639,22 @@ class _Module:
                 return self._edge(gradient)
         raise AssertionError(gradient)
 
-    def _outer_total(self, gradient: OuterTotal) -> list[str]:
+    def _outer_total(self, gradient: OuterTotal, into: str = "gradients") -> list[str]:
         left = f"_flat({self._run_text(gradient.left)})"
         text = f"{left}.sum(0)"
         if gradient.right is not None:
             text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
-        names = [t.stem for t in gradient.targets]
+        names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
         if len(names) == 1:
             is_row = kind_of(gradient.targets[0]) == ROW
-            return [f'gradients["{names[0]}"] = {f"({text})[None]" if is_row else text}']
+            return [f'{into}["{names[0]}"] = {f"({text})[None]" if is_row else text}']
         sizes = [self.names.size(v.shape[0]) for v in gradient.left]
         if len(set(sizes)) == 1:
             n = sizes[0]
-            each = f"    gradients[name] = total[k * {n} : (k + 1) * {n}]"
+            each = f"    {into}[name] = total[k * {n} : (k + 1) * {n}]"
             return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
         cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
-        pieces = [f'gradients["{name}"]' for name in names]
+        pieces = [f'{into}["{name}"]' for name in names]
         return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
 
     def _input_gradient(self, variable: Variable) -> list[str]:
@@ -815,8 +813,8 @@ class _Module:
             return wrapped(f'values["{gradient.key}"] = ', self._text(gradient.value))
         self.region = Everywhere(self.arrays, self.everywhere)
         if isinstance(gradient, Total):
-            return wrapped(f"{self.names.of[gradient.target.name]} = ", total(self.printer, gradient.value))
-        return [line.replace('gradients["', 'values["') for line in self._outer_total(gradient)]
+            return wrapped(f'values["{gradient.target.name}"] = ', total(self.printer, gradient.value))
+        return self._outer_total(gradient, "values")
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------

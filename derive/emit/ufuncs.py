@@ -42,11 +42,12 @@ Operand: TypeAlias = "Ref | str"
 
 @dataclass(frozen=True)
 class Call:
-    """`function(*operands, out=out)`; a function that is no name is a template of an expression, copied to `out`."""
+    """`function(*operands, out=out)`; without a function, `copied` is an expression of the operands that is copied to `out`."""
 
     function: str
     operands: tuple[Operand, ...]
     out: Ref
+    copied: str = ""
     each: bool = False
     """Whether the operands are arrays of parts, the parts on an axis of their own."""
 
@@ -90,12 +91,12 @@ class Steps:
         """The calls after which `out` holds `node`."""
         if isinstance(node, Var):
             if self.ref(node) != out:
-                self._call("{0}", (self.ref(node),), out)
+                self._call("", (self.ref(node),), out)
             return
         rule = RULES.get(type(node))
         if rule is None or not rule(self, out, node):
             text, refs = self.expression(node)
-            self._call(text, refs, out)
+            self._call("", refs, out, text)
 
     def _operand(self, node: Node, place: Ref | None = None) -> Operand:
         """Where a node can be read: where it is, or in `place`, which is scratch unless it is given."""
@@ -125,8 +126,8 @@ class Steps:
         self.scratches[ref] = shape
         return ref
 
-    def _call(self, function: str, operands: Sequence[Operand], out: Ref) -> None:
-        self.calls.append(Call(function, tuple(operands), out))
+    def _call(self, function: str, operands: Sequence[Operand], out: Ref, copied: str = "") -> None:
+        self.calls.append(Call(function, tuple(operands), out, copied))
         used = dict.fromkeys(o for o in operands if isinstance(o, Ref) and o.scratch and o != out)
         self.free += [o for o in used if o not in self.free]
 
@@ -318,7 +319,7 @@ def _next(
     first: Call, count: int, left: Sequence[Call], neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
 ) -> int | None:
     """The position of the call that does to the next part what `first` does to its own, if it may be done here."""
-    if not first.function.replace(".", "").isidentifier():
+    if not first.function:
         return None
     written = set(neighbours.touched(replace(first.out, count=count)))
     read: set[Any] = {m for r in first.refs for m in neighbours.touched(replace(r, count=count))}

@@ -25,7 +25,7 @@ from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
 from derive.schedule.program import Edge, Gradient, Product, Program, statements
-from derive.schedule.storage import Storage, ordered, reads, sharing, stacked_alike
+from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, seeded, summand
 from derive.system import LOSS, Equation, System
 
@@ -53,13 +53,13 @@ class _Builder:
         sums = self._sums()
         backward = self._backward(sums)
         forward = self._with_shared(self._forward(), [rhs for _, rhs in (*backward.values(), *sums.values())])
-        passes = [self.factoring.factored(self.hoister.hoisted(forward))]
-        passes += [self.factoring.factored(self.hoister.hoisted(self._with_names(backward)))]
-        fusion = Fusion(self.system, self.names, passes, totals(self._with_names(sums), self.factoring))
+        backward, sums = self._with_names(backward), self._with_names(sums)
+        passes = [self.factoring.factored(self.hoister.hoisted(one)) for one in (forward, backward)]
+        fusion = Fusion(self.system, self.names, passes, totals(sums, self.factoring))
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
         gradients: tuple[Gradient, ...] = (*fusion.totals, *self._edges(computed(passes[1])))
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
-        shared = {p: i for run in runs for p, i in sharing(run, arrays).items()}
+        shared = in_stacks(sharing(runs, gradients, arrays), fusion.stacks)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
         return Program(
             system=self.system,
