@@ -21,7 +21,7 @@ from derive.errors import DeriveError
 from derive.system import System
 
 TITLES = {
-    "forward": "Every state at every step",
+    "sweep": "Every state at every step",
     "record": "The forward sweep, which keeps what the backward one needs",
     "loss": "The loss, and the cotangents of what it reads",
     "backward": "The adjoint equations, and the gradients",
@@ -47,15 +47,21 @@ def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
 
 def _module(made: Plan) -> str:
     names = CNames(made)
-    kernels = [made.forward, *([made.gradients] if made.gradients else [])]
-    printers = [KernelPrinter(made, kernel, names) for kernel in kernels]
-    routines = [text for printer in printers for text in printer.functions(TITLES)]
+    forward = KernelPrinter(made, made.forward, names)
+    routines = [*forward.functions(TITLES), forward.exported("forward", "The states", ("sweep",))]
+    printers, arguments = [forward], {"forward": forward.arguments["forward"]}
+    if made.gradients:
+        backward = KernelPrinter(made, made.gradients, names)
+        routines += [*backward.functions(TITLES), backward.exported("vjp", "From cotangents to gradients", ("record", "backward"))]
+        if made.loss:
+            steps = [r for r in ("record", "loss", "backward", "direct") if r in made.gradients.routines]
+            routines.append(backward.exported("value_and_grad", "The loss and its gradients", steps))
+        printers.append(backward)
+        arguments |= {name: backward.arguments[name] for name in ("vjp", "value_and_grad") if name in backward.arguments}
     called = {name: key for printer in printers for name, key in printer.called.items()}
     definitions = library.with_dependencies("\n".join(["multiply(", *routines]), called)
     text = "\n\n".join([library.HEAD, *definitions, *routines])
-    arguments = {name: some for printer in printers for name, some in printer.arguments.items()}
     module = ModuleText(made, "C", arguments)
-    sizes = len(printers[0].sizes)
-    head = [module.face.docstring("C"), "", binding.IMPORTS, "", *module.tables(), f"SIZES = {sizes}", "", f"SOURCE = r'''\n{text}\n'''"]
-    parts = ["\n".join(head), *module.functions(), binding.LIBRARY, MAIN]
+    head = [module.face.docstring("C"), "", binding.IMPORTS, "", *module.tables(), "", f"SOURCE = r'''\n{text}\n'''"]
+    parts = ["\n".join(head), *module.functions(), binding.LIBRARY.replace("SIZES", str(len(forward.sizes))), MAIN]
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"

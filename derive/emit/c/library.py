@@ -42,8 +42,23 @@ enum { BY_ROWS = 101, AS_IT_IS = 111, TRANSPOSED = 112, ENOUGH_ROWS = 4, ENOUGH_
 
 void use_blas(product *found) { gemm = found; }
 
+/* Columns of y = x @ matrix from `start` on, as many at a time as their sums stay in registers; where it stopped. */
+static inline __attribute__((always_inline)) long columns(const int block, long start, long width, long depth,
+                                                          const real *x, const real *matrix, const real *bias, real *y,
+                                                          int added)
+{
+    for (; start + block <= width; start += block) {
+        real sum[32];
+        for (int k = 0; k < block; k++) sum[k] = bias ? bias[start + k] : added ? y[start + k] : 0;
+        for (long j = 0; j < depth; j++)
+            for (int k = 0; k < block; k++) sum[k] += x[j] * matrix[j * width + start + k];
+        for (int k = 0; k < block; k++) y[start + k] = sum[k];
+    }
+    return start;
+}
+
 /* target (rows x width) = bias + left (rows x depth) @ matrix (depth x width); with `added`, += . */
-static void multiply(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
+static __attribute__((noinline)) void multiply(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
                      const real *bias, real *target, long target_step, int added)
 {
     if (gemm && rows >= ENOUGH_ROWS && rows * width * depth >= ENOUGH_WORK) {
@@ -53,31 +68,18 @@ static void multiply(long rows, long width, long depth, const real *left, long l
              target_step);
         return;
     }
-    /* Blocks of columns whose sums stay in registers. */
-    enum { BLOCK = 32 };
     for (long row = 0; row < rows; row++) {
         const real *x = left + row * left_step;
         real *y = target + row * target_step;
-        long start = 0;
-        for (; start + BLOCK <= width; start += BLOCK) {
-            real sum[BLOCK];
-            for (int k = 0; k < BLOCK; k++) sum[k] = bias ? bias[start + k] : added ? y[start + k] : 0;
-            for (long j = 0; j < depth; j++)
-                for (int k = 0; k < BLOCK; k++) sum[k] += x[j] * matrix[j * width + start + k];
-            for (int k = 0; k < BLOCK; k++) y[start + k] = sum[k];
-        }
-        if (start == width) continue;
-        for (long k = start; k < width; k++) y[k] = bias ? bias[k] : added ? y[k] : 0;
-        for (long j = 0; j < depth; j++) {
-#pragma omp simd
-            for (long k = start; k < width; k++) y[k] += x[j] * matrix[j * width + k];
-        }
+        long start = columns(32, 0, width, depth, x, matrix, bias, y, added);
+        start = columns(8, start, width, depth, x, matrix, bias, y, added);
+        columns(1, start, width, depth, x, matrix, bias, y, added);
     }
 }"""
 
 ACROSS = r"""
 /* target (rows x width) = left (rows x depth) @ matrix.T, the matrix (width x depth); with `added`, += . */
-static void multiply_across(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
+static __attribute__((noinline)) void multiply_across(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
                             real *target, long target_step, int added)
 {
     if (gemm && rows >= ENOUGH_ROWS && rows * width * depth >= ENOUGH_WORK) {
@@ -95,41 +97,46 @@ static void multiply_across(long rows, long width, long depth, const real *left,
 }"""
 
 ACCUMULATE = r"""
+/* Tiles of left.T @ right from the column `start` on, whose sums stay in registers; where it stopped. */
+static inline __attribute__((always_inline)) long tiles(const int high, const int wide, long start, long rows, long depth,
+                                                        const real *left, long left_step, const real *right,
+                                                        long right_step, real *target)
+{
+    for (; start + wide <= depth; start += wide) {
+        real sum[4][16] = {{0}};
+        for (long row = 0; row < rows; row++)
+            for (int j = 0; j < high; j++)
+                for (int k = 0; k < wide; k++)
+                    sum[j][k] += left[row * left_step + j] * right[row * right_step + start + k];
+        for (int j = 0; j < high; j++)
+            for (int k = 0; k < wide; k++) target[j * depth + start + k] += sum[j][k];
+    }
+    return start;
+}
+
 /* target (width x depth) += left.T (rows x width) @ right (rows x depth). */
-static void accumulate(long rows, long width, long depth, const real *left, long left_step, const real *right,
+static __attribute__((noinline)) void accumulate(long rows, long width, long depth, const real *left, long left_step, const real *right,
                        long right_step, real *target)
 {
     if (gemm && rows * width * depth >= ENOUGH_WORK) {
         gemm(BY_ROWS, TRANSPOSED, AS_IT_IS, width, depth, rows, 1, left, left_step, right, right_step, 1, target, depth);
         return;
     }
-    /* Blocks of the target whose sums stay in registers. */
-    enum { HIGH = 4, WIDE = 16 };
-    for (long top = 0; top < width; top += HIGH)
-        for (long start = 0; start < depth; start += WIDE) {
-            real sum[HIGH][WIDE] = {{0}};
-            const long high = width - top < HIGH ? width - top : HIGH, wide = depth - start < WIDE ? depth - start : WIDE;
-            if (high == HIGH && wide == WIDE) {
-                for (long row = 0; row < rows; row++)
-                    for (int j = 0; j < HIGH; j++)
-                        for (int k = 0; k < WIDE; k++)
-                            sum[j][k] += left[row * left_step + top + j] * right[row * right_step + start + k];
-            } else {
-                for (long row = 0; row < rows; row++)
-                    for (long j = 0; j < high; j++) {
-#pragma omp simd
-                        for (long k = 0; k < wide; k++)
-                            sum[j][k] += left[row * left_step + top + j] * right[row * right_step + start + k];
-                    }
-            }
-            for (long j = 0; j < high; j++)
-                for (long k = 0; k < wide; k++) target[(top + j) * depth + start + k] += sum[j][k];
-        }
+    long top = 0;
+    for (; top + 4 <= width; top += 4) {
+        long start = tiles(4, 16, 0, rows, depth, left + top, left_step, right, right_step, target + top * depth);
+        start = tiles(4, 8, start, rows, depth, left + top, left_step, right, right_step, target + top * depth);
+        tiles(4, 1, start, rows, depth, left + top, left_step, right, right_step, target + top * depth);
+    }
+    for (; top < width; top++) {
+        long start = tiles(1, 16, 0, rows, depth, left + top, left_step, right, right_step, target + top * depth);
+        tiles(1, 1, start, rows, depth, left + top, left_step, right, right_step, target + top * depth);
+    }
 }"""
 
 ADD_ROWS = r"""
 /* target (width) += the sum of the rows. */
-static void add_rows(long rows, long width, const real *left, long left_step, real *target)
+static __attribute__((noinline)) void add_rows(long rows, long width, const real *left, long left_step, real *target)
 {
     for (long row = 0; row < rows; row++) {
 #pragma omp simd
@@ -139,7 +146,7 @@ static void add_rows(long rows, long width, const real *left, long left_step, re
 
 TRANSPOSE = r"""
 /* target (columns x rows, `step` apart) = matrix.T, in squares that stay in the cache. */
-static void transpose(const real *matrix, long rows, long columns, real *target, long step)
+static __attribute__((noinline)) void transpose(const real *matrix, long rows, long columns, real *target, long step)
 {
     enum { SIDE = 16 };
     for (long top = 0; top < rows; top += SIDE)

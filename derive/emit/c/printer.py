@@ -10,7 +10,8 @@ from sympy import Expr, Integer, Symbol
 
 from derive.emit.c import library
 from derive.emit.layout import Names
-from derive.emit.loops.kernel import Kernel, everything
+from derive.emit.loops.fusion import distinct_reads
+from derive.emit.loops.kernel import Kernel
 from derive.emit.loops.language import (
     COLUMN,
     INNER,
@@ -24,6 +25,7 @@ from derive.emit.loops.language import (
     Condition,
     Fused,
     Guarded,
+    IfGiven,
     Item,
     Local,
     Multiply,
@@ -119,6 +121,8 @@ class KernelPrinter:
         self.lattice = plan.system.lattice
         self.called: dict[str, tuple[str, int]] = {}
         self.sizes = [*self.lattice.lengths, SAMPLES, *plan.system.dimensions]
+        self.rows: dict[Read, str] = {}
+        """Entries of the loop that is being written which go by the name of a row."""
         self.arguments: dict[str, list[str]] = {}
         """By routine: the regions and given arrays that it takes."""
 
@@ -138,12 +142,30 @@ class KernelPrinter:
         declared, arguments = self._declared(name, used)
         self.arguments[name] = arguments
         head = ", ".join([*(f"long {self.names.symbols[s]}" for s in self.sizes), *map(self._argument, arguments)])
-        lines = textwrap.wrap(f"void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 6))
+        lines = textwrap.wrap(f"static void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 13))
         return "\n".join([f"/* {title}. */", *lines, "{", *indented([*declared, "", *body]), "}"])
+
+    def exported(self, name: str, title: str, routines: Sequence[str]) -> str:
+        """A function that runs routines one after the other."""
+        order = dict.fromkeys(a for routine in routines for a in self.arguments[routine])
+        regions = (VALUES, MEMORY, GRADIENTS)
+        arguments = [*(a for a in order if a not in regions), *(r for r in regions if r in order)]
+        sizes = [self.names.symbols[s] for s in self.sizes]
+        head = ", ".join([*(f"long {s}" for s in sizes), *map(self._argument, arguments)])
+        lines = textwrap.wrap(f"void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 6))
+        body = []
+        for routine in routines:
+            given = ", ".join([*sizes, *map(self._given_name, self.arguments[routine])])
+            body += textwrap.wrap(f"{routine}({given});", WIDTH, subsequent_indent="    ")
+        self.arguments[name] = arguments
+        return "\n".join([f"/* {title}. */", *lines, "{", *indented(body), "}"])
+
+    def _given_name(self, name: str) -> str:
+        return name if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
 
     def _argument(self, name: str) -> str:
         written = name in (VALUES, MEMORY, GRADIENTS, "loss") or name.endswith("_ct given")
-        text = name if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
+        text = self._given_name(name)
         return f"real *{text}" if written else f"const real *{text}"
 
     def _declared(self, name: str, used: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -208,6 +230,9 @@ class KernelPrinter:
                 return self._clear(item)
             case Pile():
                 return self._pile(item)
+            case IfGiven():
+                inside = self._items([Guarded((), part) for part in item.body])
+                return [f"if ({self._name(item.array)}) {{", *indented(inside), "}"]
 
     def _walk(self, walk: Walk) -> list[str]:
         i = self.names.symbols[self.lattice.indices[walk.axis]]
@@ -230,6 +255,7 @@ class KernelPrinter:
 
     def _fused(self, item: Fused) -> list[str]:
         """Values first, then what is stored: an array may take the place of another one, entry by entry."""
+        rows = self._row_pointers(item)
         if len(item.nests) == 1:
             (nest,) = item.nests
             body = self._statement(f"{self._entry(nest.target)} {nest.operation} ", nest.value)
@@ -241,7 +267,38 @@ class KernelPrinter:
                 if nest.target.array not in item.kept_local:
                     stored.append(f"{self._entry(nest.target)} {nest.operation} {name};")
             body += stored
-        return self._loops(item.axes, body, bool(item.axes) and self._is_parallel(item))
+        self.rows = {}
+        parallel = bool(item.axes) and self._is_parallel(item)
+        if not rows:
+            return self._loops(item.axes, body, parallel)
+        return self._loops(item.axes[:1], [*rows, *self._loops(item.axes[1:], body, parallel)])
+
+    def _row_pointers(self, item: Fused) -> list[str]:
+        """Names for the rows of a sample that a loop over its entries goes through."""
+        names = [axis.name for axis in item.axes]
+        if len(names) != 2 or names[0] != SAMPLE:
+            return []
+        stored = [n.target for n in item.nests if n.target.array not in item.kept_local]
+        found = [r for r in (*distinct_reads(item), *stored) if r.batched and r.axes == (names[1],)]
+        lines = []
+        for read in dict.fromkeys(found):
+            written = any(t.array == read.array and t.steps == read.steps for t in stored)
+            name = self._row_name(read)
+            start = self._entry(read).partition("[")[2].removesuffix(f" + {names[1]}]")
+            lines.append(f"{'' if written else 'const '}real *const {name} = {self._name(read.array)} + {start};")
+            self.rows[read] = f"{name}[{names[1]}]"
+        return lines
+
+    def _row_name(self, read: Read) -> str:
+        """`c_t`, `c_before` for a step back, `c_after`."""
+        name, offsets = self._name(read.array), []
+        for step in read.steps:
+            index = next((i for i in self.lattice.indices if step.has(i)), None)
+            offset = step - index if index is not None else None
+            text = str(step) if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
+            offsets.append(re.sub(r"\W", "", text))
+        moved = "_".join(o for o in offsets if o)
+        return f"{name}_row{'_' + moved if moved else ''}"
 
     def _is_parallel(self, item: Fused) -> bool:
         """Whether every step of the innermost loop writes entries of its own."""
@@ -373,6 +430,8 @@ class KernelPrinter:
         return position
 
     def _entry(self, read: Read) -> str:
+        if read in self.rows:
+            return self.rows[read]
         place = self.kernel.layout[read.array]
         row = self._row(place.block, read.steps) if (place.block.axes or place.block.rolling) else "0"
         parts: list[str] = []

@@ -9,6 +9,7 @@ from derive.emit.loops.language import (
     Accumulate,
     Fused,
     Guarded,
+    IfGiven,
     Item,
     Local,
     Multiply,
@@ -61,6 +62,8 @@ def in_memory(items: Iterable[Item]) -> Iterator[str]:
     for item in items:
         if isinstance(item, Walk):
             yield from in_memory(g.item for g in item.body)
+        elif isinstance(item, IfGiven):
+            yield from in_memory(item.body)
         elif isinstance(item, Fused):
             for nest in item.nests:
                 yield from (read.array for read in reads(nest.value))
@@ -78,6 +81,8 @@ def with_locals(items: Iterable[Item], local: frozenset[str]) -> list[Item]:
         if isinstance(item, Walk):
             body = zip(item.body, with_locals([g.item for g in item.body], local), strict=True)
             item = replace(item, body=tuple(Guarded(g.conditions, new) for g, new in body))
+        elif isinstance(item, IfGiven):
+            item = replace(item, body=tuple(with_locals(item.body, local)))
         elif isinstance(item, Fused):
             own = {n.target.array for n in item.nests if n.operation == "="}
             item = replace(item, kept_local=local & own)

@@ -17,7 +17,7 @@ from derive import expr
 from derive.emit.loops.economy import Pass, lifetimes
 from derive.emit.loops.entries import axes_of
 from derive.emit.loops.fusion import in_memory, with_locals
-from derive.emit.loops.language import Accumulate, Clear, Fused, Guarded, Item, Multiply, Nest, Pile, Read, Walk, reads
+from derive.emit.loops.language import Accumulate, Clear, Fused, Guarded, IfGiven, Item, Multiply, Nest, Pile, Read, Walk, reads
 from derive.emit.loops.losses import VALUE, Loss
 from derive.emit.loops.lowering import Lowering, read_of
 from derive.emit.loops.memory import (
@@ -176,7 +176,8 @@ class Maker:
             source = given(border.key) if batched else border.key
             to = border_steps(border, self.lattice)
             free = tuple(i for i in self.lattice.indices if i in to)
-            found += self._copy(self.system.variables[name].var, to, source, free, batched)
+            copied = self._copy(self.system.variables[name].var, to, source, free, batched)
+            found += [IfGiven(source, tuple(copied))] if batched else copied
         return found
 
     def _copy(self, var: Var, to: tuple[Expr, ...], source: str, steps: tuple[Expr, ...], batched: bool) -> list[Item]:
@@ -418,6 +419,8 @@ def everything(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         if isinstance(item, Walk):
             yield from everything(g.item for g in item.body)
+        elif isinstance(item, IfGiven):
+            yield from everything(item.body)
         else:
             yield item
 

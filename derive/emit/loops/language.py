@@ -254,6 +254,14 @@ class Pile:
 
 
 @dataclass(frozen=True)
+class IfGiven:
+    """`body`, where the array was given."""
+
+    array: str
+    body: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
 class Walk:
     """`for i = first..last`, or from last to first (`direction` -1); every item under its conditions, or none."""
 
@@ -270,4 +278,4 @@ class Guarded:
     item: Item
 
 
-Item: TypeAlias = "Fused | Multiply | Accumulate | Clear | Pile | Walk"
+Item: TypeAlias = "Fused | Multiply | Accumulate | Clear | Pile | IfGiven | Walk"

@@ -42,7 +42,7 @@ class ModuleText:
         for name, arguments in self.arguments.items():
             lines += [f"    {line}" for line in tuple_of(f'"{name}": ', [a.removesuffix(" given") for a in arguments])]
             lines[-1] += ","
-        return [*lines, "}"]
+        return [*lines, "}", "", "# Bytes of memory that are kept for the next call.", "SMALL = 1 << 20"]
 
     # --- functions ------------------------------------------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ class ModuleText:
         if self.has_loss:
             found.append(self._value_and_grad())
         sizes = SIZES.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
-        return [*found, self.face.check(), RESULTS, self._prepared(), self._layout(), sizes]
+        return [*found, self.face.check(), self._prepared(), self._layout(), sizes]
 
     def _forward(self) -> str:
         return FORWARD.format(example=example_border(self.face))
@@ -61,9 +61,7 @@ class ModuleText:
         which = "loss of the last step, summed over" if last else "loss, summed over all steps and"
         fed = [v for v in self.plan.inputs if v.kind == "target"]
         more = "".join(f', "{v.name}": targets["{v.name}"]' for v in fed)
-        text = VALUE_AND_GRAD.format(which=which, fed=f"    inputs = {{**inputs{more}}}\n" if fed else "")
-        direct = "" if self.plan.gradients and "direct" in self.plan.gradients.routines else "DIRECT"
-        return "\n".join(line for line in text.splitlines() if not direct or '"direct"' not in line)
+        return VALUE_AND_GRAD.format(which=which, fed=f"    inputs = {{**inputs{more}}}\n" if fed else "")
 
     def _prepared(self) -> str:
         lengths = [str(n) for n in self.lattice.lengths] if not self.plan.inputs else []
@@ -79,10 +77,9 @@ class ModuleText:
         body = ["samples = math.prod(batch)", "layout = {"]
         order = [*self.lattice.lengths, SAMPLES, *self.system.dimensions]
         sizes = tuple_of("", [])[0] if not order else f"({', '.join(self._size(s) for s in order)})"
-        body.append(f'    "sizes": {sizes},')
+        body += [f'    "sizes": {sizes},', '    "rooms": ([], []),']
         for key, text in self._counts().items():
             body.append(f'    "{key}": {text},')
-        body += [f"    {line}" for line in self._tabled('"initial": {', self._initial(), "},")]
         body += [f"    {line}" for line in self._tabled('"found": {', self._found(), "},")]
         body += [f"    {line}" for line in self._tabled('"results": {', self._results(), "},")]
         body += ["}", "return layout"]
@@ -102,15 +99,6 @@ class ModuleText:
             counts["values"] = self._size(self._total(self.plan.gradients.values))
             counts["gradients"] = self._size(self._total(self.plan.gradients.gradients))
         return counts
-
-    def _initial(self) -> dict[str, str]:
-        found = {}
-        for border in self.plan.borders:
-            if self.system.boundary[border.variable] != "learned":
-                axes = [n for n, side in zip(self.lattice.lengths, border.sides, strict=True) if not side.depth]
-                var = self.system.variables[border.variable].var
-                found[border.key] = self._tuple([*map(self._size, axes), "*batch", *map(self._size, self._outer(var))])
-        return found
 
     def _outer(self, var: Var) -> tuple[Expr, ...]:
         """The last axes of a variable as it is given and returned: a row has two."""
@@ -214,8 +202,8 @@ def forward(params, inputs, initial=None):
     `initial` holds boundary values, such as {example}; those that are left out are zero.
     """
     arrays, layout, routines = _prepared(params, inputs, initial or {{}})
-    values = np.empty(layout["states"], arrays["parameters"].dtype)
-    _run(routines, ("forward",), layout, arrays | {{"values": values}})
+    values = arrays["values"] = np.empty(layout["states"], layout["dtype"])
+    _run(routines.forward, layout, arrays, ARGUMENTS["forward"])
     return {{
         name: values[start:stop].reshape(rows)[part].reshape(shape)
         for name, (start, stop, rows, part, shape) in layout["found"].items()
@@ -229,33 +217,20 @@ def vjp(params, inputs, cotangents, initial=None):
     Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
     """
     arrays, layout, routines = _prepared(params, inputs, initial or {}, cotangents)
-    arrays["values"] = np.empty(layout["values"], arrays["parameters"].dtype)
-    arrays["gradients"] = np.zeros(layout["gradients"], arrays["parameters"].dtype)
-    _run(routines, ("record", "backward"), layout, arrays)
-    return _results(arrays["gradients"], layout)
+    gradients = arrays["gradients"] = np.zeros(layout["gradients"], layout["dtype"])
+    _run(routines.vjp, layout, arrays, ARGUMENTS["vjp"])
+    return {name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}
 '''
 
 VALUE_AND_GRAD = '''
 def value_and_grad(params, inputs, targets, initial=None):
     """The {which} the batch, and its gradients, as `vjp` returns them."""
 {fed}    arrays, layout, routines = _prepared(params, inputs, initial or {{}}, {{}}, targets)
-    arrays["values"] = np.empty(layout["values"], arrays["parameters"].dtype)
-    arrays["gradients"] = np.zeros(layout["gradients"], arrays["parameters"].dtype)
-    arrays["loss"] = np.zeros((), arrays["parameters"].dtype)
-    _run(routines, ("record", "loss", "backward"), layout, arrays)
-    _run(routines, ("direct",), layout, arrays)
-    return arrays["loss"][()], _results(arrays["gradients"], layout)
-
-
-def _results(gradients, layout):
-    return {{name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}}
+    gradients = arrays["gradients"] = np.zeros(layout["gradients"], layout["dtype"])
+    loss = arrays["loss"] = np.zeros(1, layout["dtype"])
+    _run(routines.value_and_grad, layout, arrays, ARGUMENTS["value_and_grad"])
+    return loss[0], {{name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}}
 '''
-
-RESULTS = '''
-def _results(gradients, layout):
-    return {name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}
-'''
-VALUE_AND_GRAD = VALUE_AND_GRAD.partition("\n\n\ndef _results")[0] + "\n"
 
 PREPARED = '''
 def _prepared(params, inputs, initial, cotangents=None, targets=None):
@@ -266,19 +241,20 @@ def _prepared(params, inputs, initial, cotangents=None, targets=None):
     except AttributeError:
         groups = [{name: np.asarray(array) for name, array in group.items()} for group in groups]
         keys = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
-    layout, dtype = _known(*keys, targets is not None, tuple(int(inputs[name]) for name in LENGTHS_GIVEN))
+    layout = _known(*keys, targets is not None, tuple([int(inputs[name]) for name in LENGTHS_GIVEN]))
     params, inputs, initial, targets, seeds = groups
-    found = {"parameters": np.empty(layout["parameters"], dtype), "memory": np.empty(layout["memory"], dtype)}
+    dtype = layout["dtype"]
+    arrays = {"room": _room(layout, cotangents is not None)}
     if ORDER:
-        np.concatenate([np.ravel(params[name]) for name in ORDER], out=found["parameters"])
-    for table, arrays in ((INPUTS, inputs), (TARGETS_TABLE, targets)):
-        found |= {name: np.ascontiguousarray(arrays[name], dtype) for name in table if name in arrays}
-    for name, shape in layout["initial"].items():
-        found[name] = np.ascontiguousarray(initial[name], dtype) if name in initial else np.zeros(shape, dtype)
+        np.concatenate([params[name].ravel() for name in ORDER], out=arrays["room"].parameters)
+    for table, given in ((INPUTS, inputs), (INITIAL, initial), (TARGETS_TABLE, targets)):
+        for name in table:
+            if name in given:
+                arrays[name] = np.ascontiguousarray(given[name], dtype)
     for name in COTANGENTS if cotangents is not None else ():
-        shape = layout["found"][name][-1]
-        found[name + "_ct"] = np.ascontiguousarray(seeds[name], dtype) if name in seeds else np.zeros(shape, dtype)
-    return found, layout, _routines(dtype)
+        given = name in seeds
+        arrays[name + "_ct"] = np.ascontiguousarray(seeds[name], dtype) if given else np.zeros(layout["found"][name][-1], dtype)
+    return arrays, layout, _routines(dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -291,10 +267,34 @@ def _known(params, inputs, initial, targets, cotangents, with_targets, lengths):
     _check_shapes("cotangents", {name: shape for name, shape, _ in cotangents}, COTANGENTS, sizes, "state with a cotangent")
     known = {*PARAMETERS, *INPUTS, *INITIAL, *TARGETS_TABLE}
     dtype = np.result_type(np.float32, *{dtype for group in groups for name, _, dtype in group if name in known})
-    return _layout(SIZES_IN_ORDER, sizes["..."]), np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    layout = _layout(SIZES_IN_ORDER, sizes["..."])
+    layout["dtype"] = np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    return layout
 
 
-def _run(routines, names, layout, arrays):
-    for name in names:
-        getattr(routines, name)(*layout["sizes"], *[_at(arrays[key]) for key in ARGUMENTS[name]])
+class _Room:
+    """Memory that a call works in: the parameters behind one another, room for the routines, and, for gradients, the values."""
+
+    def __init__(self, layout, with_values):
+        counts = [layout["parameters"], layout["memory"], layout["values"] if with_values else 0]
+        self.array = np.empty(sum(counts), layout["dtype"])
+        self.parameters = self.array[: counts[0]]
+        parts = [self.array[sum(counts[:k]) :] for k in range(3)]
+        self.places = dict(zip(("parameters", "memory", "values"), map(_at, parts), strict=True))
+
+
+def _room(layout, with_values):
+    """Room that an earlier call has left, or new; small rooms are kept."""
+    try:
+        return layout["rooms"][with_values].pop()
+    except IndexError:
+        return _Room(layout, with_values)
+
+
+def _run(routine, layout, arrays, names):
+    room = arrays.pop("room")
+    places = {**room.places, **{name: _at(array) for name, array in arrays.items()}}
+    routine(*layout["sizes"], *map(places.get, names))
+    if room.array.nbytes < SMALL:
+        layout["rooms"]["gradients" in arrays].append(room)
 '''

@@ -1,6 +1,6 @@
 """A whole program as routines of loops over blocks of memory.
 
-    of `forward`      forward     every state
+    of `forward`      sweep       every state
     of gradients      record      what the backward sweep needs of the forward one
                       loss        its value, and the cotangents that it starts from
                       backward    the adjoints, and the gradients
@@ -73,7 +73,7 @@ class _Making:
     def forward(self) -> Kernel:
         one = Pass(self.program.forward)
         maker = Maker(self, [one], {v.name for v in self.system.states})
-        return maker.kernel({"forward": maker.sweep(one, arriving=self.inputs)})
+        return maker.kernel({"sweep": maker.sweep(one, arriving=self.inputs)})
 
     def gradients(self) -> Kernel | None:
         if self.program.adjoint is None:
