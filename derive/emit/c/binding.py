@@ -20,8 +20,11 @@ def _routines(dtype):
 
 
 def _at(array):
-    """The address of an array's first number."""
-    return array.__array_interface__["data"][0]
+    """The address of an array's first number; the quicker way is for arrays that may be written."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError, BufferError):
+        return array.ctypes.data
 
 
 def _built(precision, suffix):
@@ -31,7 +34,8 @@ def _built(precision, suffix):
         raise OSError(
             "there is no C compiler: install one (gcc or clang, as cc), or use the backend numba or numpy, which need none"
         )
-    command = [*compiler.split(), *FLAGS, *precision, f"-Dblas_int={suffix}"]
+    wide = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
+    command = [*compiler.split(), *FLAGS, *wide, *precision, f"-Dblas_int={suffix}"]
     identity = "\\n".join([SOURCE, *command, platform.machine(), _processor()])
     folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "derive")
     name = hashlib.sha256(identity.encode()).hexdigest()[:32] + ".so"

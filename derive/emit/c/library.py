@@ -42,17 +42,22 @@ enum { BY_ROWS = 101, AS_IT_IS = 111, TRANSPOSED = 112, ENOUGH_ROWS = 4, ENOUGH_
 
 void use_blas(product *found) { gemm = found; }
 
-/* Columns of y = x @ matrix from `start` on, as many at a time as their sums stay in registers; where it stopped. */
-static inline __attribute__((always_inline)) long columns(const int block, long start, long width, long depth,
+/* Numbers that are added and multiplied at once. */
+typedef real strip __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+enum { STRIP = 64 / sizeof(real) };
+
+/* Columns of y = x @ matrix from `start` on, `count` strips at a time, whose sums stay in registers; where it stopped. */
+static inline __attribute__((always_inline)) long columns(const int count, long start, long width, long depth,
                                                           const real *x, const real *matrix, const real *bias, real *y,
                                                           int added)
 {
-    for (; start + block <= width; start += block) {
-        real sum[32];
-        for (int k = 0; k < block; k++) sum[k] = bias ? bias[start + k] : added ? y[start + k] : 0;
+    const real *first = bias ? bias : added ? y : 0;
+    for (; start + count * STRIP <= width; start += count * STRIP) {
+        strip sum[8] = {{0}};
+        for (int k = 0; first && k < count; k++) sum[k] = ((const strip *)(first + start))[k];
         for (long j = 0; j < depth; j++)
-            for (int k = 0; k < block; k++) sum[k] += x[j] * matrix[j * width + start + k];
-        for (int k = 0; k < block; k++) y[start + k] = sum[k];
+            for (int k = 0; k < count; k++) sum[k] += x[j] * ((const strip *)(matrix + j * width + start))[k];
+        for (int k = 0; k < count; k++) ((strip *)(y + start))[k] = sum[k];
     }
     return start;
 }
@@ -71,9 +76,22 @@ static __attribute__((noinline)) void multiply(long rows, long width, long depth
     for (long row = 0; row < rows; row++) {
         const real *x = left + row * left_step;
         real *y = target + row * target_step;
-        long start = columns(32, 0, width, depth, x, matrix, bias, y, added);
-        start = columns(8, start, width, depth, x, matrix, bias, y, added);
-        columns(1, start, width, depth, x, matrix, bias, y, added);
+        long start = columns(8, 0, width, depth, x, matrix, bias, y, added);
+        start = columns(4, start, width, depth, x, matrix, bias, y, added);
+        start = columns(2, start, width, depth, x, matrix, bias, y, added);
+        start = columns(1, start, width, depth, x, matrix, bias, y, added);
+        for (; start + 8 <= width; start += 8) {
+            real sum[8];
+            for (int k = 0; k < 8; k++) sum[k] = bias ? bias[start + k] : added ? y[start + k] : 0;
+            for (long j = 0; j < depth; j++)
+                for (int k = 0; k < 8; k++) sum[k] += x[j] * matrix[j * width + start + k];
+            for (int k = 0; k < 8; k++) y[start + k] = sum[k];
+        }
+        for (; start < width; start++) {
+            real sum = bias ? bias[start] : added ? y[start] : 0;
+            for (long j = 0; j < depth; j++) sum += x[j] * matrix[j * width + start];
+            y[start] = sum;
+        }
     }
 }"""
 
@@ -171,6 +189,14 @@ static inline real two_to_the(real shifted)
     return shifted;
 }
 
+#ifdef SINGLE
+#define LOW -87.3f
+#define HIGH 88.3f
+#else
+#define LOW -708.3
+#define HIGH 709.4
+#endif
+
 /* exp(r) - 1 for the rest r of x, and 2**k. */
 static inline real reduced(real x, real *power)
 {
@@ -205,18 +231,16 @@ static inline real reduced(real x, real *power)
     return p * r * r + r;
 }
 
-static inline real real_exp(real x)
+/* exp(x) where that is a number, its bounds beyond. */
+static inline real bounded_exp(real x)
 {
-#ifdef SINGLE
-    const real low = -87.3f, high = 88.3f;
-#else
-    const real low = -708.3, high = 709.4;
-#endif
-    const real inside = x < low ? low : x > high ? high : x;
+    const real inside = x < LOW ? LOW : x > HIGH ? HIGH : x;
     real power;
-    const real rest = reduced(inside, &power), y = power + power * rest;
-    return x > high ? R(INFINITY) : x < low ? 0 : y;
-}"""
+    const real rest = reduced(inside, &power);
+    return power + power * rest;
+}
+
+static inline real real_exp(real x) { return x > HIGH ? R(INFINITY) : x < LOW ? 0 : bounded_exp(x); }"""
 
 TANH = r"""
 /* tanh(x) = -t / (2 + t) with t = exp(-2 |x|) - 1, which is right for small x too. */
@@ -249,7 +273,6 @@ SOURCES: dict[str, str] = {
     "add_rows": ADD_ROWS,
     "transpose": TRANSPOSE,
     "reduced": EXP,
-    "real_exp": "",
     "real_tanh": TANH,
     **{f"real_{name}": _wrapper(name) for name in ("log", "log1p", "sqrt", "erf", "expm1", "fabs")},
     "real_pow": """
@@ -266,7 +289,7 @@ static inline real power(real x, int k)
     return y;
 }""",
     "square": _one("square(real x)", "x * x"),
-    "sigmoid": _one("sigmoid(real x)", "1 / (1 + real_exp(-x))"),
+    "sigmoid": _one("sigmoid(real x)", "1 / (1 + bounded_exp(-x))"),
     "silu": _one("silu(real x)", "x * sigmoid(x)"),
     "cosh": _one("real_cosh(real x)", "R(0.5) * (real_exp(x) + real_exp(-x))"),
     "sinh": "\nstatic inline real real_sinh(real x)\n{\n"
@@ -289,7 +312,7 @@ NAMES = {
 }  # fmt: skip
 """What a function of the table is called in C, where it is not its own name."""
 
-DEFINED_BY = {"real_cosh": "cosh", "real_sinh": "sinh", "real_exp": "reduced", "use_blas": "multiply"}
+DEFINED_BY = {"real_cosh": "cosh", "real_sinh": "sinh", "real_exp": "reduced", "bounded_exp": "reduced", "use_blas": "multiply"}
 """The entry that defines a function, where it is not the one of its name."""
 
 
