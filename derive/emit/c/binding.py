@@ -32,7 +32,8 @@ def _built(precision, suffix):
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
     if compiler is None:
         raise OSError(
-            "there is no C compiler: install one (gcc or clang, as cc), or use the backend numba or numpy, which need none"
+            "there is no C compiler: install one (gcc or clang, as cc), or use the backend numba or numpy, "
+            "which need none"
         )
     wide = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
     command = [*compiler.split(), *FLAGS, *wide, *precision, f"-Dblas_int={suffix}"]
@@ -90,6 +91,7 @@ import ctypes
 import difflib
 import functools
 import hashlib
+import itertools
 import math
 import os
 import pathlib

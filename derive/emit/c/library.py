@@ -31,7 +31,9 @@ typedef int32_t bits;
 typedef double real;
 typedef int64_t bits;
 #endif
-#define R(number) ((real)(number))"""
+#define R(number) ((real)(number))
+#define INLINE static inline __attribute__((always_inline))
+#define APART static __attribute__((noinline))"""
 
 PRODUCTS = r"""
 /* The machine's BLAS, where Python found one; its product of matrices, row by row. */
@@ -46,10 +48,10 @@ void use_blas(product *found) { gemm = found; }
 typedef real strip __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 enum { STRIP = 64 / sizeof(real) };
 
-/* Columns of y = x @ matrix from `start` on, `count` strips at a time, whose sums stay in registers; where it stopped. */
-static inline __attribute__((always_inline)) long columns(const int count, long start, long width, long depth,
-                                                          const real *x, const real *matrix, const real *bias, real *y,
-                                                          int added)
+/* Columns of y = x @ matrix from `start` on, `count` strips at a time, whose sums stay in registers; returns where
+   it stopped. */
+INLINE long columns(const int count, long start, long width, long depth, const real *x, const real *matrix,
+                    const real *bias, real *y, int added)
 {
     const real *first = bias ? bias : added ? y : 0;
     for (; start + count * STRIP <= width; start += count * STRIP) {
@@ -63,8 +65,8 @@ static inline __attribute__((always_inline)) long columns(const int count, long 
 }
 
 /* target (rows x width) = bias + left (rows x depth) @ matrix (depth x width); with `added`, += . */
-static __attribute__((noinline)) void multiply(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
-                     const real *bias, real *target, long target_step, int added)
+APART void multiply(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
+                    const real *bias, real *target, long target_step, int added)
 {
     if (gemm && rows >= ENOUGH_ROWS && rows * width * depth >= ENOUGH_WORK) {
         for (long row = 0; bias && row < rows; row++)
@@ -97,8 +99,8 @@ static __attribute__((noinline)) void multiply(long rows, long width, long depth
 
 ACROSS = r"""
 /* target (rows x width) = left (rows x depth) @ matrix.T, the matrix (width x depth); with `added`, += . */
-static __attribute__((noinline)) void multiply_across(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
-                            real *target, long target_step, int added)
+APART void multiply_across(long rows, long width, long depth, const real *left, long left_step, const real *matrix,
+                           real *target, long target_step, int added)
 {
     if (gemm && rows >= ENOUGH_ROWS && rows * width * depth >= ENOUGH_WORK) {
         gemm(BY_ROWS, AS_IT_IS, TRANSPOSED, rows, width, depth, 1, left, left_step, matrix, depth, added, target,
@@ -116,9 +118,8 @@ static __attribute__((noinline)) void multiply_across(long rows, long width, lon
 
 ACCUMULATE = r"""
 /* Tiles of left.T @ right from the column `start` on, whose sums stay in registers; where it stopped. */
-static inline __attribute__((always_inline)) long tiles(const int high, const int wide, long start, long rows, long depth,
-                                                        const real *left, long left_step, const real *right,
-                                                        long right_step, real *target)
+INLINE long tiles(const int high, const int wide, long start, long rows, long depth, const real *left, long left_step,
+                  const real *right, long right_step, real *target)
 {
     for (; start + wide <= depth; start += wide) {
         real sum[4][16] = {{0}};
@@ -133,11 +134,12 @@ static inline __attribute__((always_inline)) long tiles(const int high, const in
 }
 
 /* target (width x depth) += left.T (rows x width) @ right (rows x depth). */
-static __attribute__((noinline)) void accumulate(long rows, long width, long depth, const real *left, long left_step, const real *right,
-                       long right_step, real *target)
+APART void accumulate(long rows, long width, long depth, const real *left, long left_step, const real *right,
+                      long right_step, real *target)
 {
     if (gemm && rows * width * depth >= ENOUGH_WORK) {
-        gemm(BY_ROWS, TRANSPOSED, AS_IT_IS, width, depth, rows, 1, left, left_step, right, right_step, 1, target, depth);
+        gemm(BY_ROWS, TRANSPOSED, AS_IT_IS, width, depth, rows, 1, left, left_step, right, right_step, 1, target,
+             depth);
         return;
     }
     long top = 0;
@@ -154,7 +156,7 @@ static __attribute__((noinline)) void accumulate(long rows, long width, long dep
 
 ADD_ROWS = r"""
 /* target (width) += the sum of the rows. */
-static __attribute__((noinline)) void add_rows(long rows, long width, const real *left, long left_step, real *target)
+APART void add_rows(long rows, long width, const real *left, long left_step, real *target)
 {
     for (long row = 0; row < rows; row++) {
 #pragma omp simd
@@ -164,7 +166,7 @@ static __attribute__((noinline)) void add_rows(long rows, long width, const real
 
 TRANSPOSE = r"""
 /* target (columns x rows, `step` apart) = matrix.T, in squares that stay in the cache. */
-static __attribute__((noinline)) void transpose(const real *matrix, long rows, long columns, real *target, long step)
+APART void transpose(const real *matrix, long rows, long columns, real *target, long step)
 {
     enum { SIDE = 16 };
     for (long top = 0; top < rows; top += SIDE)

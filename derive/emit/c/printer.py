@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sympy import Expr, Integer, Symbol
 
@@ -48,7 +48,7 @@ from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUE
 from derive.emit.loops.plan import Plan
 from derive.emit.source import indented
 
-WIDTH = 110
+WIDTH, LONGEST = 94, 118
 SUM, PRODUCT, ATOM = range(3)
 RESERVED = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
@@ -143,7 +143,7 @@ class KernelPrinter:
         self.arguments[name] = arguments
         head = ", ".join([*(f"long {self.names.symbols[s]}" for s in self.sizes), *map(self._argument, arguments)])
         lines = textwrap.wrap(f"static void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 13))
-        return "\n".join([f"/* {title}. */", *lines, "{", *indented([*declared, "", *body]), "}"])
+        return "\n".join([f"/* {title}. */", *lines, "{", *_folded(indented([*declared, "", *body])), "}"])
 
     def exported(self, name: str, title: str, routines: Sequence[str]) -> str:
         """A function that runs routines one after the other."""
@@ -182,13 +182,17 @@ class KernelPrinter:
                     offset = (start + self.kernel.layout[key].start).expand()
                     const = "const " if region == PARAMETERS else ""
                     at = f"{region} + {self.names.size(offset)}" if offset != 0 else region
-                    lines.append(f"{const}real *const {self._name(key)} = {at};{self._shape_note(key)}")
+                    lines += self._pointer(f"{const}real *const {self._name(key)} = {at};", self._shape_note(key))
                 arguments += [region] if parts and region not in arguments else []
                 start += entries(block, self.plan)
         given = list(dict.fromkeys(self.kernel.layout[key].block.name for key in given))
         arguments = [*(a for a in arguments if a == PARAMETERS), *given, *(a for a in arguments if a != PARAMETERS)]
         order = [PARAMETERS, *(a for a in arguments if a not in regions), VALUES, MEMORY, GRADIENTS]
         return lines, [a for a in order if a in arguments]
+
+    def _pointer(self, text: str, note: str) -> list[str]:
+        together = f"{text}  {note}" if note else text
+        return [together] if len(together) <= WIDTH + 16 else [note, *textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
 
     def _shape_note(self, key: str) -> str:
         place = self.kernel.layout[key]
@@ -197,7 +201,7 @@ class KernelPrinter:
         own = [self.names.bracketed(n) for n in place.shape]
         wide = [f"{own.pop(0)} of {self.names.bracketed(place.block.width)}"] if own and len(place.block.parts) > 1 and len(own) == 1 else []
         dims = [*rows, *samples, *wide, *own]
-        return f"  /* {' x '.join(dims)} */" if dims else ""
+        return f"/* {' x '.join(dims)} */" if dims else ""
 
     # --- items ------------------------------------------------------------------------------------------------------------
 
@@ -295,10 +299,14 @@ class KernelPrinter:
         for step in read.steps:
             index = next((i for i in self.lattice.indices if step.has(i)), None)
             offset = step - index if index is not None else None
-            text = str(step) if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
+            text = f"at_{step}" if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
             offsets.append(re.sub(r"\W", "", text))
         moved = "_".join(o for o in offsets if o)
-        return f"{name}_row{'_' + moved if moved else ''}"
+        found = f"{name}_row{'_' + moved if moved else ''}"
+        taken = {text.partition("[")[0] for text in self.rows.values()}
+        while found in taken:
+            found += "_"
+        return found
 
     def _is_parallel(self, item: Fused) -> bool:
         """Whether every step of the innermost loop writes entries of its own."""
@@ -314,7 +322,7 @@ class KernelPrinter:
         """A sum over one more axis: innermost where its entries are neighbours, else around the row of results."""
         over, target = nest.over, self._entry(nest.target)
         assert over is not None
-        value, operation = self._scalar(nest.value)[0], nest.operation
+        operation = nest.operation
         if nest.kind == "sum" and len(nest.target.axes) > 0 and not _neighbours(nest):
             start = [] if operation == "+=" else self._loops(nest.axes, [f"{target} = 0;"])
             *outer, last = nest.axes
@@ -323,7 +331,7 @@ class KernelPrinter:
         if nest.kind == "sum":
             first, step, clause = "0", self._statement("total += ", nest.value), "+"
         else:
-            first, step, clause = "-INFINITY", [f"const real next = {value};", "total = total < next ? next : total;"], "max"
+            first, step, clause = "-INFINITY", [*self._statement("const real next = ", nest.value), "total = total < next ? next : total;"], "max"
         loop = self._loops([over], step, simd=True)
         loop[0] = f"#pragma omp simd reduction({clause} : total)"
         return self._loops(nest.axes, [f"real total = {first};", *loop, f"{target} {operation} total;"])
@@ -534,6 +542,16 @@ def _neighbours(nest: Nest) -> bool:
     last = nest.target.axes[-1]
     found = [r.axes[-1] for r in reads(nest.value) if r.axes]
     return last not in found
+
+
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are not too long, wherever they stand."""
+    for line in lines:
+        margin = " " * (len(line) - len(line.lstrip()) + 4)
+        if len(line) <= LONGEST:
+            yield line
+        else:
+            yield from textwrap.wrap(line, LONGEST, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
 
 
 def _uses(lines: Iterable[str], name: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from sympy import Expr, Integer
 
+from derive.emit.code import wrapped
 from derive.emit.face import Face, example_border
 from derive.emit.layout import Names
 from derive.emit.loops.kernel import BAR
@@ -64,97 +65,82 @@ class ModuleText:
         return VALUE_AND_GRAD.format(which=which, fed=f"    inputs = {{**inputs{more}}}\n" if fed else "")
 
     def _prepared(self) -> str:
+        targets = bool(self.face.targets)
+        tables = {"PARAMETERS": "params", "INPUTS": "inputs", "INITIAL": "initial"} | ({"TARGETS": "targets"} if targets else {})
+        pairs = ", ".join(f"({table}, {given})" for table, given in tables.items() if table != "PARAMETERS")
+        text = PREPARED.replace("PAIRS", pairs).replace("TABLES", ", ".join(f"*{table}" for table in tables))
+        order = "".join(f'sizes["{n}"], ' for n in self.symbols)
         lengths = [str(n) for n in self.lattice.lengths] if not self.plan.inputs else []
-        text = PREPARED.replace("SIZES_IN_ORDER", ", ".join(f'sizes["{n}"]' for n in self.symbols))
-        text = text.replace("LENGTHS_GIVEN", f"({quoted(lengths)})" if lengths else "()")
-        return text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
+        numbers = ", ".join(f'int(inputs["{n}"])' for n in lengths)
+        known = "".join(f'    sizes["{n}"] = lengths[{k}]\n' for k, n in enumerate(lengths))
+        text = text.replace("ORDERED", order).replace("    LENGTHS_KNOWN\n", known)
+        return text.replace(", LENGTHS_GIVEN", f", {_tuple([numbers])}" if lengths else "").replace(
+            ", LENGTHS", ", lengths" if lengths else ""
+        )
 
     # --- memory ---------------------------------------------------------------------------------------------------------------
 
     def _layout(self) -> str:
         """`_layout(T, m, n, batch)`: how much memory there is, and where results lie in it."""
         arguments = ", ".join([*(self.names.symbols[s] for s in self.symbols), "batch"])
-        body = ["samples = math.prod(batch)", "layout = {"]
-        order = [*self.lattice.lengths, SAMPLES, *self.system.dimensions]
-        sizes = tuple_of("", [])[0] if not order else f"({', '.join(self._size(s) for s in order)})"
-        body += [f'    "sizes": {sizes},', '    "rooms": ([], []),']
+        sizes = _tuple([self._size(s) for s in (*self.lattice.lengths, SAMPLES, *self.system.dimensions)])
+        body = ["samples = math.prod(batch)", "return {", f'    "sizes": {sizes},']
         for key, text in self._counts().items():
-            body.append(f'    "{key}": {text},')
-        body += [f"    {line}" for line in self._tabled('"found": {', self._found(), "},")]
-        body += [f"    {line}" for line in self._tabled('"results": {', self._results(), "},")]
-        body += ["}", "return layout"]
+            *lines, last = wrapped(f'"{key}": ', text, 4)
+            body += [*lines, f"{last},"]
+        body += ["    # The blocks of the states, one behind the other; every state in its block, and its shape."]
+        body += self._tabled("blocks", {b.name: self._block_shape(b) for b in self.plan.forward.values})
+        body += [*self._tabled("states", self._states())]
+        if self.plan.gradients:
+            body += ["    # The gradients, one behind the other."]
+            body += self._tabled("gradients", self._gradients())
         doc = '"""How many numbers the regions of memory hold, and where in them the states and the gradients lie."""'
-        return "\n".join([f"def _layout({arguments}):", *indented([doc, *body])])
+        used = [line for line in body if "samples" in line]
+        return "\n".join([f"def _layout({arguments}):", *indented([doc, *(body if len(used) > 1 else body[1:]), "}"])])
 
-    def _tabled(self, head: str, entries: Mapping[str, str], tail: str) -> list[str]:
-        return [head, *(f'    "{key}": {value},' for key, value in entries.items()), tail]
+    def _tabled(self, head: str, entries: Mapping[str, str]) -> list[str]:
+        lines = [f'    "{head}": {{', *(f'        "{key}": {value},' for key, value in entries.items()), "    },"]
+        return [part for line in lines for part in wrapped("", line.strip(), len(line) - len(line.lstrip()))]
 
     def _counts(self) -> dict[str, str]:
         kernels = [self.plan.forward, *([self.plan.gradients] if self.plan.gradients else [])]
         rooms = [self._total(blocks) for k in kernels for blocks in k.memory.values()]
         rooms = list(dict.fromkeys(self._size(r) for r in rooms if r != 0)) or ["0"]
-        counts = {"parameters": self._size(self._total(self.plan.parameters)), "states": self._size(self._total(kernels[0].values))}
+        counts = {"parameters": self._size(self._total(self.plan.parameters))}
         counts["memory"] = rooms[0] if len(rooms) == 1 else f"max({', '.join(rooms)})"
-        if self.plan.gradients:
-            counts["values"] = self._size(self._total(self.plan.gradients.values))
-            counts["gradients"] = self._size(self._total(self.plan.gradients.gradients))
+        counts["values"] = self._size(self._total(self.plan.gradients.values)) if self.plan.gradients else "0"
         return counts
 
-    def _outer(self, var: Var) -> tuple[Expr, ...]:
-        """The last axes of a variable as it is given and returned: a row has two."""
-        return tuple(var.shape) if var.shape[0] == 1 and var.shape[1] != 1 else sizes_of(var.shape)
+    def _block_shape(self, block: Block) -> str:
+        return _tuple([*map(self._size, block.rows(self.lattice)), "*batch", self._size(block.width)])
 
-    def _found(self) -> dict[str, str]:
-        """For every state: where its block starts and stops, its shape, what of it is the state, and the shape of that."""
-        found, kernel = {}, self.plan.forward
-        starts = self._starts(kernel.values)
+    def _states(self) -> dict[str, str]:
+        """For every state: its block, its rows and columns there, and its shape."""
+        found = {}
         for variable in (v for v in self.system.states if v.name != LOSS):
-            place = kernel.layout[variable.name]
-            block, start = place.block, starts[place.block.name]
-            rows = [self._size(n) for n in block.rows(self.lattice)]
-            inner = [
-                f"slice({low}, {self._size(n + low)})" for n, low in zip(self.lattice.lengths, block.before, strict=True)
-            ]
+            place = self.plan.forward.layout[variable.name]
+            sides = zip(self.lattice.lengths, place.block.before, strict=True)
+            rows = [f"slice({low}, {self._size(n + low)})" for n, low in sides]
             stop = place.start + _product(place.shape)
-            part = [*inner, "...", f"slice({self._size(place.start)}, {self._size(stop)})"]
-            shape = [*map(self._size, self.lattice.lengths), "*batch", *map(self._size, self._outer(variable.var))]
-            entries = [self._size(start), self._size((start + self._count(block)).expand()),
-                       self._tuple([*rows, "*batch", self._size(block.width)]), self._tuple(part), self._tuple(shape)]  # fmt: skip
-            found[variable.name] = f"({', '.join(entries)})"
+            part = _tuple([*rows, "...", f"slice({self._size(place.start)}, {self._size(stop)})"])
+            found[variable.name] = f'("{place.block.name}", {part}, {self._shape(variable.var)})'
         return found
 
-    def _results(self) -> dict[str, str]:
-        """For every gradient: where it starts and stops, and its shape."""
-        kernel = self.plan.gradients
-        if kernel is None:
-            return {}
-        starts, found = self._starts(kernel.gradients), {}
-        for key, shape in self._gradient_shapes().items():
-            block = next(b for b in kernel.gradients if b.name == key + BAR)
-            start = starts[block.name]
-            stop = (start + self._count(block)).expand()
-            found[key] = f"({self._size(start)}, {self._size(stop)}, {self._tuple(shape)})"
+    def _gradients(self) -> dict[str, str]:
+        """The shapes of the gradients, in the order of their memory."""
+        kernel, shapes = self.plan.gradients, {v.name: v.var for v in self.system.variables.values()}
+        assert kernel is not None
+        found, borders = {}, {b.key: b for b in self.plan.borders}
+        for block in kernel.gradients:
+            key = block.name.removesuffix(BAR)
+            var = shapes[borders[key].variable if key in borders else key]
+            lead = [self._size(self.lattice.lengths[axis]) for axis in block.axes]
+            batch = ["*batch"] if block.batched else []
+            found[key] = _tuple([*lead, *batch, *map(self._size, _outer(var))])
         return found
 
-    def _gradient_shapes(self) -> dict[str, list[str]]:
-        lattice = [self._size(n) for n in self.lattice.lengths]
-        found = {v.name: [*map(self._size, self._outer(v.var))] for v in self.system.parameters}
-        found |= {v.name: [*lattice, "*batch", *map(self._size, self._outer(v.var))] for v in self.system.inputs}
-        for border in self.plan.borders:
-            variable = self.system.variables[border.variable]
-            if variable.kind in ("state", "input"):
-                along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
-                batch = [] if self.system.boundary[border.variable] == "learned" else ["*batch"]
-                found[border.key] = [*along, *batch, *map(self._size, self._outer(variable.var))]
-        return found
-
-    def _starts(self, blocks: Sequence[Block]) -> dict[str, Expr]:
-        found: dict[str, Expr] = {}
-        start: Expr = Integer(0)
-        for block in blocks:
-            found[block.name] = start
-            start = (start + self._count(block)).expand()
-        return found
+    def _shape(self, var: Var) -> str:
+        return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
 
     def _count(self, block: Block) -> Expr:
         count: Expr = block.width
@@ -182,8 +168,14 @@ class ModuleText:
             factors.append(text if exponent == 1 else f"{text}**{exponent}")
         return " * ".join(factors)
 
-    def _tuple(self, parts: Sequence[str]) -> str:
-        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+def _outer(var: Var) -> tuple[Expr, ...]:
+    """The last axes of a variable as it is given and returned: a row has two."""
+    return tuple(var.shape) if var.shape[0] == 1 and var.shape[1] != 1 else sizes_of(var.shape)
+
+
+def _tuple(parts: Sequence[str]) -> str:
+    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 def _product(sizes: Sequence[Expr]) -> Expr:
@@ -202,7 +194,7 @@ def forward(params, inputs, initial=None):
     `initial` holds boundary values, such as {example}; those that are left out are zero.
     """
     arrays, layout, routines = _prepared(params, inputs, initial or {{}})
-    values = arrays["values"] = np.empty(layout["states"], layout["dtype"])
+    arrays["values"] = values = np.empty(layout["total"], layout["dtype"])
     _run(routines.forward, layout, arrays, ARGUMENTS["forward"])
     return {{
         name: values[start:stop].reshape(rows)[part].reshape(shape)
@@ -217,8 +209,12 @@ def vjp(params, inputs, cotangents, initial=None):
     Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
     """
     arrays, layout, routines = _prepared(params, inputs, initial or {}, cotangents)
-    gradients = arrays["gradients"] = np.zeros(layout["gradients"], layout["dtype"])
-    _run(routines.vjp, layout, arrays, ARGUMENTS["vjp"])
+    return _gradients(routines.vjp, layout, arrays, ARGUMENTS["vjp"])
+
+
+def _gradients(routine, layout, arrays, names):
+    arrays["gradients"] = gradients = np.zeros(layout["count"], layout["dtype"])
+    _run(routine, layout, arrays, names)
     return {name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}
 '''
 
@@ -226,10 +222,9 @@ VALUE_AND_GRAD = '''
 def value_and_grad(params, inputs, targets, initial=None):
     """The {which} the batch, and its gradients, as `vjp` returns them."""
 {fed}    arrays, layout, routines = _prepared(params, inputs, initial or {{}}, {{}}, targets)
-    gradients = arrays["gradients"] = np.zeros(layout["gradients"], layout["dtype"])
-    loss = arrays["loss"] = np.zeros(1, layout["dtype"])
-    _run(routines.value_and_grad, layout, arrays, ARGUMENTS["value_and_grad"])
-    return loss[0], {{name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}}
+    arrays["loss"] = loss = np.zeros(1, layout["dtype"])
+    gradients = _gradients(routines.value_and_grad, layout, arrays, ARGUMENTS["value_and_grad"])
+    return loss[0], gradients
 '''
 
 PREPARED = '''
@@ -241,39 +236,50 @@ def _prepared(params, inputs, initial, cotangents=None, targets=None):
     except AttributeError:
         groups = [{name: np.asarray(array) for name, array in group.items()} for group in groups]
         keys = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
-    layout = _known(*keys, targets is not None, tuple([int(inputs[name]) for name in LENGTHS_GIVEN]))
+    layout = _known(*keys, targets is not None, LENGTHS_GIVEN)
     params, inputs, initial, targets, seeds = groups
-    dtype = layout["dtype"]
-    arrays = {"room": _room(layout, cotangents is not None)}
+    arrays, dtype = {"room": _room(layout, cotangents is not None)}, layout["dtype"]
     if ORDER:
         np.concatenate([params[name].ravel() for name in ORDER], out=arrays["room"].parameters)
-    for table, given in ((INPUTS, inputs), (INITIAL, initial), (TARGETS_TABLE, targets)):
+    for table, given in (PAIRS):
         for name in table:
             if name in given:
                 arrays[name] = np.ascontiguousarray(given[name], dtype)
     for name in COTANGENTS if cotangents is not None else ():
-        given = name in seeds
-        arrays[name + "_ct"] = np.ascontiguousarray(seeds[name], dtype) if given else np.zeros(layout["found"][name][-1], dtype)
+        array = seeds[name] if name in seeds else np.zeros(layout["found"][name][-1], dtype)
+        arrays[name + "_ct"] = np.ascontiguousarray(array, dtype)
     return arrays, layout, _routines(dtype)
 
 
 @functools.lru_cache(maxsize=256)
-def _known(params, inputs, initial, targets, cotangents, with_targets, lengths):
+def _known(params, inputs, initial, targets, cotangents, with_targets, LENGTHS):
     """The layout for arrays of these shapes, which are checked, and the dtype that they have together."""
     groups = params, inputs, initial, targets
     sizes = dict(_sizes(*(tuple((name, shape) for name, shape, _ in group) for group in groups), with_targets))
-    sizes |= zip(LENGTHS_GIVEN, lengths, strict=True)
+    LENGTHS_KNOWN
     sizes.setdefault("...", ())
-    _check_shapes("cotangents", {name: shape for name, shape, _ in cotangents}, COTANGENTS, sizes, "state with a cotangent")
-    known = {*PARAMETERS, *INPUTS, *INITIAL, *TARGETS_TABLE}
+    shapes = {name: shape for name, shape, _ in cotangents}
+    _check_shapes("cotangents", shapes, COTANGENTS, sizes, optional="state with a cotangent")
+    known = {TABLES}
     dtype = np.result_type(np.float32, *{dtype for group in groups for name, _, dtype in group if name in known})
-    layout = _layout(SIZES_IN_ORDER, sizes["..."])
+    layout = _layout(ORDEREDsizes["..."])
+    blocks, layout["results"] = _placed(layout["blocks"]), _placed(layout["gradients"])
+    layout["total"], layout["count"] = (sum(map(math.prod, layout[key].values())) for key in ("blocks", "gradients"))
+    layout["found"] = {name: (*blocks[block], *place) for name, (block, *place) in layout["states"].items()}
     layout["dtype"] = np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    layout["rooms"] = [], []
     return layout
 
 
+def _placed(shapes):
+    """Arrays one behind the other: where each starts and stops, and its shape."""
+    stops = list(itertools.accumulate(map(math.prod, shapes.values())))
+    places = zip(shapes.items(), [0, *stops], stops, strict=False)
+    return {name: (start, stop, shape) for (name, shape), start, stop in places}
+
+
 class _Room:
-    """Memory that a call works in: the parameters behind one another, room for the routines, and, for gradients, the values."""
+    """Memory that a call works in: parameters behind one another, room for the routines, and values for gradients."""
 
     def __init__(self, layout, with_values):
         counts = [layout["parameters"], layout["memory"], layout["values"] if with_values else 0]
