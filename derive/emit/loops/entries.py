@@ -87,7 +87,9 @@ class Entries:
         if isinstance(last, Nest) and scalar == last.target and not gathered:
             self.nests[-1] = replace(last, target=target, operation=operation)
             return
-        self.nests.append(Nest(target, scalar, axes_of(shape, target.batched or (gathered and batched)), operation=operation))
+        self.nests.append(
+            Nest(target, scalar, axes_of(shape, target.batched or (gathered and batched)), operation=operation)
+        )
 
     def entry(self, node: Node, place: Place) -> Scalar:
         rule = RULES.get(type(node))
@@ -120,15 +122,15 @@ class Entries:
         entry = right((INNER, None))
         assert isinstance(core, Var) and isinstance(entry, Read)
         left, target = Rows(entry.array, entry.steps), Rows(name, ())
-        self.nests.append(
-            Multiply(target, left, core.name, core is matrix, (matrix.shape[0],), (matrix.shape[1],))
-        )
+        self.nests.append(Multiply(target, left, core.name, core is matrix, (matrix.shape[0],), (matrix.shape[1],)))
         return self._entries_of(name, True)
 
     def _entries_of(self, name: str, batched: bool) -> Factor:
         return lambda place: Read(name, (), batched, tuple(a for a in place if a))
 
-    def folded(self, shape: Shape, batched: bool, n: Expr, value: Callable[[Place], Scalar], kind: str = "sum") -> Factor:
+    def folded(
+        self, shape: Shape, batched: bool, n: Expr, value: Callable[[Place], Scalar], kind: str = "sum"
+    ) -> Factor:
         """An array of this shape, whose entries are the sum or the maximum of `value` over `INNER` = 1..n."""
         rows, columns = shape
         place = (ROW if rows != 1 else None, COLUMN if columns != 1 else None)
@@ -339,7 +341,9 @@ def _apply(e: Entries, node: expr.Apply, place: Place) -> Scalar:
             return arguments[0]
         return Call(node.function, node.order, arguments)
     if node.order or node.function not in VECTORS:
-        raise DeriveError(f"{node.function} takes a vector: its derivative is a matrix and has no formula entry by entry")
+        raise DeriveError(
+            f"{node.function} takes a vector: its derivative is a matrix and has no formula entry by entry"
+        )
     batched, n = is_batched(node), node.arguments[0].shape[0]
     known = [e.kept(a) for a in node.arguments]
     vectors = tuple((lambda k, f=f: f((k if n != 1 else None, None))) for f in known)

@@ -90,9 +90,7 @@ class Lowering:
         free = [a for a in self.axes if a not in around.behind]
         computed = {s.target.name for s in group}
         return not any(
-            v.name in computed and any(self.system.offset(v)[a] for a in free)
-            for v in read_by(statement)
-            if v.index
+            v.name in computed and any(self.system.offset(v)[a] for a in free) for v in read_by(statement) if v.index
         )
 
     def _group(self, group: Sequence[Assign], around: Around) -> list[Guarded]:
