@@ -284,7 +284,8 @@ class KernelPrinter(ScalarPrinter):
         if item.transposed:
             call = f"multiply_across({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {target}, {target_step}, {added});"
         else:
-            call = f"multiply({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {bias}, {target}, {target_step}, {added});"
+            given = f"{left}, {left_step}, {matrix}, {bias}, {target}, {target_step}, {added}"
+            call = f"multiply({count}, {width}, {depth}, {given});"
         return textwrap.wrap(call, WIDTH, subsequent_indent="    ")
 
     def _accumulate(self, item: Accumulate) -> list[str]:

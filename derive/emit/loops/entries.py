@@ -23,6 +23,7 @@ from derive.emit.loops.language import (
     SAMPLE,
     SAMPLES,
     ZERO,
+    Accumulate,
     Axis,
     Call,
     Condition,
@@ -66,7 +67,7 @@ class Entries:
 
     def __init__(self, new: Callable[[Shape, bool], str], guard: Guard = never):
         self.new, self.guard = new, guard
-        self.nests: list[Nest | Multiply] = []
+        self.nests: list[Nest | Multiply | Accumulate] = []
 
     def assign(self, target: Read, value: Node, operation: str = "=") -> None:
         """`target (op)= value`; where the target has no samples, `+=` gathers those of the value."""
@@ -91,6 +92,15 @@ class Entries:
             Nest(target, scalar, axes_of(shape, target.batched or (gathered and batched)), operation=operation)
         )
 
+    def accumulate(self, target: str, left: Node, right: Node) -> None:
+        """`target += Σ left right.T` over the samples of a point, for columns."""
+        rows = []
+        for side in (left, right):
+            entry = self.stored(side)((INNER, None))
+            assert isinstance(entry, Read)
+            rows.append(Rows(entry.array, entry.steps))
+        self.nests.append(Accumulate(target, rows[0], rows[1], (left.shape[0],), (right.shape[0],)))
+
     def entry(self, node: Node, place: Place) -> Scalar:
         rule = RULES.get(type(node))
         if rule is None:
@@ -102,6 +112,12 @@ class Entries:
         core = expr.split_number(node)[1]
         core = core.args[0] if isinstance(core, expr.Transpose) else core
         if isinstance(core, (Var, expr.Ones, expr.Identity)):
+            return lambda place: self.entry(node, place)
+        return self.stored(node)
+
+    def stored(self, node: Node) -> Factor:
+        """The entries of a node that stands in memory: of a variable, or of an array that is filled with it."""
+        if isinstance(node, Var):
             return lambda place: self.entry(node, place)
         rows, columns = node.shape
         place = (ROW if rows != 1 else None, COLUMN if columns != 1 else None)
