@@ -122,7 +122,7 @@ class _Module:
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
         body += [*called, *([UNKNOWN] if self.unknown else [])]
         body += [FLAT] if any("_flat(" in part for part in body) else []
-        body += [text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}") for text in (ARRAYS, SIZES)]
+        body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
         if any("_bordered(" in part for part in body):
@@ -136,6 +136,17 @@ class _Module:
         tables = self.face.tables(bool(self.unknown))
         head = "\n".join([self.face.docstring("NumPy"), "", *imports, "", "import numpy as np", "", *tables])
         return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
+
+    def _filled(self, text: str) -> str:
+        """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
+        text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
+        if self.face.inputs:
+            return text
+        lengths = quoted(str(n) for n in self.system.lattice.lengths)
+        text = text.replace("(INPUTS, inputs)", "(INPUTS, {})")
+        return text.replace(
+            "{**sizes, ", f'{{"...": (), **sizes, **{{name: int(inputs[name]) for name in ({lengths})}}, '
+        )
 
     # --- statements -------------------------------------------------------------------------------------------------------
 
@@ -399,7 +410,9 @@ class _Module:
         arrays = self._made(program.forward, needed)
         borders = self._set_borders([*face.inputs, *face.states])
         inputs = [
-            self._input(v) for v in face.inputs if v.name not in self.arrays.bare or uses([*needed, *borders], v.name)
+            self._input(v)
+            for v in face.inputs
+            if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
         ]
         body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
         kept = [*face.inputs, *(v for v in face.states if v.var.index), *self._kept_parts()]
@@ -581,6 +594,9 @@ class _Module:
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
+        known = {t.stem for g in program.gradients if not isinstance(g, Edge) for t in _targets(g)}
+        unread = [v.name for v in self.system.parameters if v.name not in known]
+        body += [f'gradients["{name}"] = np.zeros_like({self._entry(name)})' for name in unread]
         for v in self.system.inputs:
             body += self._input_gradient(v)
         body.append("return gradients")
@@ -834,6 +850,10 @@ class Beyond(Region):
         if not var.index or not arrays.is_stored(var.name):
             return name
         return f"{name}[{arrays.rows_at(var)}]"
+
+
+def _targets(gradient: Total | OuterTotal) -> tuple[Var, ...]:
+    return gradient.targets if isinstance(gradient, OuterTotal) else (gradient.target,)
 
 
 def _grouped(items: Iterable[Item]) -> Iterator[tuple[type, list[Any]]]:

@@ -229,23 +229,22 @@ def _power(s: Steps, out: Ref, node: expr.Power) -> bool:
 def _apply(s: Steps, out: Ref, node: expr.Apply) -> bool:
     if node.order or len(node.arguments) != 1 or kind_of(node.arguments[0]) != kind_of(node):
         return False
-    function = "sigmoid" if node.function == "sigmoid" else _ufunc(node.function)
+    function, numbers = _ufunc(node.function)
     if not function:
         return False
-    operand = _inside(s, out, node.arguments[0])
-    if function == "sigmoid":
-        s.printer.call("sigmoid_to", "", "")
-        s._call("sigmoid_to", (operand,), out)
-    else:
-        s._call(function, (operand, *(["0"] if function == "np.maximum" else [])), out)
+    if function == "sigmoid_to":
+        s.printer.call(function)
+    s._call(function, (_inside(s, out, node.arguments[0]), *numbers), out)
     return True
 
 
-def _ufunc(name: str) -> str:
-    """The universal function that a row of the table is, if it is one of one operand."""
-    template = library.inline(name) or ""
-    head, _, tail = template.partition("(")
-    return head if tail in ("{x})", "{x}, 0.0)") else ""
+def _ufunc(name: str) -> tuple[str, tuple[str, ...]]:
+    """The universal function that a row of the table is, and the numbers that follow its operand."""
+    if name == "sigmoid":
+        return "sigmoid_to", ()
+    head, _, tail = (library.inline(name) or "").partition("({x}")
+    numbers = tuple(tail.removesuffix(")").removeprefix(", ").split(", ")) if tail != ")" else ()
+    return (head, numbers) if tail and "{" not in tail else ("", ())
 
 
 RULES: dict[type, Rule] = {

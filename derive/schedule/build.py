@@ -109,7 +109,7 @@ class _Builder:
     def _with_shared(self, forward: Equations, readers: Sequence[Node]) -> Equations:
         """The forward equations, with names for the pieces that are needed again."""
         found: Equations = {}
-        pieces = shared_pieces(forward, readers)
+        pieces = shared_pieces(self.system, forward, readers)
         for name, (target, rhs) in forward.items():
             for piece in pieces:
                 if piece not in self.named and piece in expr.walk(rhs):
@@ -120,7 +120,16 @@ class _Builder:
         return found
 
     def _with_names(self, equations: Equations) -> Equations:
-        return {n: (target, expr.replace(rhs, self.named)) for n, (target, rhs) in equations.items()}
+        """The equations with the names of pieces, at whatever point these are read."""
+        return {n: (target, self._recognised(rhs)) for n, (target, rhs) in equations.items()}
+
+    def _recognised(self, rhs: Node) -> Node:
+        found = expr.replace(rhs, self.named)
+        for offset in {self.system.offset(v) for v in expr.variables(rhs) if v.index}:
+            if any(offset):
+                there = self.system.lattice.shifted(offset)
+                found = expr.replace(found, {expr.at(p, there): expr.at(v, there) for p, v in self.named.items()})
+        return found
 
     def _loop_of(self, one: Factored) -> dict[str, int]:
         """Which loop computes a name, before products are fused: those of different loops stay apart."""
