@@ -47,9 +47,9 @@ from derive.lattice import Border
 from derive.partials import table
 from derive.schedule import schedule
 from derive.schedule.program import (
-    Array,
     Assign,
     Edge,
+    Gradient,
     Item,
     OuterTotal,
     Pack,
@@ -239,7 +239,7 @@ class _Module:
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         if isinstance(self.region, Everywhere) and chain:
-            lines = [f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))"]
+            lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))")
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
@@ -248,7 +248,7 @@ class _Module:
             lines = [f"{out} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._pack(product.bias)
-            lines.append(f"{out} += {bias}" if out.isidentifier() else f"np.add({out}, {bias}, out={out})")
+            lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, out={out})")
         return lines
 
     def _run_text(self, variables: Sequence[Var]) -> str:
@@ -309,6 +309,7 @@ class _Module:
 
     def _placed(self, statement: Assign) -> list[str]:
         """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""
+        assert isinstance(self.region, Region)
         place = self.region.place
         plain, guarded = self._terms(statement.value)
         target = self.region.read(statement.target)
@@ -346,8 +347,7 @@ class _Module:
         guarded = []
         for term in terms_of(value):
             read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)]
-            offsets = {self.system.offset(v) for v in read}
-            (offset,) = offsets if len(offsets) == 1 else ((),)
+            offset = next((o for v in read if any(o := self.system.offset(v))), ())
             if any(offset) and can_be_infinite(term):
                 guarded.append((offset, term))
             elif not isinstance(term, expr.Zero):
@@ -415,7 +415,7 @@ class _Module:
             if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
         ]
         body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
-        kept = [*face.inputs, *(v for v in face.states if v.var.index), *self._kept_parts()]
+        kept = [*(v.var for v in (*face.inputs, *face.states) if v.var.index), *self._kept_parts()]
         given = {v.name for v in face.inputs} & self.arrays.bare
         known = {v.name: self.names.of[v.name] for v in kept if v.name not in given}
         known |= {name: name for name in self.kept_stacks}
@@ -451,8 +451,9 @@ class _Module:
     def _packing(self, packs: Mapping[Pack, str]) -> list[str]:
         """Parameters below one another."""
         return [
-            f"{name} = np.concatenate([values[name] for name in ({quoted(p.name for p in pack.parts)})])"
+            line
             for pack, name in packs.items()
+            for line in wrapped(f"{name} = ", f"np.concatenate([{', '.join(self._entry(p.name) for p in pack.parts)}])")
         ]
 
     def _made(self, items: Iterable[Item], body: Sequence[str]) -> list[str]:
@@ -561,7 +562,8 @@ class _Module:
         pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
-        return [f"{', '.join(left for left, _ in pairs)} = {', '.join(right for _, right in pairs)}"]
+        halves = [pairs] if len(pairs) <= 6 else [pairs[:4], pairs[4:]]
+        return [f"{', '.join(left for left, _ in half)} = {', '.join(right for _, right in half)}" for half in halves]
 
     def _note(self) -> list[str]:
         rows = []
@@ -594,7 +596,7 @@ class _Module:
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
-        known = {t.stem for g in program.gradients if not isinstance(g, Edge) for t in _targets(g)}
+        known = {t.stem for g in program.gradients for t in _targets(g)}
         unread = [v.name for v in self.system.parameters if v.name not in known]
         body += [f'gradients["{name}"] = np.zeros_like({self._entry(name)})' for name in unread]
         for v in self.system.inputs:
@@ -606,7 +608,9 @@ class _Module:
         mine = {pack: name for pack, name in packs.items() if name not in kept}
         own = {t.name for s in statements(program.backward) for t in s.targets}
         trajectories = [
-            v.name for v in (*self.face.inputs, *self.face.states, *self._kept_parts()) if v.name not in own
+            v.name
+            for v in (*(s.var for s in (*self.face.inputs, *self.face.states)), *self._kept_parts())
+            if v.name not in own
         ]
         used = [name for name in trajectories if uses(body, self.names.of[name])]
         points = self._points(body)
@@ -773,7 +777,8 @@ class _Module:
                 after += wrapped(f'gradients["{source.name}"] += ', text)
             elif kind in ("state", "input"):
                 offset = entry.offset or ()
-                where = f"[{self.layout.rows_at(place, offset or (0,) * len(place.steps))}]"
+                rows = self.arrays.rows(source.name, place, offset)
+                where = f"[{rows}]" if rows else ""
                 bar = f'{"direct" if kind == "input" else "bars"}["{source.name}"]'
                 found.setdefault(source.name, []).extend(
                     wrapped(f"{bar}{where} += ", self._text(self._at(gradient, place)))
@@ -796,7 +801,9 @@ class _Module:
             if is_input:
                 row = "[..., None, :]" if kind_of(var) == ROW else ""
                 first.append(f'direct["{name}"] = np.zeros_like({self._entry(name)})')
-                returned.append(f'gradients["{name}"] += direct["{name}"][{self.layout.inner}]{row}')
+                rows = self.arrays.rows(name, self.everywhere)
+                rows = f"[{rows}]" if rows else ""
+                returned.append(f'gradients["{name}"] += direct["{name}"]{rows}{row}')
             for border in borders:
                 place = f'direct["{name}"][{self.layout.border(border)}]'
                 if not is_input:
@@ -852,8 +859,15 @@ class Beyond(Region):
         return f"{name}[{arrays.rows_at(var)}]"
 
 
-def _targets(gradient: Total | OuterTotal) -> tuple[Var, ...]:
-    return gradient.targets if isinstance(gradient, OuterTotal) else (gradient.target,)
+def _targets(gradient: Gradient) -> tuple[Var, ...]:
+    """The adjoints of parameters that a gradient gives."""
+    return (
+        gradient.targets
+        if isinstance(gradient, OuterTotal)
+        else (gradient.target,)
+        if isinstance(gradient, Total)
+        else ()
+    )
 
 
 def _grouped(items: Iterable[Item]) -> Iterator[tuple[type, list[Any]]]:

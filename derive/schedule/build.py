@@ -24,7 +24,7 @@ from derive.schedule import borders
 from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
-from derive.schedule.program import Edge, Gradient, Product, Program, statements
+from derive.schedule.program import Edge, Product, Program, statements
 from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, seeded, summand
 from derive.system import LOSS, Equation, System
@@ -57,7 +57,8 @@ class _Builder:
         passes = [self.factoring.factored(self.hoister.hoisted(one)) for one in (forward, backward)]
         fusion = Fusion(self.system, self.names, passes, totals(sums, self.factoring))
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
-        gradients: tuple[Gradient, ...] = (*fusion.totals, *self._edges(computed(passes[1])))
+        gradients: list[Gradient] = list(fusion.totals)
+        gradients += self._edges(computed(passes[1]))
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
         shared = in_stacks(sharing(runs, gradients, arrays), fusion.stacks)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
@@ -71,7 +72,7 @@ class _Builder:
             shared=shared,
             forward=runs[0],
             backward=runs[1],
-            gradients=gradients,
+            gradients=tuple(gradients),
         )
 
     def _edges(self, inside: Sequence[str]) -> Iterator[Edge]:

@@ -186,7 +186,7 @@ def _becomes(
     if array.origin != "part" or array.storage != STORED or len(reading) != 1:
         return None
     var, reader = reading[0]
-    if var != array.var or not isinstance(reader, Assign) or reader not in run:
+    if var != array.var or not isinstance(reader, Assign) or reader not in run or can_be_infinite(reader.value):
         return None
     return reader.target if reader.target.shape == var.shape and _entrywise(reader.value, var) else None
 
