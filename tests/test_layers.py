@@ -51,6 +51,7 @@ ORDER = [
     "reader",
     "cells",
     "catalogue",
+    "interchange",
     "pictures",
     "verdicts",
     "render",
