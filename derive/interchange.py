@@ -251,12 +251,11 @@ def _instead(arrays: Weights, asked: System) -> str:
     """The systems of the catalogue whose weights these are, where the one that was asked for is not among them."""
     numbers = [key.removeprefix("weight_ih_l") for key in arrays if key.startswith("weight_ih_l")]
     layers = 1 + max((int(n) for n in numbers if n.isdecimal()), default=0)
-    recurrent = arrays["weight_hh_l0"].shape if "weight_hh_l0" in arrays else ()
     fitting = []
     for name, layout in LAYOUTS.items():
         system = catalogue.load(f"{name}({layers})" if layers > 1 and name in catalogue.families() else name)
-        gates = len(layout.gates)
-        if _layers(system, layout).keys() == arrays.keys() and recurrent == (gates * recurrent[-1], recurrent[-1]):
+        shape = arrays["weight_hh_l0"].shape if _layers(system, layout).keys() == arrays.keys() else ()
+        if shape and shape[:1] == tuple(len(layout.gates) * columns for columns in shape[1:]):
             fitting.append(system.name)
     return f"; these are the weights of {' or '.join(fitting)}" if fitting and asked.name not in fitting else ""
 
