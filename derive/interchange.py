@@ -224,8 +224,8 @@ def _same_activation(source: Any, system: System, layout: Layout) -> None:
     """A state dict does not tell tanh from relu; a module does."""
     nonlinearity = getattr(source, "nonlinearity", "")
     mode = getattr(source, "mode", "") or (f"RNN_{nonlinearity.upper()}" if nonlinearity else layout.mode)
-    if mode != layout.mode:
-        others = [name for name, other in LAYOUTS.items() if other.mode == mode]
+    others = [name for name, other in LAYOUTS.items() if other.mode == mode]
+    if others and mode != layout.mode:
         raise DeriveError(
             f"the module is of mode {mode}, {system.name} of {layout.mode}; ask for {' or '.join(others)}"
         )
