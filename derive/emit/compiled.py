@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from derive.emit import compile_system
+from derive.emit.cuts import asked
 from derive.emit.lengths import Batch
 from derive.emit.segments import Segmented
 from derive.emit.weighted import Weighted
@@ -87,7 +88,7 @@ class Compiled:
     def _vjp(
         self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays, truncate: Any, checkpoint: Any
     ) -> dict[str, Any]:
-        if _in_one_piece(truncate, checkpoint):
+        if not asked(truncate) and not asked(checkpoint):
             return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
         return self._segmented.vjp(params, inputs, cotangents, initial, truncate, checkpoint)
 
@@ -110,7 +111,7 @@ class Compiled:
         outputs = ", ".join(self.system.outputs)
         missing = f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {outputs}"
         value_and_grad = self._function("value_and_grad", missing)
-        if lengths is None and _in_one_piece(truncate, checkpoint):
+        if lengths is None and not asked(truncate) and not asked(checkpoint):
             return value_and_grad(self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial))
         return self._weighted.value_and_grad(
             params, inputs, targets, initial or {}, lengths, truncate=truncate, checkpoint=checkpoint
@@ -146,10 +147,6 @@ class Compiled:
         if self.dtype == "float64" or not arrays:
             return arrays or {}
         return {name: _rounded(value, self.dtype) for name, value in arrays.items()}
-
-
-def _in_one_piece(truncate: Any, checkpoint: Any) -> bool:
-    return truncate is None and (checkpoint is None or checkpoint is False)
 
 
 def _rounded(value: Any, dtype: str) -> Any:

@@ -15,98 +15,21 @@ where the states start to flow: from `h[0]`, or from `h[T+1]` where every state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from math import isqrt
+from itertools import groupby
 from typing import Any, TypeAlias
 
 from derive.emit.arrays import as_array, joined, library, row_added, zeros
+from derive.emit.cuts import Segment, flow, segment_of, segments
 from derive.emit.extent import extent
-from derive.errors import DeriveError, did_you_mean
+from derive.errors import did_you_mean
 from derive.lattice import Border
 from derive.system import LOSS, System
 
 Arrays: TypeAlias = "Mapping[str, Any]"
 Point: TypeAlias = "tuple[str, int]"
 """A variable and a step, on the lattice or beyond its ends."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The steps `first..last`; gradients of states flow from it no farther than into the block `start..end`."""
-
-    first: int
-    last: int
-    start: int
-    end: int
-
-    def __contains__(self, step: int) -> bool:
-        return self.first <= step <= self.last
-
-    def rows(self, array: Any) -> Any:
-        return array[self.first - 1 : self.last]
-
-    def beyond(self, border: Border) -> int:
-        """The step that lies at the segment as a border lies at the lattice."""
-        (side,) = border.sides
-        return self.first - side.depth if side.low else self.last + side.depth
-
-
-def segments(
-    T: int, direction: int, truncate: int | None = None, checkpoint: int | bool | None = None
-) -> list[Segment]:
-    """The segments of `1..T` in the order in which states flow; the last one may be shorter."""
-    steps_of_a_block = steps("truncate", truncate, T)
-    found = []
-    for start, end in _cut(1, T, steps_of_a_block, direction):
-        length = end - start + 1
-        root = isqrt(length - 1) + 1
-        k = root if checkpoint is True else steps("checkpoint", checkpoint, length)
-        found += [Segment(first, last, start, end) for first, last in _cut(start, end, k, direction)]
-    return found
-
-
-def steps(what: str, given: int | bool | None, otherwise: int) -> int:
-    """A number of steps that was asked for.  Raises `ValueError` where it is none."""
-    if given is None or given is False:
-        return otherwise
-    if isinstance(given, bool) or not hasattr(given, "__index__") or given < 1:
-        raise ValueError(f"{what} is a number of steps, 1 or more; found {given!r}")
-    return int(given)
-
-
-def _cut(first: int, last: int, k: int, direction: int) -> list[tuple[int, int]]:
-    if direction > 0:
-        return [(a, min(a + k - 1, last)) for a in range(first, last + 1, k)]
-    return [(max(b - k + 1, first), b) for b in range(last, first - 1, -k)]
-
-
-def flow(system: System) -> int:
-    """+1 where no state is read at a later step, -1 where none is at an earlier one.  Raises `DeriveError` for the others."""
-    instead = "call it without truncate and checkpoint"
-    if system.lattice.dimension > 1:
-        raise DeriveError(
-            f"{system.name} lies on a grid, where truncate and checkpoint have no one axis to count along; {instead}"
-        )
-    back: dict[bool, str] = {}
-    for target, source, (offset,) in system.reads:
-        if offset and target != LOSS and system.variables[source].kind == "state":
-            back.setdefault(offset < 0, f"{target}[t] reads {source}[{system.lattice.point((offset,))}]")
-    if len(back) > 1:
-        raise DeriveError(
-            f"{system.name} can't be cut into segments, since states flow both ways: {back[True]}, {back[False]}; {instead}"
-        )
-    return -1 if False in back else 1
-
-
-def segment_of(system: System) -> System:
-    """`system` over a segment: whatever is read beyond its ends is given, what the next one reads is an output."""
-    bare = system.with_cotangents()
-    carried = [s for _, s, (o,) in bare.reads if o and bare.variables[s].kind == "state"]
-    given = {v.name: "given" for v in bare.of_kind("state", "input", "target") if v.name != LOSS}
-    parts = replace(bare.parts, boundary=given, name=f"{system.name}, a segment", title=f"A segment of: {system.title}")
-    return System.of(parts).with_cotangents(*dict.fromkeys([*system.outputs, *carried]))
 
 
 class Segmented:
@@ -129,8 +52,11 @@ class Segmented:
         """As `Compiled.vjp`, which see."""
         run = _Run(self, params, inputs, cotangents, initial or {})
         cut = segments(run.T, self.direction, truncate, checkpoint)
-        run.forwards(cut[:-1])
-        run.backwards(cut[::-1])
+        for _, block in groupby(cut, key=lambda segment: segment.start):
+            inside = list(block)
+            run.forwards(inside if inside[-1] != cut[-1] else inside[:-1])
+            run.backwards(inside[::-1])
+            run.forget(inside[-1])
         return run.gradients()
 
     @cached_property
@@ -138,9 +64,18 @@ class Segmented:
         """The borders of a segment by variable, end and depth; those of the system are among them, with the same keys."""
         return {(b.variable, b.sides[0].low, b.sides[0].depth): b for b in self.segment.borders}
 
-    def keys(self, *boundaries: str) -> list[str]:
-        """The keys of the system's boundary values of these kinds."""
-        return [b.key for b in self.system.borders if self.system.boundary[b.variable] in boundaries]
+    @cached_property
+    def reach(self) -> dict[str, int]:
+        """How far back, or ahead, the states are read."""
+        depths: dict[str, int] = {}
+        for border in self.segment.borders:
+            if self.segment.variables[border.variable].kind == "state":
+                depths[border.variable] = max(depths.get(border.variable, 0), border.sides[0].depth)
+        return depths
+
+    def keys(self, boundary: str) -> list[str]:
+        """The keys of the system's boundary values of that kind."""
+        return [b.key for b in self.system.borders if self.system.boundary[b.variable] == boundary]
 
 
 class _Run:
@@ -226,17 +161,19 @@ class _Run:
 
     def forwards(self, cut: list[Segment]) -> None:
         """Runs these segments; of their states only what later ones read is kept, in memory of its own."""
-        reach = {s: max(b.sides[0].depth for b in self.of.segment.borders if b.variable == s) for s in self._carried()}
         for segment in cut:
-            params, inputs, initial = self._given(segment)
-            found = self.compiled.forward(params, inputs, initial)
-            for name, depth in reach.items():
+            found = self.compiled.forward(*self._given(segment))
+            for name, depth in self.of.reach.items():
                 inner = range(segment.first, segment.last + 1)
                 for step in inner[-depth:] if self.of.direction > 0 else inner[:depth]:
                     self.states[name, step] = joined([found[name][step - segment.first][None]])[0]
 
-    def _carried(self) -> Iterator[str]:
-        return (n for n in dict.fromkeys(b.variable for b in self.of.segment.borders) if n not in self.inputs)
+    def forget(self, segment: Segment) -> None:
+        """Drops the states that no segment after this one reads."""
+        after = segment.last + 1 if self.of.direction > 0 else segment.first - 1
+        self.states = {
+            (name, step): row for (name, step), row in self.states.items() if abs(after - step) <= self.of.reach[name]
+        }
 
     # --- backwards --------------------------------------------------------------------------------------------------
 
