@@ -389,6 +389,19 @@ def test_lengths_with_truncation_and_checkpoints_are_the_samples_one_by_one(name
         samples.check(f.vjp(*case.arguments, lengths=each, **how), gradients, f"{name}, {how}")
 
 
+def test_lengths_are_exact_where_a_padded_sample_runs_off_to_infinity():
+    system = cell("h[t] = a * square(h[t-1]) + x[t]", inputs="x: n", parameters="a: n")
+    f, each = system.compile(), np.array([2, 12])
+    params, x = {"a": np.ones(3)}, np.stack([np.full((12, 3), 50.0), np.full((12, 3), 0.1)], axis=1)
+    cotangent = np.ones((12, 2, 3))
+    with np.errstate(all="ignore"):
+        found = f.vjp(params, {"x": x}, {"h": cotangent}, lengths=each)
+    alone = [f.vjp(params, {"x": x[:T, b]}, {"h": cotangent[:T, b]}) for b, T in enumerate(each)]
+    np.testing.assert_allclose(found["a"], sum(one["a"] for one in alone), rtol=1e-12)
+    for b, T in enumerate(each):
+        np.testing.assert_allclose(found["x"][:T, b], alone[b]["x"], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["rnn", "birnn", "mdrnn"])
 def test_a_derived_system_has_lengths_as_well(name: str):
     """The adjoint, run forwards with cotangents for inputs, is `vjp`."""
@@ -520,6 +533,26 @@ def test_bad_options_are_one_sentence(how: dict[str, Any], message: str):
     with pytest.raises(ValueError) as caught:
         compiled("gru").vjp(*case.arguments, **how)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"cotangents": {"h": np.zeros((5, 2, 3))}},
+            "cotangents['h'] has shape (5, 2, 3); it should begin with (5, 3)",
+        ),
+        ({"initial": {"h[0]": np.zeros((2, 3))}}, "initial['h[0]'] has shape (2, 3); it should begin with (3,)"),
+        ({"inputs": {"x": np.zeros(5)}}, "inputs['x'] has shape (5,); it should have 2 axes or more"),
+        ({"inputs": {"xx": 0}}, "inputs lacks 'x' (did you mean xx?)"),
+    ],
+)
+def test_bad_input_with_lengths_is_one_sentence(change: dict[str, Any], message: str):
+    case = Drawn("gru", (3,))
+    given = dict(zip(("params", "inputs", "cotangents", "initial"), case.arguments, strict=True)) | change
+    with pytest.raises(ValueError) as caught:
+        compiled("gru").vjp(**given, lengths=[1, 2, 3])
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,14 @@ def known(values: Any) -> np.ndarray | None:
         return None
 
 
+def finite(array: Any) -> bool:
+    """Whether all entries are; of an array that is being traced this is taken on trust."""
+    try:
+        return bool(library(array).isfinite(array).all())
+    except TypeError:
+        return True
+
+
 def beside(values: Any, array: Any) -> Any:
     """`values` in the library, and on the device, of `array`."""
     module = library(values, array)

@@ -2,8 +2,8 @@
 
 Where nothing is read at a later point of the lattice, padded points can't influence those before them: one run over the whole
 lattice, with cotangents that are zero beyond a sample's length, is exact.  Padded rows of inputs are replaced there by the last
-row of the sample, so that nothing can be infinite, or no number, that is finite in the sample.  Where something is read
-ahead (both directions, adjoints, `x[t+1]`), samples of equal lengths run together, on the lattice that is theirs.
+row of the sample, lest 0 meets what is not finite.  Where something is read ahead (both directions, adjoints, `x[t+1]`), or
+where states run off to infinity all the same, samples of equal lengths run together, on the lattice that is theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from derive.emit.arrays import as_array, beside, joined, kept, known, lengthened, library
+from derive.emit.arrays import as_array, beside, finite, joined, kept, known, lengthened, library
 from derive.emit.extent import extent
 from derive.system import LOSS, System
 
@@ -51,6 +51,11 @@ def only_looks_back(system: System) -> bool:
     return not system.parts.given and all(o <= 0 for offset in counted for o in offset)
 
 
+def whole_lengths(size: tuple[int, ...], batch: tuple[int, ...]) -> np.ndarray:
+    """The lengths of a batch of which no sample is padded."""
+    return np.full((*batch, len(size)), size) if len(size) > 1 else np.full(batch, size[0])
+
+
 class Batch:
     """The lengths of a batch of samples: one for each axis of the lattice.
 
@@ -65,7 +70,20 @@ class Batch:
         numbers = known(lengths)
         self.lengths = lengths if numbers is None else numbers
         self.given = [{n: as_array(a) for n, a in of.items()} for of in (inputs, cotangents, initial)]
+        self._check_arrays()
         self._check(numbers)
+
+    def _check_arrays(self) -> None:
+        """Raises `ValueError` for an array whose steps or batch are not those of the first."""
+        for what, given in zip(("inputs", "cotangents", "initial"), self.given, strict=True):
+            for name, array in given.items():
+                axes = self.axes.get(name)
+                if axes is not None and axes.batched:
+                    wanted = (*(self.size[axis] for axis in axes.along), *self.shape)
+                    if tuple(array.shape[: len(wanted)]) != wanted:
+                        raise ValueError(
+                            f"{what}[{name!r}] has shape {tuple(array.shape)}; it should begin with {wanted}, steps and batch"
+                        )
 
     def _check(self, numbers: np.ndarray | None) -> None:
         wanted = (*self.shape, self.dimension) if self.dimension > 1 else self.shape
@@ -87,8 +105,11 @@ class Batch:
 
     def run(self, run: Run, params: Arrays) -> dict[str, Any]:
         """What `run` gives for every sample alone; zero beyond its lengths, summed over the samples where there is no batch."""
-        together = only_looks_back(self.system)
-        return self._together(run, params) if together else self._by_lengths(run, params)
+        if only_looks_back(self.system):
+            found = self._together(run, params)
+            if known(self.lengths) is None or all(map(finite, found.values())):
+                return found
+        return self._by_lengths(run, params)
 
     # --- one run over the whole lattice -------------------------------------------------------------------------------
 

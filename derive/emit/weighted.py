@@ -13,12 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from derive import expr
 from derive.emit.arrays import beside, ones
 from derive.emit.extent import extent
-from derive.emit.lengths import Batch
+from derive.emit.lengths import Batch, whole_lengths
 from derive.expr import SCALAR, Node, Var
 from derive.system import LOSS, Equation, System, Variable
 
@@ -59,9 +57,9 @@ class Weighted:
     """The loss and its gradients by the compiled functions of the weighted system."""
 
     def __init__(self, system: System, compile: Callable[[System], Any]):
-        self.last = system.loss == "last"
-        self.system, self.weight, self.loss = weighted(system)
-        self.compiled = compile(self.system)
+        self.system = system
+        changed, self.weight, self.loss = weighted(system)
+        self.compiled = compile(changed)
 
     def value_and_grad(
         self, params: Arrays, inputs: Arrays, targets: Arrays, initial: Arrays, lengths: Any = None, **how: Any
@@ -73,16 +71,11 @@ class Weighted:
         given = {**inputs, **targets}
         size, batch = extent(self.system, given, {}, initial)
         like = next(iter({**given, **initial}.values()), None)
-        every = ones((*size, *batch), like)
-        counted = every
-        if self.last:
-            whole = np.broadcast_to(
-                size if len(size) > 1 else size[0], (*batch, *([len(size)] if len(size) > 1 else []))
-            )
-            counted = beside(
-                Batch(self.system, whole if lengths is None else lengths, given, {}, initial).last_points(), like
-            )
-        gradients = self.compiled.vjp(
+        every = counted = ones((*size, *batch), like)
+        if self.system.loss == "last":
+            own = whole_lengths(size, batch) if lengths is None else lengths
+            counted = beside(Batch(self.system, own, given, {}, initial).last_points(), like)
+        found = self.compiled.vjp(
             params, {**given, self.weight: every}, {self.loss: counted}, initial, lengths=lengths, **how
         )
-        return gradients.pop(self.weight).sum(), gradients
+        return found.pop(self.weight).sum(), found
