@@ -46,6 +46,7 @@ ORDER = [
     "tower",
     "ball",
     "oracles",
+    "schedule",
     "emit",
     "check",
     "reader",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import linecache
 import re
 import types
-from collections.abc import Callable, Mapping
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,10 +39,12 @@ class Compiled:
         source: str,
         dtype: str,
         functions: Mapping[str, Callable[..., Any]],
+        seeds: Sequence[str],
+        emit: Callable[[tuple[str, ...]], Compiled],
         backend: str = "numpy",
     ):
         self.system, self.source, self.dtype, self.functions = system, source, dtype, dict(functions)
-        self.backend = backend
+        self.seeds, self._emit, self.backend = tuple(seeds), cache(emit), backend
         self.module = _run(source, system.name)
         if hasattr(self.module, "FUNCTIONS"):
             self.module.FUNCTIONS.update(functions)
@@ -69,7 +71,8 @@ class Compiled:
     ) -> dict[str, Any]:
         """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
 
-        Cotangents may name any state; those that are left out are zero.  A parameter's gradient, and that of a learned
+        Cotangents may name any state; those that are left out are zero.  `source` is the module for those of `seeds`; for
+        others a module is emitted when they are first given.  A parameter's gradient, and that of a learned
         boundary value, is summed over the batch.
 
         `truncate=k`: truncated backpropagation: gradients of states end every k steps, counted from where the states
@@ -89,6 +92,9 @@ class Compiled:
         self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays, truncate: Any, checkpoint: Any
     ) -> dict[str, Any]:
         if not asked(truncate) and not asked(checkpoint):
+            more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
+            if more:
+                return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
             return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
         return self._segmented.vjp(params, inputs, cotangents, initial, truncate, checkpoint)
 

@@ -219,7 +219,7 @@ class _Run:
     # --- the result -------------------------------------------------------------------------------------------------
 
     def gradients(self) -> dict[str, Any]:
-        """In the order, and with the keys, of a run in one piece."""
+        """With the keys of a run in one piece."""
         wholes = {}
         for name, parts in self.parts.items():
             for _, step in [p for p in self.bars if p[0] == name]:
