@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from test_emit_contract import CATALOGUE, DIMENSIONS, SYSTEMS, WITH_LOSS, Arrays, Case, cell, lengths, shape_of
 
+import derive
 from derive.emit import compile_system
 from derive.emit.cuts import segments
 from derive.emit.segments import Segmented
@@ -247,8 +248,6 @@ def test_truncation_after_all_steps_is_none():
 def test_truncation_is_that_of_a_torch_loop_over_chunks(kind: str, ours: str):
     """The loop of PyTorch's tutorials: run k steps, `detach` the state, run the next k."""
     torch = pytest.importorskip("torch")
-    from test_torch_nn import gated
-
     steps, k, m, n, seed = 7, 3, 4, 6, 5
     torch.manual_seed(seed)
     layer = getattr(torch.nn, kind)(m, n).double()
@@ -260,13 +259,10 @@ def test_truncation_is_that_of_a_torch_loop_over_chunks(kind: str, ours: str):
         out, state = layer(x[first : first + k], state)
         out.backward(cotangent[first : first + k])
         state = tuple(s.detach() for s in state) if len(start) > 1 else state.detach()
-    if kind == "LSTM":
-        name, params = "lstm", gated(layer, "l0", "ifgo")
-    else:
-        weights = {key: value.detach().numpy() for key, value in layer.named_parameters()}
-        params = {"U": weights["weight_ih_l0"], "W": weights["weight_hh_l0"]}
-        params |= {"b": weights["bias_ih_l0"] + weights["bias_hh_l0"], "V": np.zeros((2, n)), "c": np.zeros(2)}
-        name = "rnn"
+    name = "lstm" if kind == "LSTM" else "rnn"
+    params = derive.from_torch(layer, name)
+    if name == "rnn":
+        params |= {"V": np.zeros((2, n)), "c": np.zeros(2)}
     initial = {f"{letter}[0]": s.detach().numpy()[0] for letter, s in zip(ours, start, strict=True)}
     found = compiled(name).vjp(params, {"x": x.detach().numpy()}, {"h": cotangent.numpy()}, initial, truncate=k)
     wanted = {"x": x.grad.numpy()} | {key: s.grad.numpy()[0] for key, s in zip(initial, start, strict=True)}

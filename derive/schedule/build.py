@@ -24,7 +24,7 @@ from derive.schedule import borders
 from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
-from derive.schedule.program import Edge, Product, Program, statements
+from derive.schedule.program import Edge, Gradient, Product, Program, statements
 from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, seeded, summand
 from derive.system import LOSS, Equation, System
