@@ -95,7 +95,22 @@ def _arrays(params, inputs, initial=None, targets=None):
     sizes = _sizes(*shapes, targets is not None)
     dtype = np.result_type(np.float32, *{array.dtype for array in values.values()})
     values = {name: array.astype(dtype, copy=False) for name, array in values.items()}
-    return values, {**sizes, "dtype": dtype}
+    batch = sizes["..."]
+    sizes = {**sizes, "dtype": dtype, "batch": (math.prod(batch),) if math.prod(batch) != 1 else ()}
+    return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, batch, sizes["batch"]), sizes
+
+
+def _batched(shapes, arrays, old, new):
+    """The arrays with other axes for the batch; inside there is one axis, or none for a batch of one."""
+    if old == new:
+        return arrays
+    found = dict(arrays)
+    for name in arrays.keys() & shapes.keys():
+        letters, axes = shapes[name].split(), arrays[name].shape
+        if "..." in letters:
+            start = letters.index("...")
+            found[name] = arrays[name].reshape(*axes[:start], *new, *axes[start + len(old) :])
+    return found
 '''
 
 SIZES = '''
@@ -165,9 +180,8 @@ def _cotangents(cotangents, sizes):
         axes = []
         for letter in shape.split():
             axes += sizes[letter] if letter == "..." else [int(sizes.get(letter, letter))]
-        array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else zero
-        found[name] = np.broadcast_to(array, axes)
-    return found
+        found[name] = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else np.broadcast_to(zero, axes)
+    return _batched(COTANGENTS, found, sizes["..."], sizes["batch"])
 '''
 
 FLAT = '''

@@ -9,7 +9,7 @@ A `Ref` is an array, or a run of parts of a stack, at an offset from the step of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -57,7 +57,10 @@ class Call:
 
 
 class Steps:
-    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape."""
+    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape.
+
+    `halved`: names that are a sigmoid of what comes halved: σ(a) = (1 + tanh(a / 2)) / 2.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class Steps:
         printer: ArrayPrinter,
         expression: Callable[[Node], tuple[str, tuple[Ref, ...]]],
         scratch: Callable[[Shape, int], str],
+        halved: Collection[str] = (),
     ):
+        self.halved = halved
         self.program, self.printer, self.expression, self.new_scratch = program, printer, expression, scratch
         self.scratches: dict[Ref, Shape] = {}
         self.calls: list[Call] = []
@@ -74,8 +79,17 @@ class Steps:
     def of(self, target: Ref, value: Node) -> list[Call]:
         """The calls for one statement."""
         self.calls, self.free = [], []
-        self._to(target, value)
+        if isinstance(value, expr.Apply) and target.name in self.halved:
+            self._sigmoid(target, _inside(self, target, value.arguments[0]))
+        else:
+            self._to(target, value)
         return self.calls
+
+    def _sigmoid(self, out: Ref, half: Operand) -> None:
+        """The sigmoid of twice an operand."""
+        self._call("np.tanh", (half,), out)
+        self._call("np.multiply", (out, "0.5"), out)
+        self._call("np.add", (out, "0.5"), out)
 
     def ref(self, var: Var) -> Ref:
         """Where a variable is; what is kept for one step only is in one place, whichever step is read."""
@@ -232,16 +246,19 @@ def _apply(s: Steps, out: Ref, node: expr.Apply) -> bool:
     function, numbers = _ufunc(node.function)
     if not function:
         return False
-    if function == "sigmoid_to":
-        s.printer.call(function)
-    s._call(function, (_inside(s, out, node.arguments[0]), *numbers), out)
+    operand = _inside(s, out, node.arguments[0])
+    if function == "sigmoid":
+        s._call("np.multiply", (operand, "0.5"), out)
+        s._sigmoid(out, out)
+    else:
+        s._call(function, (operand, *numbers), out)
     return True
 
 
 def _ufunc(name: str) -> tuple[str, tuple[str, ...]]:
     """The universal function that a row of the table is, and the numbers that follow its operand."""
     if name == "sigmoid":
-        return "sigmoid_to", ()
+        return name, ()
     head, _, tail = (library.inline(name) or "").partition("({x}")
     numbers = tuple(tail.removesuffix(")").removeprefix(", ").split(", ")) if tail != ")" else ()
     return (head, numbers) if tail and "{" not in tail else ("", ())
