@@ -135,11 +135,7 @@ class _Module:
         if any("_bordered(" in part for part in body):
             body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
         body += [MAIN] if backward else []
-        imports = [
-            "import difflib",
-            "import functools",
-            *(["import math"] if any("math." in c for c in called) else []),
-        ]
+        imports = ["import difflib", "import functools", "import math"]
         tables = self.face.tables(bool(self.unknown))
         head = "\n".join([self.face.docstring("NumPy"), "", *imports, "", "import numpy as np", "", *tables])
         return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
@@ -455,11 +451,7 @@ class _Module:
         more = [*(v.name for v in states if not v.var.index), *(edge.key for edge in self.face.outer)]
         if more:
             lines.append("states |= {name: values[name] for name in TOTALS}")
-        lines.append(
-            'return _batched({**STATES, **OUTER}, states, sizes["batch"], sizes["..."])'.replace(
-                "{**STATES, **OUTER}", "STATES"
-            )
-        )
+        lines.append('return _batched(STATES, states, sizes["batch"], sizes["..."])')
         doc = f"""
             Every state at every step, by name.
 
