@@ -98,6 +98,8 @@ class _Module:
         self.scratch: dict[tuple[str, tuple[str, ...], int], str] = {}
         """Scratch arrays of the function that is being written: `(whether for all rows, sizes, which) -> name`."""
         self.scratch_names: dict[tuple[str, int], str] = {}
+        self.inside = {t.name for s in statements(program.backward) for t in s.targets}
+        """What the backward pass computes: zero beyond the lattice."""
         self.numbers: dict[str, str] = {}
         self.halves: set[str] = set()
         """Products that come halved, and below, the sigmoids that take them."""
@@ -106,8 +108,6 @@ class _Module:
         """Copies of packs as products read them, with the lines that make them."""
         self.packs: dict[Pack, str] = {}
         """The packs of the function that is being written, with their names."""
-        self.inside = {t.name for s in statements(program.backward) for t in s.targets}
-        """What the backward pass computes: zero beyond the lattice."""
         self.kept_stacks: dict[str, None] = {}
         """The stacks of the forward pass of which the backward pass reads several parts at once."""
         self.unknown: list[str] = []
@@ -285,7 +285,9 @@ class _Module:
         every = (*found, *statements(self.program.backward), *self.program.gradients)
         count = Counter(v.name for s in every for v in _read(s))
         halved = set()
-        for name, value in single.items():
+        looped = {name for item in self.program.forward if isinstance(item, Sweep) for name in item.names}
+        looped -= {n for i in self.program.forward if isinstance(i, Sweep) and self._is_zipped(i) for n in i.names}
+        for name, value in ((n, v) for n, v in single.items() if n not in looped):
             if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
                 terms = terms_of(value.arguments[0])
                 if all(isinstance(t, Var) and t.name in products and count[t.name] == 1 for t in terms):
