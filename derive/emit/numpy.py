@@ -104,7 +104,7 @@ class _Module:
         self.halves: set[str] = set()
         """Products that come halved, and below, the sigmoids that take them."""
         self.halved = self._halved()
-        self.turned: dict[Pack, tuple[str, list[str]]] = {}
+        self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
         """Copies of packs as products read them, with the lines that make them."""
         self.packs: dict[Pack, str] = {}
         """The packs of the function that is being written, with their names."""
@@ -147,10 +147,17 @@ class _Module:
             text = text.replace("(math.prod(batch),) if math.prod(batch) != 1 else ()", "batch")
         if self.face.inputs:
             return text
+        # Lengths stand where shapes do: nothing else has them.
+        text = text.replace("np.asarray(array) for name", "np.asarray(array) for name").replace(
+            '_check_shapes("inputs", _shapes(inputs), INPUTS, sizes)', 'sizes |= {"...": ()} | dict(inputs)'
+        )
+        text = text.replace("given = (params, inputs,", "given = (params, {},").replace(
+            "sizes = _sizes(*found,",
+            "found[1] = tuple((name, int(inputs[name])) for name in LENGTHS)\n    sizes = _sizes(*found,",
+        )
         lengths = quoted(str(n) for n in self.system.lattice.lengths)
-        text = text.replace("(INPUTS, inputs)", "(INPUTS, {})")
-        return text.replace(
-            "{**sizes, ", f'{{"...": (), **sizes, **{{name: int(inputs[name]) for name in ({lengths})}}, '
+        return text.replace("LENGTHS", f"({lengths})").replace(
+            "(params, inputs, initial, targets) for *_", "(params, initial, targets) for *_"
         )
 
     # --- statements -------------------------------------------------------------------------------------------------------
@@ -319,22 +326,24 @@ class _Module:
         spans = self._spans(product)
         if not spans and not isinstance(self.region, Zipped):
             return f"{pack}.T"
-        if product.pack not in self.turned:
-            name = self.names.new(f"{pack}_T")
-            self.turned[product.pack] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
+        key = product.pack, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{pack}_T_half" if spans else f"{pack}_T")
+            self.turned[key] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
             if spans:
                 self._number("0.5")
-        return self.turned[product.pack][0]
+        return self.turned[key][0]
 
     def _bias(self, product: Product) -> str:
         assert product.bias is not None
         bias, spans = self._pack(product.bias), self._spans(product)
         if not spans:
             return bias
-        name = bias if len(product.bias.parts) > 1 else self.names.new(f"{bias}_half")
-        lines = [f"{name}[{s}] *= half" for s in spans] if name == bias else [f"{name} = {bias} * half"]
-        self.turned[product.bias] = name, lines
-        return name
+        key = product.bias, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{bias}_half")
+            self.turned[key] = name, [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= half" for s in spans)]
+        return self.turned[key][0]
 
     def _pack(self, pack: Pack) -> str:
         if len(pack.parts) == 1:
