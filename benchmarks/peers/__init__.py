@@ -1,0 +1,78 @@
+"""What derive's functions are measured against: each peer computes the gradients of three cells, in one file.
+
+A peer is given parameters, `x (T, batch, m)` and cotangents of h at every step, and returns the gradients of every parameter and
+of x; the state before the first step is zero.  It keeps nothing from one call to the next but what it compiled.  Parameters are
+stacked (`cells.STACKS`) and in the peer's own arrays before the clock starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from peers.cells import Setting, by_name
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`vjps[cell](params, x, h_ct) -> gradients` in arrays of the peer's own.
+
+    `array` makes one of a NumPy array; `wait` returns when its argument has been computed.  A peer that has a form of its own
+    gives `own(setting) -> call` in their place, and `names(cell, gradients)`, the gradients of the parameters by name.
+    """
+
+    vjps: Mapping[str, Callable[..., dict[str, Any]]]
+    array: Callable[[Any], Any] = same
+    wait: Callable[[Any], Any] = same
+    own: Callable[[Setting], Callable[[], dict[str, Any]]] | None = None
+    names: Callable[[str, Mapping[str, Any]], dict[str, Any]] = by_name
+
+    def prepare(self, setting: Setting) -> Callable[[], dict[str, Any]]:
+        """Everything that is done once; what it returns is timed."""
+        if self.own:
+            return self.own(setting)
+        vjp, wait = self.vjps[setting.cell], self.wait
+        params = {name: self.array(value) for name, value in setting.stacked.items()}
+        x, h_ct = self.array(setting.x), self.array(setting.h_ct)
+        return lambda: wait(vjp(params, x, h_ct))
+
+    def gradients(self, setting: Setting, found: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """What a call returned, by the names of the parameters, as NumPy arrays."""
+        return {name: np.asarray(value) for name, value in self.names(setting.cell, found).items()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: the module that has the peer, and what it needs beside NumPy."""
+
+    title: str
+    module: str
+    needs: tuple[str, ...] = ()
+
+    def load(self) -> Peer:
+        """Raises `ImportError`, or `OSError` where there is no compiler or no BLAS."""
+        return import_module(f"peers.{self.module}").PEER
+
+
+PEERS = {
+    "numpy": Row("best NumPy", "numpy_best"),
+    "naive": Row("naive NumPy", "numpy_naive"),
+    "autograd": Row("HIPS autograd", "hips_autograd", ("autograd",)),
+    "torch-loop": Row("PyTorch loop", "torch_loop", ("torch",)),
+    "torch-nn": Row("torch.nn", "torch_nn", ("torch",)),
+    "torch-function": Row("torch Function with a hand-derived backward", "torch_function", ("torch",)),
+    "jax-scan": Row("jax.value_and_grad of a scan", "jax_scan", ("jax",)),
+    "jax-backward": Row("JAX with a hand-derived backward, one GEMM", "jax_backward", ("jax",)),
+    "numba": Row("numba, loops by hand", "numba_loops", ("numba",)),
+    "c": Row("C, fused loops by hand", "c_loops", ("a C compiler",)),
+    "gemms": Row("the GEMMs alone (the limit)", "gemms"),
+}
+YARDSTICK = "numpy"
