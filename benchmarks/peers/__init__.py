@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from peers.cells import Setting, by_name
+from derive.emit import BACKENDS
+from peers.cells import Setting, by_name, stacked
 
 
 def same(value: Any) -> Any:
@@ -35,8 +36,15 @@ class Peer:
     own: Callable[[Setting], Callable[[], dict[str, Any]]] | None = None
     names: Callable[[str, Mapping[str, Any]], dict[str, Any]] = by_name
 
-    def prepare(self, setting: Setting) -> Callable[[], dict[str, Any]]:
-        """Everything that is done once; what it returns is timed."""
+    def prepare(self, setting: Setting, named: bool = False) -> Callable[[], dict[str, Any]]:
+        """Everything that is done once; what it returns is timed.
+
+        `named`: with NumPy's arrays, parameters come and gradients go by name, one array each, as with derive's functions, so
+        that stacking them is timed too.
+        """
+        if named and self.vjps and self.array is same:
+            cell, vjp, x, h_ct = setting.cell, self.vjps[setting.cell], setting.x, setting.h_ct
+            return lambda: by_name(cell, vjp(stacked(cell, setting.params), x, h_ct))
         if self.own:
             return self.own(setting)
         vjp, wait = self.vjps[setting.cell], self.wait
@@ -45,34 +53,51 @@ class Peer:
         return lambda: wait(vjp(params, x, h_ct))
 
     def gradients(self, setting: Setting, found: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """What a call returned, by the names of the parameters, as NumPy arrays."""
-        return {name: np.asarray(value) for name, value in self.names(setting.cell, found).items()}
+        """What a call returned, by the names of the parameters, as NumPy arrays, without boundary values."""
+        named = found if set(setting.params) <= set(found) else self.names(setting.cell, found)
+        return {name: np.asarray(value) for name, value in named.items() if "[" not in name}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: the module that has the peer, and what it needs beside NumPy."""
+    """A row of the table, and the module that has the peer."""
 
     title: str
     module: str
-    needs: tuple[str, ...] = ()
 
     def load(self) -> Peer:
         """Raises `ImportError`, or `OSError` where there is no compiler or no BLAS."""
         return import_module(f"peers.{self.module}").PEER
 
 
+@dataclass(frozen=True)
+class Ours(Row):
+    """A backend of derive's."""
+
+    def load(self) -> Peer:
+        """Raises what the backend raises without its dependency."""
+        from peers.ours import peer
+
+        return peer(self.module)
+
+
 PEERS = {
     "numpy": Row("best NumPy", "numpy_best"),
     "naive": Row("naive NumPy", "numpy_naive"),
-    "autograd": Row("HIPS autograd", "hips_autograd", ("autograd",)),
-    "torch-loop": Row("PyTorch loop", "torch_loop", ("torch",)),
-    "torch-nn": Row("torch.nn", "torch_nn", ("torch",)),
-    "torch-function": Row("torch Function with a hand-derived backward", "torch_function", ("torch",)),
-    "jax-scan": Row("jax.value_and_grad of a scan", "jax_scan", ("jax",)),
-    "jax-backward": Row("JAX with a hand-derived backward, one GEMM", "jax_backward", ("jax",)),
-    "numba": Row("numba, loops by hand", "numba_loops", ("numba",)),
-    "c": Row("C, fused loops by hand", "c_loops", ("a C compiler",)),
+    "autograd": Row("HIPS autograd", "hips_autograd"),
+    "torch-loop": Row("PyTorch loop", "torch_loop"),
+    "torch-nn": Row("torch.nn", "torch_nn"),
+    "torch-function": Row("torch Function with a hand-derived backward", "torch_function"),
+    "jax-scan": Row("jax.value_and_grad of a scan", "jax_scan"),
+    "jax-backward": Row("JAX with a hand-derived backward, one GEMM", "jax_backward"),
+    "numba": Row("numba, loops by hand", "numba_loops"),
+    "c": Row("C, fused loops by hand", "c_loops"),
     "gemms": Row("the GEMMs alone (the limit)", "gemms"),
 }
+OTHERS = {
+    "torch-loop": Row("PyTorch loop", "torch_others"),
+    "jax-scan": Row("jax.value_and_grad of a scan", "jax_others"),
+}
+"""The peers of other systems."""
+OURS = {f"ours-{backend}": Ours(f"derive, {backend}", backend) for backend in BACKENDS}
 YARDSTICK = "numpy"

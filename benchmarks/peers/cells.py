@@ -1,4 +1,4 @@
-"""The three cells of the benchmark as data: what their parameters are called, how hand-written code stacks them, a setting.
+"""The systems of the benchmark as data: what their parameters are called, how hand-written code stacks them, a setting.
 
     rnn     h = tanh(W x + U h₋ + b)
     gru     the catalogue's `gru`:  z, r,  h̃ = tanh(W_h x + r ∘ u + b_h),  u = U_h h₋ + c_h,  h = z ∘ h₋ + (1 - z) ∘ h̃
@@ -22,7 +22,18 @@ STACKS = {
     "rnn": {"W": ("W",), "U": ("U",), "b": ("b",)},
     "gru": {"W": ("W_h", "W_z", "W_r"), "U": ("U_z", "U_r", "U_h"), "b": ("b_h", "b_z", "b_r"), "c": ("c_h",)},
     "lstm": {kind: tuple(f"{kind}_{gate}" for gate in "oifg") for kind in "WUb"},
+    "lstm-peephole": {
+        **{kind: tuple(f"{kind}_{gate}" for gate in "oifg") for kind in "WUb"},
+        "p": ("p_o", "p_i", "p_f"),
+    },
+    "skip-rnn": {"W": ("W",), "M": ("M",), "U": ("U",)},
+    "blstm": {
+        **{f"{k}_{way}": tuple(f"{k}_{gate}_{way}" for gate in "oifg") for way in ("fwd", "bwd") for k in "WUb"},
+        **{alone: (alone,) for alone in ("V_fwd", "V_bwd", "b_y")},
+    },
+    "mdrnn": {"W": ("W",), "U_1": ("U_1",), "U_2": ("U_2",), "b": ("b",)},
 }
+CELLS = ("rnn", "gru", "lstm")
 
 RNN = System(
     "rnn",
@@ -34,13 +45,13 @@ RNN = System(
 )
 
 Arrays = Mapping[str, Any]
-Shape = tuple[int, int, int, int]
-"""T, batch, inputs, hidden units."""
+Shape = tuple[int, ...]
+"""T, batch, inputs, hidden units; for a grid its axes in the place of T."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of the grid: parameters by name, `x (T, batch, m)`, and the cotangents of `h (T, batch, n)`."""
+    """Parameters by name, `x (T, batch, m)` and the cotangents of the output, `(T, batch, n)`; on a grid `(I, J, batch, m)`."""
 
     cell: str
     params: dict[str, np.ndarray]
@@ -58,12 +69,12 @@ def system(cell: str) -> System:
 
 def setting(cell: str, shape: Shape, dtype: str, seed: int = 0) -> Setting:
     """Weights as they are before training, uniform in ±1/√n; inputs and cotangents normal."""
-    T, batch, m, n = shape
+    *lead, m, n = shape
     rng = np.random.default_rng(seed)
-    sizes = {"n": n, "m": m}
+    sizes = {"m": m, "n": n, "q": n}
     shapes = {p.name: [sizes[str(s)] for s in p.shape if s != 1] for p in system(cell).parameters}
     params = {name: (rng.uniform(-1, 1, size) / n**0.5).astype(dtype) for name, size in shapes.items()}
-    x, h_ct = (rng.normal(size=(T, batch, k)).astype(dtype) for k in (m, n))
+    x, h_ct = (rng.normal(size=(*lead, k)).astype(dtype) for k in (m, n))
     return Setting(cell, params, x, h_ct)
 
 

@@ -9,6 +9,8 @@ is on the arrays of one step, which stay in the cache.  σ(a) = (1 + tanh(a / 2)
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -51,7 +53,7 @@ def rnn(p, x, h_ct):
     x1, h = with_one(x), from_zero(T, B, n, dtype=x.dtype)
     np.matmul(x1, columns(W, b), flat(h[1:]))
     U_T, s = U.T.copy(), np.empty((B, n), x.dtype)
-    for h_prev, h_t in zip(h, h[1:], strict=False):
+    for h_prev, h_t in pairwise(h):
         h_prev.dot(U_T, s)
         np.add(h_t, s, h_t)
         np.tanh(h_t, h_t)

@@ -3,7 +3,7 @@
 A step's pre-activations are one product, of the row `[x_t 1 h_{t-1}]`; so are the gradients of all weights, after the loop.
 σ(a) = (1 + tanh(a / 2)) / 2: all gates of a step are one call of tanh, the halves being in the weights.  The backward sweep is
 linear: its coefficients are computed outside of it, and a step is three to five calls, on several gates at once where they are
-multiplied by the same; errors are written over the gates.  Views are made by iterating over arrays, which is cheaper than slicing.
+multiplied by the same; errors are written over the gates.  Iterating over arrays makes views at less cost than slices.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def down(*arrays):
 def rnn(p, x, h_ct):
     W, U, b = p["W"], p["U"], p["b"]
     x, h_ct = x[:, 0], h_ct[:, 0]
-    (T, m), n = x.shape, len(b)
-    r, h_prev, h = rows(x, n)
+    m, n = x.shape[1], len(b)
+    r, _, h = rows(x, n)
     W_b_U = np.concatenate((W.T, b[None], U.T))
     for row, h_t in zip(r, h, strict=False):
         row.dot(W_b_U, h_t)
@@ -130,7 +130,9 @@ def lstm(p, x, h_ct):
         np.multiply(o, m_t, h_t)
 
     k = a[:-1].copy()
-    five, oif, i_f, g_c, m_all, o, i, f = parts(a[:-1], n, (0, 5), (1, 4), (2, 4), (4, 6), (0, 1), (1, 2), (2, 3), (3, 4))
+    five, oif, i_f, g_c, m_all, o, i, f = parts(
+        a[:-1], n, (0, 5), (1, 4), (2, 4), (4, 6), (0, 1), (1, 2), (2, 3), (3, 4)
+    )
     k_five, k_oif, k_if, k_m, k_o, k_g, k_carry = parts(k, n, (0, 5), (1, 4), (2, 4), (0, 1), (1, 2), (4, 5), (5, 6))
     k_five *= five
     np.subtract(oif, k_oif, k_oif)
