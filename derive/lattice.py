@@ -137,27 +137,32 @@ class Loop:
         return tuple(name for item in self.body for name in ((item,) if isinstance(item, str) else item.names))
 
 
-def order(names: Sequence[str], edges: Sequence[Edge], dimension: int) -> tuple[Loop | str, ...]:
+def order(
+    names: Sequence[str], edges: Sequence[Edge], dimension: int, pointwise: bool = True
+) -> tuple[Loop | str, ...]:
     """Nested sweeps in which every value is computed before it is read.
 
-    A plain name stands for a variable that is computed at all points at once.  Raises `CycleError` where there is none.
+    A plain name stands for a variable that is computed at all points at once; `pointwise`: not inside a sweep, where every
+    axis is swept.  Raises `CycleError` where there is no order.
     Karp, Miller and Winograd 1967: an axis along which a strongly connected part only looks back can be swept; what is
     left of its edges is ordered by the axes inside.
     """
-    return _order(names, edges, tuple(range(dimension)), looped=False)
+    return _order(names, edges, tuple(range(dimension)), False, pointwise)
 
 
-def _order(names: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...], looped: bool) -> tuple[Loop | str, ...]:
+def _order(
+    names: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...], looped: bool, pointwise: bool
+) -> tuple[Loop | str, ...]:
     items: list[Loop | str] = []
     plain: list[str] = []
     for part in strongly_connected(names, edges):
         inside = [e for e in edges if e[0] in part and e[1] in part]
         if inside:
-            items.append(_sweep(part, inside, axes))
+            items.append(_sweep(part, inside, axes, pointwise))
         else:
             items.extend(part)
             plain.extend(part)
-    if looped and axes and plain:
+    if looped and axes and plain and pointwise:
         return _wrapped(names, items, axes)
     return tuple(items)
 
@@ -174,7 +179,7 @@ def _wrapped(names: Sequence[str], items: list[Loop | str], axes: tuple[int, ...
     return tuple(wrapped)
 
 
-def _sweep(part: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...]) -> Loop:
+def _sweep(part: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...], pointwise: bool) -> Loop:
     for axis in axes:
         for direction in (1, -1):
             shifts = _shifts(part, [(t, s, direction * o[axis]) for t, s, o in edges])
@@ -184,7 +189,7 @@ def _sweep(part: Sequence[str], edges: Sequence[Edge], axes: tuple[int, ...]) ->
             if len(left) == len(edges):
                 continue
             rest = tuple(a for a in axes if a != axis)
-            body = _order(part, left, rest, looped=True)
+            body = _order(part, left, rest, True, pointwise)
             return Loop(axis, direction, body, {n: p for n, p in shifts.items() if p})
     # A cycle at one point is preferred, since it is the mistake.
     for candidates in ([e for e in edges if not any(e[2])], edges):

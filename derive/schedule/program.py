@@ -1,8 +1,8 @@
 """What runs: the arrays of a system and the statements that fill them, in the order in which they run.
 
-A `Program` says nothing about a language.  Statements stand for all points of the lattice at once, or inside a `Sweep` for one
-point of its axis after the other; all of them speak of nodes (`derive.expr`) at the lattice's own index, so that what a backend
-prints of `h[t-1]` is its own affair.
+A `Program` says nothing about a language.  Statements stand for all points of the lattice at once, or inside a `Sweep` for
+one point of its axis after the other, and for all points of the axes that are not swept.  All of them speak of nodes
+(`derive.expr`) at the lattice's own index: what a backend prints of `h[t-1]` is its own affair.
 
     Assign     target = value                         any node
     Product    [a_1; …; a_k] = [M_1; …; M_k] x + b    products with one operand, as one matrix product
@@ -93,7 +93,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Total:
-    """`target = Σ value` over the lattice and the batch, `target` without an index.  `direct` is added, unsummed."""
+    """`target = Σ value` over the lattice and the batch, `target` without an index."""
 
     target: Var
     value: Node
@@ -101,18 +101,22 @@ class Total:
 
 @dataclass(frozen=True)
 class OuterTotal:
-    """`targets[k] = Σ left[k] @ right.T` over the lattice and the batch; the left sides are consecutive parts of a stack."""
+    """`targets[k] = Σ left[k] @ right.T` over the lattice and the batch; the left sides are consecutive parts of a stack.
+
+    Without a `right` it is the sum of the left sides themselves: the gradient of a bias.
+    """
 
     targets: tuple[Var, ...]
     left: tuple[Var, ...]
-    right: Var
+    right: Var | None
 
 
 @dataclass(frozen=True)
 class Edge:
-    """The gradient of a boundary value: `value` at `steps`, a number or `T + 1` for an axis, None along an axis."""
+    """The gradient of a boundary value, returned as `key`: `value` at `steps`, `0` or `T + 1`, None along an axis."""
 
     border: Border
+    key: str
     value: Node
     steps: tuple[Expr | None, ...]
 
