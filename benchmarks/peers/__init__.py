@@ -60,14 +60,15 @@ class Peer:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table, and the module that has the peer."""
+    """A row of the table, and where its peer is."""
 
     title: str
     module: str
+    attribute: str = "PEER"
 
     def load(self) -> Peer:
         """Raises `ImportError`, or `OSError` where there is no compiler or no BLAS."""
-        return import_module(f"peers.{self.module}").PEER
+        return getattr(import_module(f"peers.{self.module}"), self.attribute)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ PEERS = {
     "torch-nn": Row("torch.nn", "torch_nn"),
     "torch-function": Row("torch Function with a hand-derived backward", "torch_function"),
     "jax-scan": Row("jax.value_and_grad of a scan", "jax_scan"),
+    "jax-projected": Row("the same, inputs projected before it", "jax_scan", "PROJECTED"),
     "jax-backward": Row("JAX with a hand-derived backward, one GEMM", "jax_backward"),
     "numba": Row("numba, loops by hand", "numba_loops"),
     "c": Row("C, fused loops by hand", "c_loops"),
@@ -97,6 +99,7 @@ PEERS = {
 OTHERS = {
     "torch-loop": Row("PyTorch loop", "torch_others"),
     "jax-scan": Row("jax.value_and_grad of a scan", "jax_others"),
+    "jax-projected": Row("the same, inputs projected before it", "jax_others", "PROJECTED"),
 }
 """The peers of other systems."""
 OURS = {f"ours-{backend}": Ours(f"derive, {backend}", backend) for backend in BACKENDS}

@@ -1,17 +1,15 @@
-"""Scans in JAX for other systems: gates fused, input projections before the scan, differentiated by JAX, compiled as a whole."""
+"""Scans in JAX for other systems, as in `jax_scan`."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import sigmoid
 
-from peers import Peer
-from peers.jax_scan import lstm, vjp
+from peers.jax_scan import affine, lstm, peer, scan
 
 
-def lstm_peephole(p, x):
+def lstm_peephole(p, x, before):
     p_o, p_i, p_f = jnp.split(p["p"], 3)
 
     def step(state, a):
@@ -21,42 +19,39 @@ def lstm_peephole(p, x):
         h = sigmoid(o + p_o * c) * jnp.tanh(c)
         return (h, c), h
 
-    zero = jnp.zeros((x.shape[1], p["U"].shape[1]), x.dtype)
-    return lax.scan(step, (zero, zero), x @ p["W"].T + p["b"])[1]
+    return scan(step, 2, p["U"].shape[1], x, affine(p), before)
 
 
-def skip_rnn(p, x):
+def skip_rnn(p, x, before):
     def step(state, a):
-        h, before = state
-        new = sigmoid(a + h @ p["W"].T + before @ p["M"].T)
-        return (new, h), new
+        h = sigmoid(a + state[0] @ p["W"].T + state[1] @ p["M"].T)
+        return (h, state[0]), h
 
-    zero = jnp.zeros((x.shape[1], len(p["W"])), x.dtype)
-    return lax.scan(step, (zero, zero), x @ p["U"].T)[1]
+    return scan(step, 2, len(p["W"]), x, lambda x: x @ p["U"].T, before)
 
 
-def blstm(p, x):
+def blstm(p, x, before):
     def chain(way, x):
-        return lstm({kind: p[f"{kind}_{way}"] for kind in "WUb"}, x)
+        return lstm({kind: p[f"{kind}_{way}"] for kind in "WUb"}, x, before)
 
     return chain("fwd", x) @ p["V_fwd"].T + chain("bwd", x[::-1])[::-1] @ p["V_bwd"].T + p["b_y"]
 
 
-def mdrnn(p, x):
-    def row(above, a_row):
+def mdrnn(p, x, before):
+    """A scan over the rows of scans along them."""
+    project = affine(p)
+
+    def row(above, now):
         def step(left, now):
             up, a = now
-            h = jnp.tanh(a + up @ p["U_1"].T + left @ p["U_2"].T)
+            h = jnp.tanh((a if before else project(a)) + up @ p["U_1"].T + left @ p["U_2"].T)
             return h, h
 
-        here = lax.scan(step, jnp.zeros_like(above[0]), (above, a_row))[1]
+        here = lax.scan(step, jnp.zeros_like(above[0]), (above, now))[1]
         return here, here
 
-    return lax.scan(row, jnp.zeros((*x.shape[1:3], len(p["b"])), x.dtype), x @ p["W"].T + p["b"])[1]
+    return lax.scan(row, jnp.zeros((*x.shape[1:3], len(p["b"])), x.dtype), project(x) if before else x)[1]
 
 
-PEER = Peer(
-    {"lstm-peephole": vjp(lstm_peephole), "skip-rnn": vjp(skip_rnn), "blstm": vjp(blstm), "mdrnn": vjp(mdrnn)},
-    jnp.asarray,
-    jax.block_until_ready,
-)
+SYSTEMS = {"lstm-peephole": lstm_peephole, "skip-rnn": skip_rnn, "blstm": blstm, "mdrnn": mdrnn}
+PEER, PROJECTED = peer(SYSTEMS, before=False), peer(SYSTEMS, before=True)
