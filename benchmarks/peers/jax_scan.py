@@ -1,4 +1,4 @@
-"""jax.value_and_grad of a scan, gates fused, compiled as a whole; the inputs are projected at each step, or all before the scan."""
+"""jax.value_and_grad of a scan, gates fused, compiled as a whole; inputs are projected at each step, or all before the scan."""
 
 from __future__ import annotations
 
