@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from growth import growth
 from memory import memory
-from peers import OTHERS, OURS, PEERS, YARDSTICK, Peer, Row
+from peers import OTHERS, OURS, PEERS, YARDSTICK, Peer, Row, disagreement
 from peers.cells import CELLS, Setting, Shape, setting
 from timing import Times, fastest, interleave, machine, ratio, threads
 
@@ -44,8 +44,6 @@ SHAPES: tuple[Shape, ...] = (
 DTYPES = ("float32", "float64")
 UNUSABLE = (ImportError, OSError, DeriveError)
 """What peers raise that lack a library, a compiler or a BLAS."""
-TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
-"""How far gradients may be from those of the best NumPy, relative to the largest entry."""
 OTHER_SHAPES: dict[str, tuple[Shape, ...]] = {
     **dict.fromkeys(("lstm-peephole", "skip-rnn", "blstm"), SHAPES[:3]),
     "mdrnn": ((5, 4, 1, 8, 8), (10, 10, 1, 32, 32), (10, 10, 32, 64, 128)),
@@ -76,7 +74,7 @@ def load(rows: Mapping[str, Row]) -> dict[str, Peer]:
 
 
 def prepared(peers: Mapping[str, Peer], point: Setting, named: bool) -> dict[str, Callable[[], Any]]:
-    """The calls, each run once, and its gradients compared with the yardstick's.  One that can't do this point is left out."""
+    """The calls, each run once, and its gradients compared with the first one's.  One that can't do this point is left out."""
     calls: dict[str, Callable[[], Any]] = {}
     wanted: Mapping[str, np.ndarray] = {}
     for name, peer in peers.items():
@@ -87,20 +85,10 @@ def prepared(peers: Mapping[str, Peer], point: Setting, named: bool) -> dict[str
             print(f"{name} is left out of {point.cell}: {error}", file=sys.stderr)
             continue
         wanted = wanted or found
-        if found:
-            compare(name, point, found, wanted)
+        if found and (difference := disagreement(found, wanted)):
+            sys.exit(f"{name}, {point.cell}, {point.x.shape}: {difference}")
         calls[name] = call
     return calls
-
-
-def compare(name: str, point: Setting, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> None:
-    """Raises `SystemExit` where a gradient is missing or differs."""
-    if set(found) != set(wanted):
-        sys.exit(f"{name}, {point.cell}: gradients of {sorted(found)}, wanted of {sorted(wanted)}")
-    for parameter, value in wanted.items():
-        error = np.abs(found[parameter] - value).max() / max(1e-30, np.abs(value).max())
-        if not error < TOLERANCE[str(value.dtype)]:
-            sys.exit(f"{name}, {point.cell}, {point.x.shape} {value.dtype}: {parameter} differs by {error:.2g}")
 
 
 def measure(peers: Mapping[str, Peer], point: Setting, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Peak memory of an LSTM's gradients, each peer in a fresh process: `python benchmarks/functions.py --memory`.
 
-What is counted is the largest resident size during a call minus the resident size before it; the result is part of it, the
-arguments are not.  Before that the peer has been compiled and called once, and what it freed was given back to the system.
+What is counted is the largest resident size during a call minus the resident size before it; the result is part of it (so that
+the gradient of x grows with T, whatever the checkpoints), the arguments are not.  Before that the peer has been compiled and
+called once, and what it freed was given back to the system.
 """
 
 from __future__ import annotations

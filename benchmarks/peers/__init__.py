@@ -17,6 +17,20 @@ import numpy as np
 from derive.emit import BACKENDS
 from peers.cells import Setting, by_name, stacked
 
+TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+"""How far gradients may be from one another, relative to the largest entry."""
+
+
+def disagreement(found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with these gradients; nothing, if nothing is."""
+    if set(found) != set(wanted):
+        return f"gradients of {', '.join(sorted(found))}, wanted of {', '.join(sorted(wanted))}"
+    for name, value in wanted.items():
+        error = np.abs(found[name] - value).max() / max(1e-30, np.abs(value).max())
+        if not error < TOLERANCE[str(value.dtype)]:
+            return f"the gradient of {name} differs by {error:.2g} of its largest entry"
+    return ""
+
 
 def same(value: Any) -> Any:
     return value

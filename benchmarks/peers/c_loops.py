@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,8 @@ from peers import Peer
 from peers.blas import blas
 from peers.cells import Setting
 
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-mprefer-vector-width=512", "-shared", "-fPIC", "-std=gnu11")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-std=gnu11")
+WIDE = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
 WORK = {
     "rnn": lambda T, B, m, n: n * (m + n) + (2 * T + 2) * B * n,
     "gru": lambda T, B, m, n: 3 * n * (m + n) + (5 * T + 6) * B * n,
@@ -28,18 +30,20 @@ WORK = {
 
 @cache
 def library(real: str) -> ctypes.CDLL:
-    """Built once for each text, number type and BLAS; raises `OSError` where there is no compiler."""
+    """Built once for each text, number type and BLAS; raises `OSError` where there is no compiler, or one that can't."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if not compiler:
         raise OSError("the peer in C needs a C compiler: none is called cc, and CC names none")
     source = Path(__file__).with_name("c_loops.c")
-    options = (*FLAGS, f"-DREAL={real}", f"-DBLAS_INT={blas().integer}")
+    options = (*FLAGS, *WIDE, f"-DREAL={real}", f"-DBLAS_INT={blas().integer}")
     key = hashlib.sha256(" ".join(options).encode() + source.read_bytes()).hexdigest()[:16]
     built = Path(tempfile.gettempdir()) / f"derive-benchmark-{key}.so"
     if not built.exists():
         fresh = built.with_suffix(f".{os.getpid()}")
         command = [compiler, *options, str(source), "-o", str(fresh), "-lm"]
-        subprocess.run(command, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise OSError(f"{compiler} could not build the peer in C: {done.stderr.strip()}")
         fresh.replace(built)
     return ctypes.CDLL(str(built))
 
