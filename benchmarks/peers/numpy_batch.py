@@ -72,20 +72,20 @@ def rnn(p, x, h_ct):
 
 
 def gru(p, x, h_ct):
-    """In a step's memory: [W x + b, ·], then h̃ z r u, then [δh̃ δz δr δu]."""
+    """In a step's memory: [W x + b], then h̃ z r, then [δh̃ δz δr]; and u, then [δz δr δu]."""
     (T, B, m), n, dtype = x.shape, len(p["c"]), x.dtype
     last, first = slice(n, None), slice(2 * n)
     W, b, U_T = halved(p, ("W", last), ("b", last), ("U", first))
     U_T, c = U_T.T.copy(), p["c"]
     x1, h = with_one(x), from_zero(T, B, n, dtype=dtype)
-    a = np.empty((T, B, 4 * n), dtype)
-    np.matmul(x1, columns(W, b), flat(a)[:, : 3 * n])
-    gates = a.reshape(T, 4, B, n)
+    a, zru = np.empty((T, B, 3 * n), dtype), np.empty((T, B, 3 * n), dtype)
+    np.matmul(x1, columns(W, b), flat(a))
+    gates, us = a.reshape(T, 3, B, n), zru.reshape(T, 3, B, n)[:, 2]
     half, one = np.asarray(0.5, dtype), np.ones((), dtype)
     pre, s, q = np.empty((B, 3, n), dtype), np.empty((B, 3 * n), dtype), np.empty((B, n), dtype)
     s_gates, (pre_h, pre_z_r) = s.reshape(B, 3, n).transpose(1, 0, 2), (pre[:, 0], pre[:, 1:].transpose(1, 0, 2))
-    x_part = a[..., : 3 * n].reshape(T, B, 3, n)
-    for h_prev, h_t, x_t, (hh, z, r, u), z_r in zip(h, h[1:], x_part, gates, gates[:, 1:3], strict=False):
+    steps = zip(h, h[1:], a.reshape(T, B, 3, n), us, gates, gates[:, 1:], strict=False)
+    for h_prev, h_t, x_t, u, (hh, z, r), z_r in steps:
         h_prev.dot(U_T, s)
         np.copyto(pre, x_t)
         np.add(pre_z_r, s_gates[:2], z_r)
@@ -102,9 +102,9 @@ def gru(p, x, h_ct):
 
     U, h_bar, carry, d_next = p["U"], np.empty_like(q), np.zeros_like(q), np.zeros((B, 3 * n), dtype)
     d_h, d_z, d_r, d_u = d = np.empty((4, B, n), dtype)
-    errors = a.reshape(T, B, 4, n).transpose(0, 2, 1, 3)
-    steps = zip(gates[::-1], errors[::-1], a[::-1, :, n:], h[-2::-1], h_ct[::-1], strict=True)
-    for (hh, z, r, u), errors_t, zru, h_prev, ct in steps:
+    errors = (v.reshape(T, B, 3, n).transpose(0, 2, 1, 3) for v in (a, zru))
+    steps = zip(gates[::-1], us[::-1], *(v[::-1] for v in errors), zru[::-1], h[-2::-1], h_ct[::-1], strict=True)
+    for (hh, z, r), u, hzr_errors, zru_errors, zru_t, h_prev, ct in steps:
         d_next.dot(U, h_bar)
         np.add(h_bar, ct, h_bar)
         np.add(h_bar, carry, h_bar)
@@ -121,12 +121,19 @@ def gru(p, x, h_ct):
         np.subtract(one, r, q)
         np.multiply(q, u, q)
         np.multiply(q, d_u, d_r)
-        np.copyto(errors_t, d)
-        d_next = zru
-    hzr, zru = flat(a)[:, : 3 * n], flat(a)[:, n:]
-    G = np.matmul(hzr.T, x1)
-    x_bar = np.matmul(hzr, p["W"]).reshape(x.shape)
-    return {"W": G[:, :m], "b": G[:, m], "U": np.matmul(zru.T, flat(h[:-1])), "c": zru[:, 2 * n :].sum(0), "x": x_bar}
+        np.copyto(hzr_errors, d[:3])
+        np.copyto(zru_errors, d[1:])
+        d_next = zru_t
+    hzr, zru = flat(a), flat(zru)
+    G = hzr.T.dot(x1)
+    c_bar = np.ones(T * B, dtype).dot(zru[:, 2 * n :])
+    return {
+        "W": G[:, :m],
+        "b": G[:, m],
+        "U": zru.T.dot(flat(h[:-1])),
+        "c": c_bar,
+        "x": hzr.dot(p["W"]).reshape(x.shape),
+    }
 
 
 def lstm(p, x, h_ct):
