@@ -154,7 +154,9 @@ def report(points: list[dict[str, Any]], rows_of: Mapping[str, Row]) -> str:
         of_dtype = [point for point in points if point["dtype"] == dtype]
         rows = [(row.title, lambda point, name=name: point["ratios"].get(name)) for name, row in rows_of.items()]
         pairs = [(title, lambda point, title=title: point["compared"].get(title)) for title in COMPARED]
-        parts += [f"**{dtype}**", table(of_dtype, rows), table(of_dtype, pairs)]
+        parts += [f"**{dtype}**", table(of_dtype, rows)]
+        if any(point["compared"] for point in of_dtype):
+            parts.append(table(of_dtype, pairs))
     return "\n\n".join(parts)
 
 
