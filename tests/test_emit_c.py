@@ -265,7 +265,9 @@ def test_the_module_stands_alone_and_checks_itself(tmp_path: Path):
     path.write_text(c.source(SYSTEMS["lstm"]), encoding="utf-8")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": ""}
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-I", path], capture_output=True, text=True, env=environment, check=False)
+        done = subprocess.run(
+            [sys.executable, "-I", path], capture_output=True, text=True, env=environment, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert float(done.stdout.split()[-1]) < 1e-6
     built = [p.suffix for p in (tmp_path / "cache" / "derive").iterdir()]
@@ -285,7 +287,9 @@ def test_without_a_compiler_one_sentence_says_what_to_do(monkeypatch: pytest.Mon
     case, compiled = Case(SYSTEMS["rnn"], 2, (), SEED), compile_system(SYSTEMS["rnn"], "c")
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(compiled.module.shutil, "which", lambda name: None)
-    with pytest.raises(OSError, match=r"there is no C compiler: install one \(gcc or clang, as cc\), or use the backend numba"):
+    with pytest.raises(
+        OSError, match=r"there is no C compiler: install one \(gcc or clang, as cc\), or use the backend numba"
+    ):
         compiled.forward(case.params, case.inputs)
 
 

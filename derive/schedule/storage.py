@@ -23,7 +23,7 @@ from derive.schedule.program import (
     Sweep,
     statements,
 )
-from derive.schedule.terms import asks_where
+from derive.schedule.terms import asks_where, can_be_infinite
 from derive.system import System
 
 
@@ -123,7 +123,9 @@ class Storage:
 
     def _in_sweep(self, name: str) -> str:
         sweep = self.sweep_of[name]
-        if self.system.lattice.dimension > 1 or any(sweep.shifts.values()):
+        # A term that may divide by zero beyond the lattice is added under a condition, in a step of its own.
+        guarded = any(isinstance(s, Assign) and can_be_infinite(s.value) for s in statements((sweep,)))
+        if self.system.lattice.dimension > 1 or any(sweep.shifts.values()) or guarded:
             return STORED
         offsets = {
             self.system.offset(var)[0] * sweep.direction
@@ -184,7 +186,7 @@ def _becomes(
     if array.origin != "part" or array.storage != STORED or len(reading) != 1:
         return None
     var, reader = reading[0]
-    if var != array.var or not isinstance(reader, Assign) or reader not in run:
+    if var != array.var or not isinstance(reader, Assign) or reader not in run or can_be_infinite(reader.value):
         return None
     return reader.target if reader.target.shape == var.shape and _entrywise(reader.value, var) else None
 

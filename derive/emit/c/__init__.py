@@ -1,8 +1,8 @@
 """A system as a standalone module that holds its C source, builds it with the system's compiler and calls it.
 
-    library     what the source may call, one small function an entry
-    printer     routines of `derive.emit.loops` as C
-    binding     how the module builds and calls the source
+library     what the source may call, one small function an entry
+printer     routines of `derive.emit.loops` as C
+binding     how the module builds and calls the source
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import cache, partial
 from typing import Any
 
 from derive.emit.c import binding, library
-from derive.emit.c.printer import CNames, KernelPrinter
+from derive.emit.c.names import CNames
+from derive.emit.c.printer import KernelPrinter
 from derive.emit.compiled import Compiled
 from derive.emit.loops.module import ModuleText
 from derive.emit.loops.plan import Plan, plan
@@ -52,12 +53,17 @@ def _module(made: Plan) -> str:
     printers, arguments = [forward], {"forward": forward.arguments["forward"]}
     if made.gradients:
         backward = KernelPrinter(made, made.gradients, names)
-        routines += [*backward.functions(TITLES), backward.exported("vjp", "From cotangents to gradients", ("record", "backward"))]
+        routines += [
+            *backward.functions(TITLES),
+            backward.exported("vjp", "From cotangents to gradients", ("record", "backward")),
+        ]
         if made.loss:
             steps = [r for r in ("record", "loss", "backward", "direct") if r in made.gradients.routines]
             routines.append(backward.exported("value_and_grad", "The loss and its gradients", steps))
         printers.append(backward)
-        arguments |= {name: backward.arguments[name] for name in ("vjp", "value_and_grad") if name in backward.arguments}
+        arguments |= {
+            name: backward.arguments[name] for name in ("vjp", "value_and_grad") if name in backward.arguments
+        }
     called = {name: key for printer in printers for name, key in printer.called.items()}
     definitions = library.with_dependencies("\n".join(["multiply(", *routines]), called)
     text = "\n\n".join([library.HEAD, *definitions, *routines])

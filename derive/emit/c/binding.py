@@ -1,7 +1,7 @@
-"""How an emitted module builds its C source, keeps what was built, and calls it: the text of it, which needs ctypes and NumPy only."""
+"""How an emitted module builds its C source, keeps what was built and calls it: text, which needs ctypes and NumPy only."""
 
 LIBRARY = '''
-FLAGS = ("-O3", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+FLAGS = ("-O2", "-march=native", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 
 
 @functools.cache

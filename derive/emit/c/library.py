@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-
 from functools import cache
 from typing import Any
 
@@ -56,9 +55,12 @@ INLINE long columns(const int count, long start, long width, long depth, const r
     const real *first = bias ? bias : added ? y : 0;
     for (; start + count * STRIP <= width; start += count * STRIP) {
         strip sum[8] = {{0}};
+#pragma GCC unroll 8
         for (int k = 0; first && k < count; k++) sum[k] = ((const strip *)(first + start))[k];
         for (long j = 0; j < depth; j++)
+#pragma GCC unroll 8
             for (int k = 0; k < count; k++) sum[k] += x[j] * ((const strip *)(matrix + j * width + start))[k];
+#pragma GCC unroll 8
         for (int k = 0; k < count; k++) ((strip *)(y + start))[k] = sum[k];
     }
     return start;
@@ -314,7 +316,13 @@ NAMES = {
 }  # fmt: skip
 """What a function of the table is called in C, where it is not its own name."""
 
-DEFINED_BY = {"real_cosh": "cosh", "real_sinh": "sinh", "real_exp": "reduced", "bounded_exp": "reduced", "use_blas": "multiply"}
+DEFINED_BY = {
+    "real_cosh": "cosh",
+    "real_sinh": "sinh",
+    "real_exp": "reduced",
+    "bounded_exp": "reduced",
+    "use_blas": "multiply",
+}
 """The entry that defines a function, where it is not the one of its name."""
 
 
@@ -344,6 +352,7 @@ def with_dependencies(text: str, known: dict[str, tuple[str, int]]) -> list[str]
             add(source.replace(f"{function}(", "", 1) if entry not in SOURCES else source)
             del found[entry]
             found[entry] = source
+
     add(text)
     return [source.strip("\n") for source in found.values() if source]
 
@@ -415,4 +424,3 @@ def _plain(expression: Expr) -> Expr:
 
 
 __all__ = ["HEAD", "SOURCES", "definition", "function_name", "with_dependencies"]
-

@@ -6,132 +6,38 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Integer
 
-from derive.emit.c import library
-from derive.emit.layout import Names
+from derive.emit.c.scalars import ScalarPrinter
 from derive.emit.loops.fusion import distinct_reads
-from derive.emit.loops.kernel import Kernel
 from derive.emit.loops.language import (
-    COLUMN,
-    INNER,
-    ROW,
     SAMPLE,
     SAMPLES,
     Accumulate,
     Axis,
-    Call,
     Clear,
-    Condition,
     Fused,
     Guarded,
     IfGiven,
     Item,
-    Local,
     Multiply,
     Nest,
-    Number,
-    Over,
     Pile,
-    Plus,
-    Raised,
     Read,
     Rows,
-    Same,
     Scalar,
-    Times,
     Walk,
-    Where,
     reads,
 )
-from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block, Place
+from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block
 from derive.emit.loops.plan import Plan
 from derive.emit.source import indented
 
 WIDTH, LONGEST = 94, 118
-SUM, PRODUCT, ATOM = range(3)
-RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof main "
-    "real bits R gemm product samples sample row column inner values memory parameters gradients loss total sum top "
-    "multiply multiply_across accumulate add_rows transpose reduced two_to_the power square larger smaller use_blas y0 y1 "
-    "yn j0 j1 jn gamma exp log tanh sqrt erf signbit index div time signal remove NULL INFINITY NAN EOF".split()
-)
-"""Names that mean something else in the C source."""
 
 
-class CNames:
-    """What arrays, sizes and steps are called in C: names as typed, where C has no other use for them."""
-
-    def __init__(self, plan: Plan):
-        system = plan.system
-        self.taken = set(RESERVED) | {library.function_name(n, k) for n in library.NAMES for k in range(2)}
-        self.taken |= set(library.SOURCES)
-        names = Names(system, ())
-        self.symbols: dict[Symbol, str] = {}
-        for symbol, name in names.symbols.items():
-            self.symbols[symbol] = self._free(name)
-        for index, name in zip(system.lattice.indices, names.index, strict=True):
-            self.symbols[index] = self._free(name)
-        self.symbols[SAMPLES] = "samples"
-        self.arrays: dict[str, str] = {}
-
-    def _free(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
-    def array(self, name: str) -> str:
-        """`h`, `h_0` for the boundary value `h[0]`, `h_0_bar` for its gradient."""
-        if name not in self.arrays:
-            text = name.replace("[", "_").replace("]", "").replace("-", "m").replace("+", "p").replace(",", "_")
-            self.arrays[name] = self._free(re.sub(r"\W", "_", text))
-        return self.arrays[name]
-
-    def size(self, e: Expr | int) -> str:
-        """A number of rows or entries, or a step."""
-        e = Integer(0) + e
-        terms = sorted(e.as_ordered_terms(), key=lambda t: (t.is_number, str(t)))
-        text = ""
-        for term in terms:
-            coefficient, rest = term.as_coeff_Mul()
-            body = self._product(abs(coefficient), rest)
-            text += f" {'-' if coefficient < 0 else '+'} {body}" if text else f"{'-' if coefficient < 0 else ''}{body}"
-        return text
-
-    def _product(self, coefficient: Expr, rest: Expr) -> str:
-        factors = [str(coefficient)] if coefficient != 1 or rest == 1 else []
-        for factor in () if rest == 1 else rest.as_ordered_factors():
-            base, exponent = factor.as_base_exp()
-            text = self.symbols.get(base) or f"({self.size(base)})"
-            factors += [text] * int(exponent)
-        return " * ".join(factors)
-
-    def bracketed(self, e: Expr | int) -> str:
-        text = self.size(e)
-        return f"({text})" if " " in text else text
-
-
-class KernelPrinter:
-    """The functions of one kernel; `called` collects the functions of the table that they call, by their C names."""
-
-    def __init__(self, plan: Plan, kernel: Kernel, names: CNames):
-        self.plan, self.kernel, self.names = plan, kernel, names
-        self.lattice = plan.system.lattice
-        self.called: dict[str, tuple[str, int]] = {}
-        self.sizes = [*self.lattice.lengths, SAMPLES, *plan.system.dimensions]
-        self.rows: dict[Read, str] = {}
-        """Entries of the loop that is being written which go by the name of a row."""
-        self.arguments: dict[str, list[str]] = {}
-        """By routine: the regions and given arrays that it takes."""
-
-    def _name(self, key: str) -> str:
-        """What an array is called; one that was given and is used as it is, by its own name."""
-        plain = key.removesuffix(" given")
-        layout = self.kernel.layout
-        same = plain in layout and key in layout and layout[plain].block == layout[key].block
-        return self.names.array(plain if same else key)
+class KernelPrinter(ScalarPrinter):
+    """The functions of one kernel."""
 
     def functions(self, titles: Mapping[str, str]) -> list[str]:
         return [self._function(name, items, titles[name]) for name, items in self.kernel.routines.items()]
@@ -192,14 +98,24 @@ class KernelPrinter:
 
     def _pointer(self, text: str, note: str) -> list[str]:
         together = f"{text}  {note}" if note else text
-        return [together] if len(together) <= WIDTH + 16 else [note, *textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+        return (
+            [together] if len(together) <= WIDTH + 16 else [note, *textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+        )
 
     def _shape_note(self, key: str) -> str:
         place = self.kernel.layout[key]
-        rows = [self.names.bracketed(n) for n in place.block.rows(self.lattice)] if place.block.axes or place.block.rolling else []
+        rows = (
+            [self.names.bracketed(n) for n in place.block.rows(self.lattice)]
+            if place.block.axes or place.block.rolling
+            else []
+        )
         samples = ["samples"] if place.block.batched else []
         own = [self.names.bracketed(n) for n in place.shape]
-        wide = [f"{own.pop(0)} of {self.names.bracketed(place.block.width)}"] if own and len(place.block.parts) > 1 and len(own) == 1 else []
+        wide = (
+            [f"{own.pop(0)} of {self.names.bracketed(place.block.width)}"]
+            if own and len(place.block.parts) > 1 and len(own) == 1
+            else []
+        )
         dims = [*rows, *samples, *wide, *own]
         return f"/* {' x '.join(dims)} */" if dims else ""
 
@@ -244,9 +160,6 @@ class KernelPrinter:
         up = f"for (long {i} = {first}; {i} <= {last}; {i}++) {{"
         down = f"for (long {i} = {last}; {i} >= {first}; {i}--) {{"
         return [up if walk.direction > 0 else down, *indented(self._items(walk.body)), "}"]
-
-    def _condition(self, conditions: Sequence[Condition]) -> str:
-        return " && ".join(f"{self.names.size(a)} {op} {self.names.size(b)}" for a, op, b in conditions)
 
     def _loops(self, axes: Sequence[Axis], body: list[str], simd: bool = False) -> list[str]:
         for axis in reversed(axes):
@@ -299,7 +212,9 @@ class KernelPrinter:
         for step in read.steps:
             index = next((i for i in self.lattice.indices if step.has(i)), None)
             offset = step - index if index is not None else None
-            text = f"at_{step}" if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
+            text = (
+                f"at_{step}" if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
+            )
             offsets.append(re.sub(r"\W", "", text))
         moved = "_".join(o for o in offsets if o)
         found = f"{name}_row{'_' + moved if moved else ''}"
@@ -331,7 +246,11 @@ class KernelPrinter:
         if nest.kind == "sum":
             first, step, clause = "0", self._statement("total += ", nest.value), "+"
         else:
-            first, step, clause = "-INFINITY", [*self._statement("const real next = ", nest.value), "total = total < next ? next : total;"], "max"
+            first, step, clause = (
+                "-INFINITY",
+                [*self._statement("const real next = ", nest.value), "total = total < next ? next : total;"],
+                "max",
+            )
         loop = self._loops([over], step, simd=True)
         loop[0] = f"#pragma omp simd reduction({clause} : total)"
         return self._loops(nest.axes, [f"real total = {first};", *loop, f"{target} {operation} total;"])
@@ -342,7 +261,10 @@ class KernelPrinter:
         """How many rows, where the first starts, and how far apart they are."""
         place = self.kernel.layout[rows.array]
         block = place.block
-        steps = [Integer(1) + step - self.lattice.indices[a] if a in rows.every else step for a, step in enumerate(rows.steps)]
+        steps = [
+            Integer(1) + step - self.lattice.indices[a] if a in rows.every else step
+            for a, step in enumerate(rows.steps)
+        ]
         count: Expr = SAMPLES
         for axis in rows.every:
             count = count * self.lattice.lengths[axis]
@@ -362,7 +284,8 @@ class KernelPrinter:
         if item.transposed:
             call = f"multiply_across({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {target}, {target_step}, {added});"
         else:
-            call = f"multiply({count}, {width}, {depth}, {left}, {left_step}, {matrix}, {bias}, {target}, {target_step}, {added});"
+            given = f"{left}, {left_step}, {matrix}, {bias}, {target}, {target_step}, {added}"
+            call = f"multiply({count}, {width}, {depth}, {given});"
         return textwrap.wrap(call, WIDTH, subsequent_indent="    ")
 
     def _accumulate(self, item: Accumulate) -> list[str]:
@@ -415,127 +338,6 @@ class KernelPrinter:
                 start += rows * columns
         return lines
 
-    # --- entries and scalars --------------------------------------------------------------------------------------------------
-
-    def _local(self, array: str) -> str:
-        return f"{self._name(array)}_here"
-
-    def _row(self, block: Block, steps: tuple[Expr, ...]) -> str:
-        """The row of a point: `t`, `(i - 1) * J + j - 1`, `(t & 1)`."""
-        if block.rolling:
-            return f"({self.names.bracketed(steps[0])} & 1)"
-        if not block.axes:
-            return "0"
-        position = ""
-        for step, before, count in zip(steps, block.before, block.rows(self.lattice), strict=True):
-            row = Integer(0) + step - 1 + before
-            if not position:
-                position = self.names.bracketed(row)
-            elif row == 0:
-                position = f"{position} * {self.names.bracketed(count)}"
-            else:
-                position = f"({position} * {self.names.bracketed(count)} + {self.names.size(row)})"
-        return position
-
-    def _entry(self, read: Read) -> str:
-        if read in self.rows:
-            return self.rows[read]
-        place = self.kernel.layout[read.array]
-        row = self._row(place.block, read.steps) if (place.block.axes or place.block.rolling) else "0"
-        parts: list[str] = []
-        width = self.names.bracketed(place.block.width)
-        if place.block.batched:
-            parts.append(_times(f"{_times(row, 'samples')} + {SAMPLE}" if row != "0" else SAMPLE, width, row != "0"))
-        elif row != "0":
-            parts.append(_times(row, width))
-        if len(read.axes) == 2:
-            parts += [_times(read.axes[0], self.names.bracketed(place.shape[1])), read.axes[1]]
-        else:
-            parts += list(read.axes)
-        return f"{self._name(read.array)}[{' + '.join(p for p in parts if p) or '0'}]"
-
-    def _scalar(self, s: Scalar) -> tuple[str, int]:
-        """The source of a scalar, and how tightly it binds."""
-        match s:
-            case Number():
-                return self._number(s.value)
-            case Read():
-                return self._entry(s), ATOM
-            case Local():
-                return self._local(s.array), ATOM
-            case Plus():
-                return self._plus(s), SUM
-            case Times():
-                return self._times(s)
-            case Over():
-                return f"{self._at_least(s.above, PRODUCT)} / {self._at_least(s.below, ATOM)}", PRODUCT
-            case Raised():
-                return self._raised(s), ATOM
-            case Call():
-                return self._call(s), ATOM
-            case Same():
-                return f"({s.left} == {s.right})", ATOM
-            case Where():
-                return f"({self._condition(s.conditions)} ? {self._scalar(s.value)[0]} : 0)", ATOM
-
-    def _at_least(self, s: Scalar, level: int) -> str:
-        text, found = self._scalar(s)
-        return text if found >= level else f"({text})"
-
-    def _number(self, value: Expr) -> tuple[str, int]:
-        if value.is_Integer:
-            return str(value), ATOM if value >= 0 else SUM
-        if value.is_number:
-            text = f"R({float(value)!r})" if value >= 0 else f"-R({float(-value)!r})"
-            return text, ATOM if value >= 0 else SUM
-        above, below = value.as_numer_denom()
-        text = f"(real)({self.names.size(above)})"
-        return (text, ATOM) if below == 1 else (f"{text} / ({self.names.size(below)})", PRODUCT)
-
-    def _plus(self, s: Plus) -> str:
-        text = ""
-        for term in sorted(s.terms, key=lambda t: bool(text) or _sign(t)[0] < 0):
-            sign, body = _sign(term)
-            operand = self._at_least(body, PRODUCT)
-            text += (" - " if sign < 0 else " + ") + operand if text else ("-" if sign < 0 else "") + operand
-        return text
-
-    def _times(self, s: Times) -> tuple[str, int]:
-        sign, body = _sign(s)
-        if sign < 0:
-            return f"-{self._at_least(body, PRODUCT)}", SUM
-        first, *others = s.factors
-        return " * ".join([self._at_least(first, PRODUCT), *(self._at_least(f, ATOM) for f in others)]), PRODUCT
-
-    def _raised(self, s: Raised) -> str:
-        base = self._scalar(s.base)[0]
-        if s.exponent == 2:
-            return f"square({base})"
-        if s.exponent.is_Integer:
-            return f"power({base}, {s.exponent})"
-        return f"real_pow({base}, {self.names.size(s.exponent)})"
-
-    def _call(self, s: Call) -> str:
-        name = library.function_name(s.function, s.order)
-        self.called[name] = s.function, s.order
-        return f"{name}({', '.join(self._scalar(a)[0] for a in s.arguments)})"
-
-
-def _times(text: str, factor: str, compound: bool = False) -> str:
-    return text if factor == "1" else f"({text}) * {factor}" if compound else f"{text} * {factor}"
-
-
-def _sign(s: Scalar) -> tuple[int, Scalar]:
-    """`(-1, x)` of `-x`."""
-    if isinstance(s, Number) and s.value.is_number and s.value < 0:
-        return -1, Number(-s.value)
-    if isinstance(s, Times) and isinstance(s.factors[0], Number) and s.factors[0].value.is_number:
-        c = s.factors[0].value
-        if c < 0:
-            rest = s.factors[1:] if c == -1 else (Number(-c), *s.factors[1:])
-            return -1, rest[0] if len(rest) == 1 else Times(rest)
-    return 1, s
-
 
 def _neighbours(nest: Nest) -> bool:
     """Whether what is summed lies side by side along the axis of the sum."""
@@ -551,7 +353,9 @@ def _folded(lines: Iterable[str]) -> Iterator[str]:
         if len(line) <= LONGEST:
             yield line
         else:
-            yield from textwrap.wrap(line, LONGEST, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False)
+            yield from textwrap.wrap(
+                line, LONGEST, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+            )
 
 
 def _uses(lines: Iterable[str], name: str) -> bool:
@@ -565,5 +369,3 @@ def entries(block: Block, plan: Plan) -> Expr:
     for rows in block.rows(plan.system.lattice):
         count = count * rows
     return (count * SAMPLES if block.batched else count).expand()
-
-

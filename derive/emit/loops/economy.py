@@ -1,9 +1,9 @@
 """What loops over single numbers need not store: passes over the statements of a `Program`.
 
-    carry        `f[t+1] * c_bar[t+1]` is computed at its own step and carried to the next, so that `f` is read at one step only
-    recompute    a state such as `tanh(c[t])` is computed again where the backward sweep reads it
-    needed       statements that nobody reads are left out
-    lifetimes    how long the rest has to be kept
+carry        `f[t+1] * c_bar[t+1]` is computed at its own step and carried to the next, so that `f` is read at one step only
+recompute    a state such as `tanh(c[t])` is computed again where the backward sweep reads it
+needed       statements that nobody reads are left out
+lifetimes    how long the rest has to be kept
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Pass:
     gradients: tuple[Gradient, ...] = ()
 
 
-def changed(items: tuple[Item, ...], change: Callable[[Assign | Product], Iterable[Assign | Product]]) -> tuple[Item, ...]:
+def changed(
+    items: tuple[Item, ...], change: Callable[[Assign | Product], Iterable[Assign | Product]]
+) -> tuple[Item, ...]:
     """The items with every statement replaced by what `change` makes of it; sweeps that are left empty are gone."""
     found: list[Item] = []
     for item in items:
@@ -222,11 +224,7 @@ def lifetimes(system: System, passes: Sequence[Pass], kept: Collection[str]) -> 
                     offsets[var.name].add(-1)
     long |= {n for n, sweep in home.items() if any(sweep.shifts.values())}
     return {
-        n: STORED
-        if n in long or not offsets[n] <= {0, -1}
-        else SCRATCH
-        if offsets[n] <= {0}
-        else CARRIED
+        n: STORED if n in long or not offsets[n] <= {0, -1} else SCRATCH if offsets[n] <= {0} else CARRIED
         for n in computed
     }
 

@@ -23,6 +23,7 @@ from derive.emit.loops.language import (
     SAMPLE,
     SAMPLES,
     ZERO,
+    Accumulate,
     Axis,
     Call,
     Condition,
@@ -66,7 +67,7 @@ class Entries:
 
     def __init__(self, new: Callable[[Shape, bool], str], guard: Guard = never):
         self.new, self.guard = new, guard
-        self.nests: list[Nest | Multiply] = []
+        self.nests: list[Nest | Multiply | Accumulate] = []
 
     def assign(self, target: Read, value: Node, operation: str = "=") -> None:
         """`target (op)= value`; where the target has no samples, `+=` gathers those of the value."""
@@ -87,7 +88,18 @@ class Entries:
         if isinstance(last, Nest) and scalar == last.target and not gathered:
             self.nests[-1] = replace(last, target=target, operation=operation)
             return
-        self.nests.append(Nest(target, scalar, axes_of(shape, target.batched or (gathered and batched)), operation=operation))
+        self.nests.append(
+            Nest(target, scalar, axes_of(shape, target.batched or (gathered and batched)), operation=operation)
+        )
+
+    def accumulate(self, target: str, left: Node, right: Node) -> None:
+        """`target += Σ left right.T` over the samples of a point, for columns."""
+        rows = []
+        for side in (left, right):
+            entry = self.stored(side)((INNER, None))
+            assert isinstance(entry, Read)
+            rows.append(Rows(entry.array, entry.steps))
+        self.nests.append(Accumulate(target, rows[0], rows[1], (left.shape[0],), (right.shape[0],)))
 
     def entry(self, node: Node, place: Place) -> Scalar:
         rule = RULES.get(type(node))
@@ -100,6 +112,12 @@ class Entries:
         core = expr.split_number(node)[1]
         core = core.args[0] if isinstance(core, expr.Transpose) else core
         if isinstance(core, (Var, expr.Ones, expr.Identity)):
+            return lambda place: self.entry(node, place)
+        return self.stored(node)
+
+    def stored(self, node: Node) -> Factor:
+        """The entries of a node that stands in memory: of a variable, or of an array that is filled with it."""
+        if isinstance(node, Var):
             return lambda place: self.entry(node, place)
         rows, columns = node.shape
         place = (ROW if rows != 1 else None, COLUMN if columns != 1 else None)
@@ -120,15 +138,15 @@ class Entries:
         entry = right((INNER, None))
         assert isinstance(core, Var) and isinstance(entry, Read)
         left, target = Rows(entry.array, entry.steps), Rows(name, ())
-        self.nests.append(
-            Multiply(target, left, core.name, core is matrix, (matrix.shape[0],), (matrix.shape[1],))
-        )
+        self.nests.append(Multiply(target, left, core.name, core is matrix, (matrix.shape[0],), (matrix.shape[1],)))
         return self._entries_of(name, True)
 
     def _entries_of(self, name: str, batched: bool) -> Factor:
         return lambda place: Read(name, (), batched, tuple(a for a in place if a))
 
-    def folded(self, shape: Shape, batched: bool, n: Expr, value: Callable[[Place], Scalar], kind: str = "sum") -> Factor:
+    def folded(
+        self, shape: Shape, batched: bool, n: Expr, value: Callable[[Place], Scalar], kind: str = "sum"
+    ) -> Factor:
         """An array of this shape, whose entries are the sum or the maximum of `value` over `INNER` = 1..n."""
         rows, columns = shape
         place = (ROW if rows != 1 else None, COLUMN if columns != 1 else None)
@@ -339,7 +357,9 @@ def _apply(e: Entries, node: expr.Apply, place: Place) -> Scalar:
             return arguments[0]
         return Call(node.function, node.order, arguments)
     if node.order or node.function not in VECTORS:
-        raise DeriveError(f"{node.function} takes a vector: its derivative is a matrix and has no formula entry by entry")
+        raise DeriveError(
+            f"{node.function} takes a vector: its derivative is a matrix and has no formula entry by entry"
+        )
     batched, n = is_batched(node), node.arguments[0].shape[0]
     known = [e.kept(a) for a in node.arguments]
     vectors = tuple((lambda k, f=f: f((k if n != 1 else None, None))) for f in known)

@@ -22,7 +22,7 @@ from derive.emit.loops.language import (
 )
 
 
-def fused(nests: Iterable[Nest | Multiply]) -> list[Item]:
+def fused(nests: Iterable[Nest | Multiply | Accumulate]) -> list[Item]:
     """Loops, each with as many neighbouring nests as may run together."""
     found: list[Item] = []
     group: list[Nest] = []
@@ -45,9 +45,10 @@ def _joins(group: Sequence[Nest], nest: Nest) -> bool:
         return False
     for read in reads(nest.value):
         other = targets.get(read.array)
-        if other is not None and read.steps == other.target.steps:
-            if read != other.target or other.operation != "=":
-                return False
+        if other is None or read.steps != other.target.steps:
+            continue
+        if read != other.target or other.operation != "=":
+            return False
     # Nor may it overwrite what the group reads elsewhere.
     return not any(r.array == nest.target.array and r.steps == nest.target.steps for n in group for r in reads(n.value))
 

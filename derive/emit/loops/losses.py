@@ -141,5 +141,3 @@ def loss_of(system: System, seeds: Sequence[str]) -> Loss:
     entries = [e for e in table(system).of_target(LOSS) if system.variables[e.source.name].kind in kinds]
     borders = [b for b in system.borders if system.variables[b.variable].kind in kinds]
     return Loss(system, tuple(seeds), tuple(entries), tuple(borders))
-
-

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sympy import Expr, Integer, Symbol
 
 from derive import expr
-from derive.emit.loops.entries import Entries
+from derive.emit.loops.entries import Entries, is_batched
 from derive.emit.loops.fusion import fused
 from derive.emit.loops.language import (
     COLUMN,
@@ -30,7 +30,7 @@ from derive.expr import Node, Shape, Var
 from derive.schedule.program import Assign, Edge, Gradient, OuterTotal, Product, Sweep, Total
 from derive.schedule.program import Item as Statement
 from derive.schedule.storage import read_by
-from derive.schedule.terms import can_be_infinite, is_backward
+from derive.schedule.terms import can_be_infinite, is_backward, outer_factors, terms_of
 from derive.system import System
 
 
@@ -90,9 +90,7 @@ class Lowering:
         free = [a for a in self.axes if a not in around.behind]
         computed = {s.target.name for s in group}
         return not any(
-            v.name in computed and any(self.system.offset(v)[a] for a in free)
-            for v in read_by(statement)
-            if v.index
+            v.name in computed and any(self.system.offset(v)[a] for a in free) for v in read_by(statement) if v.index
         )
 
     def _group(self, group: Sequence[Assign], around: Around) -> list[Guarded]:
@@ -179,8 +177,8 @@ class Lowering:
         totals = Entries(self.new, self._guard)
         items: list[Guarded] = []
         for gradient in found:
-            if isinstance(gradient, Total) and not isinstance(gradient.value, expr.Zero):
-                totals.assign(read_of(gradient.target), gradient.value, "+=")
+            if isinstance(gradient, Total):
+                self._total(gradient, totals)
             elif isinstance(gradient, OuterTotal):
                 items += self._outer_total(gradient)
             elif isinstance(gradient, Edge):
@@ -189,6 +187,21 @@ class Lowering:
                 items += self.guarded([gradient], Around())
         whole = [Guarded((), item) for item in fused(totals.nests)]
         return [g.item for g in (*self.walked(whole, self.axes), *items)]
+
+    def _total(self, total: Total, entries: Entries) -> None:
+        """A sum point by point; outer products of vectors of every sample are one product of all samples."""
+        rest = []
+        for term in terms_of(total.value):
+            c, core = expr.split_number(term)
+            scalar, core = core.args if isinstance(core, expr.Scale) else (expr.Ones(1, 1), core)
+            pair = outer_factors(core)
+            if pair is None or not all(map(is_batched, pair)) or self._guard(term):
+                rest.append(term)
+            else:
+                left = expr.scale(c, expr.scale(scalar, pair[0]))
+                entries.accumulate(total.target.name, left, pair[1])
+        if rest and not all(isinstance(term, expr.Zero) for term in rest):
+            entries.assign(read_of(total.target), expr.add(*rest), "+=")
 
     def _outer_total(self, total: OuterTotal) -> list[Guarded]:
         every = (self.axes[-1],)

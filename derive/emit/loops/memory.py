@@ -12,7 +12,7 @@ from derive.lattice import Border, Lattice
 from derive.system import System
 
 GIVEN, PARAMETERS, VALUES, MEMORY, GRADIENTS = "given", "parameters", "values", "memory", "gradients"
-"""The regions: what callers pass, array by array; all parameters; what the forward sweep leaves behind; room to work in; results."""
+"""What callers pass, array by array; all parameters; what a forward sweep leaves behind; room to work in; results."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from derive.emit.loops.kernel import BAR
 from derive.emit.loops.language import SAMPLES
 from derive.emit.loops.memory import Block, sizes_of
 from derive.emit.loops.plan import Plan
-from derive.emit.source import SIZES, indented, quoted, tuple_of
+from derive.emit.source import SIZES, indented, tuple_of
 from derive.expr import Var
 from derive.system import LOSS
 
@@ -66,7 +66,9 @@ class ModuleText:
 
     def _prepared(self) -> str:
         targets = bool(self.face.targets)
-        tables = {"PARAMETERS": "params", "INPUTS": "inputs", "INITIAL": "initial"} | ({"TARGETS": "targets"} if targets else {})
+        tables = {"PARAMETERS": "params", "INPUTS": "inputs", "INITIAL": "initial"} | (
+            {"TARGETS": "targets"} if targets else {}
+        )
         pairs = ", ".join(f"({table}, {given})" for table, given in tables.items() if table != "PARAMETERS")
         text = PREPARED.replace("PAIRS", pairs).replace("TABLES", ", ".join(f"*{table}" for table in tables))
         order = "".join(f'sizes["{n}"], ' for n in self.symbols)

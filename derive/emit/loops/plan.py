@@ -1,10 +1,10 @@
 """A whole program as routines of loops over blocks of memory.
 
-    of `forward`      sweep       every state
-    of gradients      record      what the backward sweep needs of the forward one
-                      loss        its value, and the cotangents that it starts from
-                      backward    the adjoints, and the gradients
-                      direct      what the loss gives to gradients by itself
+of `forward`      sweep       every state
+of gradients      record      what the backward sweep needs of the forward one
+                  loss        its value, and the cotangents that it starts from
+                  backward    the adjoints, and the gradients
+                  direct      what the loss gives to gradients by itself
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ def plan(system: System, seeds: tuple[str, ...] | None = None) -> Plan:
     borders = tuple(b for b in system.borders if b.variable in known)
     loss = loss_of(system, program.seeds) if system.has_loss and program.adjoint else None
     made = _Making(system, program, (*system.inputs, *fed), borders, loss)
-    return Plan(
-        system, program, made.parameters, made.inputs, borders, made.forward(), made.gradients(), loss
-    )
+    return Plan(system, program, made.parameters, made.inputs, borders, made.forward(), made.gradients(), loss)
 
 
 class _Making:
@@ -89,7 +87,9 @@ class _Making:
         routines = {"record": maker.sweep(record, arriving=self.inputs)}
         if self.loss:
             routines["loss"] = maker.loss(self.loss)
-        cotangents = [Variable(self.system.variables[n].var.marked("ct"), "cotangent", True) for n in self.program.seeds]
+        cotangents = [
+            Variable(self.system.variables[n].var.marked("ct"), "cotangent", True) for n in self.program.seeds
+        ]
         routines["backward"] = maker.sweep(backward, arriving=cotangents)
         if self.loss and self.loss.direct:
             routines["direct"] = maker.direct(self.loss)
