@@ -14,11 +14,12 @@ from itertools import pairwise
 
 from sympy import Expr, Integer
 
-from derive.emit.c.printer import ATOM, PRODUCT, CNames, KernelPrinter, _neighbours, _uses, entries
+from derive.emit.c.names import CNames
+from derive.emit.c.printer import KernelPrinter, _neighbours, entries
+from derive.emit.c.scalars import ATOM, PRODUCT
 from derive.emit.code import wrapped
 from derive.emit.layout import Names
 from derive.emit.loops.fusion import distinct_reads
-from derive.emit.loops.kernel import everything
 from derive.emit.loops.language import (
     SAMPLE,
     SAMPLES,
@@ -30,7 +31,6 @@ from derive.emit.loops.language import (
     Guarded,
     IfGiven,
     Item,
-    Local,
     Multiply,
     Nest,
     Pile,
