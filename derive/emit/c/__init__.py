@@ -35,7 +35,7 @@ def compile(
 ) -> Compiled:
     """The module, run; a system with functions that have no formula is an error, since C can't call Python's."""
     again = partial(compile, system, dtype, functions)
-    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again)
+    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again, "c")
 
 
 @cache

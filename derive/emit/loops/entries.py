@@ -123,7 +123,7 @@ class Entries:
         place = (ROW if rows != 1 else None, COLUMN if columns != 1 else None)
         batched = is_batched(node)
         scalar = self.entry(node, place)
-        if isinstance(scalar, Read) and not scalar.steps:
+        if isinstance(scalar, Read) and not scalar.steps and scalar.axes == tuple(a for a in place if a):
             return self._entries_of(scalar.array, batched)
         name = self.new(node.shape, batched)
         target = Read(name, (), batched, tuple(a for a in place if a))

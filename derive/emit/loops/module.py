@@ -70,7 +70,7 @@ class ModuleText:
             {"TARGETS": "targets"} if targets else {}
         )
         pairs = ", ".join(f"({table}, {given})" for table, given in tables.items() if table != "PARAMETERS")
-        text = PREPARED.replace("PAIRS", pairs).replace("TABLES", ", ".join(f"*{table}" for table in tables))
+        text = PREPARED.replace("PAIRS", pairs)
         order = "".join(f'sizes["{n}"], ' for n in self.symbols)
         lengths = [str(n) for n in self.lattice.lengths] if not self.plan.inputs else []
         numbers = ", ".join(f'int(inputs["{n}"])' for n in lengths)
@@ -256,19 +256,14 @@ def _prepared(params, inputs, initial, cotangents=None, targets=None):
 @functools.lru_cache(maxsize=256)
 def _known(params, inputs, initial, targets, cotangents, with_targets, LENGTHS):
     """The layout for arrays of these shapes, which are checked, and the dtype that they have together."""
-    groups = params, inputs, initial, targets
-    sizes = dict(_sizes(*(tuple((name, shape) for name, shape, _ in group) for group in groups), with_targets))
+    sizes = dict(_sizes(params, inputs, initial, targets, with_targets))
     LENGTHS_KNOWN
-    sizes.setdefault("...", ())
-    shapes = {name: shape for name, shape, _ in cotangents}
-    _check_shapes("cotangents", shapes, COTANGENTS, sizes, optional="state with a cotangent")
-    known = {TABLES}
-    dtype = np.result_type(np.float32, *{dtype for group in groups for name, _, dtype in group if name in known})
+    _check_shapes("cotangents", _shapes(cotangents), COTANGENTS, sizes, optional="state")
     layout = _layout(ORDEREDsizes["..."])
     blocks, layout["results"] = _placed(layout["blocks"]), _placed(layout["gradients"])
     layout["total"], layout["count"] = (sum(map(math.prod, layout[key].values())) for key in ("blocks", "gradients"))
     layout["found"] = {name: (*blocks[block], *place) for name, (block, *place) in layout["states"].items()}
-    layout["dtype"] = np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    layout["dtype"] = np.dtype(np.float32 if sizes["dtype"] == np.float32 else np.float64)
     layout["rooms"] = [], []
     return layout
 
