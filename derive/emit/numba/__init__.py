@@ -29,11 +29,10 @@ TITLES = {
     "direct": "What the loss gives to gradients by itself.",
 }
 ENTRIES = {
-    "forward": ("The states.", ("sweep",)),
     "vjp": ("From cotangents to gradients.", ("record", "backward")),
     "value_and_grad": ("The loss and its gradients.", ("record", "loss", "backward", "direct")),
 }
-"""What Python calls: their titles, and the routines that they run one after the other."""
+"""What Python calls for gradients: their titles, and the routines that they run one after the other."""
 
 
 def compile(
@@ -43,7 +42,7 @@ def compile(
     if find_spec("numba") is None:
         raise DeriveError("the backend numba needs numba: pip install 'derive-bptt[numba]'; c and numpy do without")
     again = partial(compile, system, dtype, functions)
-    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again)
+    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again, "numba")
 
 
 @cache
@@ -56,20 +55,20 @@ def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
 
 def _module(made: Plan) -> str:
     names = PythonNames(made)
-    routines, arguments, called = [], {}, {}
-    for kernel, entries in ((made.forward, ("forward",)), (made.gradients, ("vjp", "value_and_grad"))):
-        if kernel is None:
-            continue
-        printer = LoopPrinter(made, kernel, names)
-        routines += printer.functions(TITLES)
-        for name in entries:
-            if name != "value_and_grad" or made.loss:
-                title, steps = ENTRIES[name]
-                routines.append(printer.entry(name, title, [s for s in steps if s in kernel.routines]))
-                arguments[name] = printer.arguments[name]
-        called |= printer.called
+    forward = LoopPrinter(made, made.forward, names)
+    routines, printers = forward.functions(TITLES), [forward]
+    arguments = {"forward": forward.arguments["forward"]}
+    if made.gradients:
+        backward = LoopPrinter(made, made.gradients, names)
+        routines += backward.functions(TITLES)
+        for name in ("vjp", "value_and_grad") if made.loss else ("vjp",):
+            title, steps = ENTRIES[name]
+            routines.append(backward.entry(name, title, [s for s in steps if s in made.gradients.routines]))
+            arguments[name] = backward.arguments[name]
+        printers.append(backward)
+    called = {name: key for printer in printers for name, key in printer.called.items()}
     definitions = library.with_dependencies(routines, called)
     module = ModuleText(made, "numba", arguments)
     head = [module.face.docstring("numba"), "", binding.imports([*definitions, *routines]), "", *module.tables()]
-    parts = ["\n".join([*head, "", binding.CONSTANTS]), *module.functions(), *definitions, *routines, binding.calls(arguments), MAIN]
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+    parts = ["\n".join([*head, "", binding.CONSTANTS]), *module.functions(), *definitions, *routines]
+    return "\n\n\n".join(part.strip("\n") for part in (*parts, binding.calls(arguments), MAIN)) + "\n"

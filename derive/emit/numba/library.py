@@ -155,7 +155,7 @@ def silu(x):
     "relu": '''
 @jit
 def relu(x):
-    return x if x > 0 else exact(0) * x
+    return x if x > 0 else exact(0)
 ''',
     "elu": '''
 @jit
@@ -243,7 +243,7 @@ class _Printer(PythonCodePrinter):
         return f"np.tanh({self._print(e.args[0])})"
 
     def _print_erf(self, e: Any) -> str:
-        return f"math.erf({self._print(e.args[0])})"
+        return f"np.float64(math.erf({self._print(e.args[0])}))"
 
     def _print_sign(self, e: Any) -> str:
         return f"sign({self._print(e.args[0])})"

@@ -82,6 +82,7 @@ class LoopPrinter(KernelPrinter):
     # --- functions --------------------------------------------------------------------------------------------------------
 
     def _function(self, name: str, items: Sequence[Item], title: str) -> str:
+        name = "forward" if name == "sweep" else name
         self.spans, self.seen = {}, {}
         body = self._items([Guarded((), item) for item in items])
         self.optional = {i.array for i in items if isinstance(i, IfGiven)}
@@ -92,7 +93,7 @@ class LoopPrinter(KernelPrinter):
         return self._definition(f"{name}_loops", title, arguments, [*declared, "", *body])
 
     def entry(self, name: str, title: str, routines: Sequence[str]) -> str:
-        """A function that runs routines one after the other."""
+        """A function that runs routines one after the other, so that Python calls one only."""
         order = dict.fromkeys(a for routine in routines for a in self.arguments[routine])
         arguments = [*(a for a in order if a not in REGIONS), *(r for r in REGIONS if r in order)]
         self.arguments[name] = arguments
@@ -116,7 +117,7 @@ class LoopPrinter(KernelPrinter):
 
     def _made(self, routine: str, body: Sequence[str]) -> tuple[list[str], list[str]]:
         """The arrays that a routine uses, each with its shape, and the arguments that they are parts of."""
-        regions = {PARAMETERS: self.plan.parameters, VALUES: self.kernel.values, MEMORY: self.kernel.memory[routine],
+        regions = {PARAMETERS: self.plan.parameters, VALUES: self.kernel.values, MEMORY: self.kernel.memory["sweep" if routine == "forward" else routine],
                    GRADIENTS: self.kernel.gradients}  # fmt: skip
         lines: list[str] = []
         found: dict[str, None] = {}
