@@ -69,6 +69,6 @@ def _module(made: Plan) -> str:
     called = {name: key for printer in printers for name, key in printer.called.items()}
     definitions = library.with_dependencies(routines, called)
     module = ModuleText(made, "numba", arguments)
-    head = [module.face.docstring("numba"), "", binding.imports([*definitions, *routines]), "", *module.tables()]
-    parts = ["\n".join([*head, "", binding.CONSTANTS]), *module.functions(), *definitions, *routines]
+    head = [module.face.docstring("numba"), "", binding.imports(definitions), "", *module.tables()]
+    parts = ["\n".join([*head, "", binding.constants(definitions)]), *module.functions(), *definitions, *routines]
     return "\n\n\n".join(part.strip("\n") for part in (*parts, binding.calls(arguments), MAIN)) + "\n"

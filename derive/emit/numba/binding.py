@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 _IMPORTS = """\
@@ -18,6 +17,7 @@ import numpy as np
 
 try:
     import numba
+    from numba import extending
 except ImportError as error:
     raise ImportError("these loops need numba: pip install numba scipy") from error"""
 
@@ -30,7 +30,13 @@ LARGE = 1 << 14
 exact = np.float32
 
 # Sums may be added up in any order; infinities and what is not a number stay what they are.
-jit = numba.njit(cache=False, fastmath={"contract", "nsz", "reassoc"}, error_model="numpy", nogil=True)"""
+ANY_ORDER = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy", "nogil": True}
+jit = numba.njit(cache=False, **ANY_ORDER)"""
+
+IN_ORDER = """\
+# Where rounding is made use of, sums are added up as they are written.
+IN_ORDER = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+jit_in_order = numba.njit(cache=False, **IN_ORDER)"""
 
 _CALLS = '''
 @functools.cache
@@ -53,8 +59,16 @@ def _at(array):
 '''
 
 
-def imports(text: Iterable[str]) -> str:
-    return _IMPORTS
+def imports(definitions: Iterable[str]) -> str:
+    return _IMPORTS if _in_order(definitions) else _IMPORTS.replace("    from numba import extending\n", "")
+
+
+def constants(definitions: Iterable[str]) -> str:
+    return f"{CONSTANTS}\n\n{IN_ORDER}" if _in_order(definitions) else CONSTANTS
+
+
+def _in_order(definitions: Iterable[str]) -> bool:
+    return any("IN_ORDER" in text for text in definitions)
 
 
 def calls(routines: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ others, such as √2, are float64, and so is what is computed with them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -56,7 +57,77 @@ _ASIDE = """product = np.dot(np.ascontiguousarray(left), matrix)
             else:
                 target[:] = product"""
 
+_REDUCED = '''
+@jit_in_order
+def reduced_NAME(x):
+    """exp(x) = power * (1 + rest), power = 2**k: x = k log 2 + r, |r| < 0.35, a polynomial in r, and k among the bits."""
+    inside = REAL(LOW) if x < REAL(LOW) else REAL(HIGH) if x > REAL(HIGH) else x
+    shifted = inside * REAL(1.4426950408889634) + REAL(MAGIC)
+    k = shifted - REAL(MAGIC)
+    r = (inside - k * REAL(UPPER)) - k * REAL(LOWER)
+    p = REAL(FIRST)
+POLYNOMIAL    power = BITS((REAL(shifted).view(BITS) + BIAS) << MANTISSA).view(REAL)
+    power = REAL(0) if x < REAL(LOW) else REAL(np.inf) if x > REAL(HIGH) else power
+    return p * r * r + r, power
+'''
+
+
+def _reduced(name: str, real: str, bits: str, order: int, numbers: Mapping[str, str]) -> str:
+    """The reduction for one type: `order` terms of the series of exp, for |r| < 0.35."""
+    terms = [repr(1 / math.factorial(k)) for k in range(order, 1, -1)]
+    polynomial = "".join(f"    p = p * r + {real}({term})\n" for term in terms[1:])
+    text = _REDUCED.replace("NAME", name).replace("POLYNOMIAL", polynomial).replace("FIRST", terms[0])
+    for word, value in {**numbers, "REAL": real, "BITS": bits}.items():
+        text = text.replace(word, value)
+    return text.strip("\n")
+
+
+REDUCED = "\n\n\n".join([
+    _reduced("single", "np.float32", "np.int32", 7, {
+        "LOW)": "-87.3)", "HIGH": "88.3", "MAGIC": "12582912.0", "UPPER": "0.693145752", "LOWER": "1.42860677e-6",
+        "BIAS": "127", "MANTISSA": "23"}),
+    _reduced("double", "np.float64", "np.int64", 13, {
+        "LOW)": "-708.3)", "HIGH": "709.4", "MAGIC": "6755399441055744.0", "UPPER": "0.6931471803691238",
+        "LOWER": "1.9082149292705877e-10", "BIAS": "1023", "MANTISSA": "52"}),
+    "REDUCED = {numba.float32: reduced_single, numba.float64: reduced_double}",
+])  # fmt: skip
+
 SOURCES: dict[str, str] = {
+    "REDUCED": REDUCED,
+    "exp": '''
+def exp(x):
+    """exp(x); compiled it is a polynomial, of which several are computed at once."""
+    return np.exp(x)
+
+
+@extending.overload(exp, jit_options=IN_ORDER)
+def _exp(x):
+    reduced = REDUCED[x]
+
+    def compiled(x):
+        rest, power = reduced(x)
+        return power * (exact(1) + rest)
+
+    return compiled
+''',
+    "tanh": '''
+def tanh(x):
+    """tanh(x); compiled it is -t / (2 + t) with t = exp(-2 |x|) - 1, which is right for small x too."""
+    return np.tanh(x)
+
+
+@extending.overload(tanh, jit_options=IN_ORDER)
+def _tanh(x):
+    reduced = REDUCED[x]
+
+    def compiled(x):
+        rest, power = reduced(exact(-2) * abs(x))
+        t = power * rest + (power - exact(1))
+        y = -t / (exact(2) + t)
+        return -y if x < 0 else y
+
+    return compiled
+''',
     "part": '''
 @jit
 def part(region, start, shape):
@@ -145,7 +216,7 @@ def transpose(matrix, target, start):
     "sigmoid": '''
 @jit
 def sigmoid(x):
-    return exact(1) / (exact(1) + np.exp(-x))
+    return exact(1) / (exact(1) + exp(-x))
 ''',
     "silu": '''
 @jit
@@ -165,7 +236,7 @@ def elu(x):
     "softplus": '''
 @jit
 def softplus(x):
-    return max(x, exact(0)) + np.log1p(np.exp(-abs(x)))
+    return max(x, exact(0)) + np.log1p(exp(-abs(x)))
 ''',
     "square": '''
 @jit
@@ -194,8 +265,7 @@ def step(x):
 }  # fmt: skip
 """By name; what an entry calls is printed as well."""
 
-PLAIN = {"tanh": "np.tanh", "exp": "np.exp", "log": "np.log", "sqrt": "np.sqrt", "cosh": "np.cosh", "sinh": "np.sinh",
-         "abs": "abs", "max": "max", "min": "min"}  # fmt: skip
+PLAIN = {"log": "np.log", "sqrt": "np.sqrt", "cosh": "np.cosh", "sinh": "np.sinh", "abs": "abs", "max": "max", "min": "min"}  # fmt: skip
 """Functions of the table that Python or NumPy has, for numbers too."""
 
 
@@ -208,11 +278,12 @@ def with_dependencies(texts: Iterable[str], known: Mapping[str, tuple[str, int]]
     found: dict[str, str] = {}
     pending = list(texts)
     while pending:
-        for name in sorted(set(re.findall(r"(?<![\w.])([a-z_]\w*)\(", pending.pop()))):
+        text = pending.pop()
+        for name in sorted({a or b for a, b in re.findall(r"(?<![\w.])(?:([a-z_]\w*)(?=\()|(REDUCED))", text)}):
             if name not in found and (name in SOURCES or name in known) and name not in PLAIN.values():
                 found[name] = SOURCES[name] if name in SOURCES else _from_formula(name, *known[name])
                 pending.append(found[name].partition(":\n")[2])
-    return [found[name].strip("\n") for name in sorted(found)]
+    return [found[name].strip("\n") for name in sorted(found, key=lambda name: (name != "REDUCED", name))]
 
 
 # --- functions of the table, from their SymPy expressions -----------------------------------------------------------------
@@ -234,13 +305,13 @@ class _Printer(PythonCodePrinter):
     _print_NumberSymbol = _print_Exp1 = _print_Pi = _print_Float
 
     def _print_exp(self, e: Any) -> str:
-        return f"np.exp({self._print(e.args[0])})"
+        return f"exp({self._print(e.args[0])})"
 
     def _print_log(self, e: Any) -> str:
         return f"np.log({self._print(e.args[0])})"
 
     def _print_tanh(self, e: Any) -> str:
-        return f"np.tanh({self._print(e.args[0])})"
+        return f"tanh({self._print(e.args[0])})"
 
     def _print_erf(self, e: Any) -> str:
         return f"np.float64(math.erf({self._print(e.args[0])}))"
