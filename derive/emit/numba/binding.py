@@ -22,7 +22,7 @@ except ImportError as error:
     raise ImportError("these loops need numba: pip install numba scipy") from error"""
 
 CONSTANTS = """\
-# numba's products of matrices are SciPy's.  Products of fewer multiplications than LARGE are loops; without SciPy, all are.
+# numba's products of matrices are SciPy's; those of fewer multiplications than LARGE are loops, without SciPy all are.
 SCIPY = importlib.util.find_spec("scipy") is not None
 LARGE = 1 << 14
 
@@ -53,7 +53,7 @@ def _routines(dtype):
 
 
 def _at(array):
-    """The numbers of an array in a row; one that can't be written is copied, or numba would compile all again for it."""
+    """The numbers of an array in a row; one that can't be written is copied, or all would be compiled again for it."""
     numbers = array.reshape(-1)
     return numbers if numbers.flags.behaved else numbers.copy()
 '''

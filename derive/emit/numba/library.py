@@ -60,7 +60,7 @@ _ASIDE = """product = np.dot(np.ascontiguousarray(left), matrix)
 _REDUCED = '''
 @jit_in_order
 def reduced_NAME(x):
-    """exp(x) = power * (1 + rest), power = 2**k: x = k log 2 + r, |r| < 0.35, a polynomial in r, and k among the bits."""
+    """`(rest, power)`, exp(x) = power * (1 + rest): of x = k log 2 + r the polynomial in r, and 2**k by its bits."""
     inside = REAL(LOW) if x < REAL(LOW) else REAL(HIGH) if x > REAL(HIGH) else x
     shifted = inside * REAL(1.4426950408889634) + REAL(MAGIC)
     k = shifted - REAL(MAGIC)

@@ -180,7 +180,7 @@ class LoopPrinter(KernelPrinter):
     def _block_name(self, key: str) -> str:
         first = self._first(key)
         block = self.kernel.layout[first].block
-        return self._name(first) if len(block.parts) == 1 else self.names.array("_".join(block.parts))
+        return self._name(first) if len(block.parts) == 1 else self.names.array(_together(block.parts))
 
     def _at(self, key: str, steps: tuple[Expr, ...]) -> list[str]:
         """The indices of a point."""
@@ -422,8 +422,17 @@ def _call(head: str, arguments: Sequence[str]) -> list[str]:
     return [f"{head}(", *indented(inside), ")"]
 
 
+def _together(parts: Sequence[str]) -> str:
+    """`i_f_o_g_rec` of `i_rec`, `f_rec`, `o_rec`, `g_rec`; the first and the last of many."""
+    _, mark, role = parts[0].rpartition("_")
+    role = mark + role if mark and all(p.endswith(mark + role) for p in parts) else ""
+    found = "_".join(p.removesuffix(role) for p in parts) + role
+    return found if len(found) <= 24 else f"{parts[0]}_to_{parts[-1]}"
+
+
 def _stem(names: Sequence[str]) -> str:
-    """`U_i_f_o_g` of `U_i`, `U_f`, `U_o`, `U_g`; `U_i_f_o_g_bar` of their gradients."""
+    """`U_i_f_o_g` of `U_i`, `U_f`, `U_o`, `U_g`; `U_i_f_o_g_bar` of their gradients; the first and the last of many."""
     bars = "_bar" if all(n.endswith("_bar") for n in names) else ""
     plain = [n.removesuffix(bars) for n in names]
-    return "_".join([plain[0], *(n.split("_", 1)[-1] for n in plain[1:])]) + bars
+    found = "_".join([plain[0], *(n.split("_", 1)[-1] for n in plain[1:])])
+    return (found if len(found) <= 24 else f"{plain[0]}_to_{plain[-1]}") + bars
