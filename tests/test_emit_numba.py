@@ -35,7 +35,8 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def compare(ours: Compiled, system: System, case: Case, tolerance: float, at: str) -> None:
     numpys = compile_system(system)
     inputs = {**case.inputs, **{k: v for k, v in case.targets.items() if k in numpys.module.INPUTS}}
-    assert worst(ours.forward(case.params, inputs, case.initial), numpys.forward(case.params, inputs, case.initial)) < tolerance, at
+    states, wanted = (f.forward(case.params, inputs, case.initial) for f in (ours, numpys))
+    assert worst(states, wanted) < tolerance, at
     given = case.params, inputs, {n: case.cotangents[n] for n in numpys.seeds}, case.initial
     assert worst(ours.vjp(*given), numpys.vjp(*given)) < tolerance, at
     if system.has_loss:
@@ -55,9 +56,7 @@ def test_the_loops_as_plain_python_are_numpy(name: str):
         compare(ours, system, case, 1e-12, f"{name}, {length} steps, batch {batch}, seed {SEED}")
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [("lstm", "float32"), ("mdrnn", "float64"), ("rnn", "float64")]
-)
+@pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("mdrnn", "float64"), ("rnn", "float64")])
 def test_compiled_loops_are_numpy(name: str, dtype: str):
     """An LSTM, a grid, a system with a loss; once for each type, whatever the arrays are like."""
     system, tolerance = SYSTEMS[name], {"float32": 1e-5, "float64": 1e-12}[dtype]

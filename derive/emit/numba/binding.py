@@ -49,7 +49,8 @@ def _routines(dtype):
     def filled(loops):
         return lambda *arguments: loops(*[empty if given is None else given for given in arguments])
 
-    return types.SimpleNamespace(ROUTINES)
+    loops = {ROUTINES}
+    return types.SimpleNamespace(**{name: filled(routine) for name, routine in loops.items()})
 
 
 def _at(array):
@@ -72,4 +73,4 @@ def _in_order(definitions: Iterable[str]) -> bool:
 
 
 def calls(routines: Iterable[str]) -> str:
-    return _CALLS.replace("ROUTINES", ", ".join(f"{name}=filled({name}_loops)" for name in routines))
+    return _CALLS.replace("ROUTINES", ", ".join(f'"{name}": {name}_loops' for name in routines))

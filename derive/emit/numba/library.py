@@ -265,7 +265,8 @@ def step(x):
 }  # fmt: skip
 """By name; what an entry calls is printed as well."""
 
-PLAIN = {"log": "np.log", "sqrt": "np.sqrt", "cosh": "np.cosh", "sinh": "np.sinh", "abs": "abs", "max": "max", "min": "min"}  # fmt: skip
+PLAIN = {"log": "np.log", "sqrt": "np.sqrt", "cosh": "np.cosh", "sinh": "np.sinh", "abs": "abs", "max": "max",
+         "min": "min"}  # fmt: skip
 """Functions of the table that Python or NumPy has, for numbers too."""
 
 
@@ -330,7 +331,9 @@ class _Printer(PythonCodePrinter):
         return f"{self.parenthesize(base, 100)}**{number(exponent)}"
 
     def _print_Mul(self, e: Any) -> str:
-        sign, factors = ("-", (-e).args if isinstance(-e, sympy.Mul) else (-e,)) if e.could_extract_minus_sign() else ("", e.args)
+        sign, factors = (
+            ("-", (-e).args if isinstance(-e, sympy.Mul) else (-e,)) if e.could_extract_minus_sign() else ("", e.args)
+        )
         return sign + " * ".join(self.parenthesize(f, 50) for f in factors)
 
     def _print_Relational(self, e: Any) -> str:

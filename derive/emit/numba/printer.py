@@ -1,16 +1,14 @@
 """Routines of `derive.emit.loops` as functions of Python that numba compiles.
 
-Every block of memory is an array of its own shape, `(T + 1, samples, n)`; arrays that lie side by side are columns of one.  A loop
-over the entries of a sample goes through rows, which are its views.
+Every block of memory is an array of its own shape, `(T + 1, samples, n)`; arrays that lie side by side are columns of one.
+A loop over the entries of a sample goes through rows, which are its views.
 """
 
 from __future__ import annotations
 
 import keyword
-import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
 from sympy import Expr, Integer
 
@@ -41,17 +39,17 @@ from derive.emit.loops.language import (
     Walk,
     Where,
 )
-from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block
+from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES
 from derive.emit.loops.plan import Plan
 from derive.emit.numba import library
 from derive.emit.source import docstring, indented
 
 WIDTH = 110
 REGIONS = (PARAMETERS, VALUES, MEMORY, GRADIENTS)
-RESERVED = frozenset(
-    "np math numba jit exact real forward vjp value_and_grad check samples sample row column inner values memory parameters "
-    "gradients total top sweep record backward direct largest following".split()
-)
+RESERVED = frozenset({
+    "np", "math", "numba", "jit", "exact", "real", "forward", "vjp", "value_and_grad", "check", "samples", "sample", "row",
+    "column", "inner", "values", "memory", "parameters", "gradients", "total",
+})  # fmt: skip
 """Names that mean something else in the routines."""
 
 
@@ -74,7 +72,7 @@ class LoopPrinter(KernelPrinter):
 
     def __init__(self, plan: Plan, kernel: object, names: PythonNames):
         super().__init__(plan, kernel, names)  # type: ignore[arg-type]
-        self.spans: dict[str, tuple[str, Expr, str]] = {}
+        self.spans: dict[str, tuple[str, Expr, tuple[Expr, ...]]] = {}
         """Matrices of several parameters or gradients: region, first number and shape, by their names."""
         self.seen: dict[str, None] = {}
         """The blocks that the routine which is being written uses."""
@@ -117,7 +115,8 @@ class LoopPrinter(KernelPrinter):
 
     def _made(self, routine: str, body: Sequence[str]) -> tuple[list[str], list[str]]:
         """The arrays that a routine uses, each with its shape, and the arguments that they are parts of."""
-        regions = {PARAMETERS: self.plan.parameters, VALUES: self.kernel.values, MEMORY: self.kernel.memory["sweep" if routine == "forward" else routine],
+        memory = self.kernel.memory["sweep" if routine == "forward" else routine]
+        regions = {PARAMETERS: self.plan.parameters, VALUES: self.kernel.values, MEMORY: memory,
                    GRADIENTS: self.kernel.gradients}  # fmt: skip
         lines: list[str] = []
         found: dict[str, None] = {}
@@ -146,8 +145,8 @@ class LoopPrinter(KernelPrinter):
 
     def _part(self, name: str, region: str, start: Expr, shape: Sequence[Expr]) -> list[str]:
         self.called["part"] = "part", 0
-        sizes = [self.names.size(size) for size in shape]
-        return _assigned(name, "=", f"part({region}, {self.names.size(start.expand())}, ({', '.join(sizes)}{',' if len(sizes) == 1 else ''}))")
+        sizes = ", ".join(map(self.names.size, shape)) + ("," if len(shape) == 1 else "")
+        return _assigned(name, "=", f"part({region}, {self.names.size(start.expand())}, ({sizes}))")
 
     def _count(self, shape: Sequence[Expr]) -> Expr:
         count: Expr = Integer(1)
@@ -188,7 +187,9 @@ class LoopPrinter(KernelPrinter):
         if block.rolling:
             return [f"{self.names.bracketed(steps[0])} % 2"]
         before = block.before
-        return [self.names.size(Integer(0) + s - 1 + b) for s, b in zip(steps, before, strict=True)] if block.axes else []
+        return (
+            [self.names.size(Integer(0) + s - 1 + b) for s, b in zip(steps, before, strict=True)] if block.axes else []
+        )
 
     def _columns(self, key: str, width: Expr) -> str:
         """Which part of the last axis an array is; nothing where it is all of it."""
@@ -207,7 +208,11 @@ class LoopPrinter(KernelPrinter):
             last = list(read.axes)
         else:
             start = [self.names.size(place.start)] if place.start != 0 else []
-            own = [f"{read.axes[0]} * {self.names.bracketed(place.shape[1])}", read.axes[1]] if len(read.axes) == 2 else read.axes
+            own = (
+                [f"{read.axes[0]} * {self.names.bracketed(place.shape[1])}", read.axes[1]]
+                if len(read.axes) == 2
+                else read.axes
+            )
             last = [" + ".join([*start, *own]) or "0"]
         return f"{self._block_name(read.array)}[{', '.join([*at, *last])}]"
 
@@ -375,7 +380,9 @@ class LoopPrinter(KernelPrinter):
             if item.transposed:
                 lines += _call("transpose", [self._block_name(part), target, at])
             else:
-                lines.append(f"{target}[{at if start != 0 else ''} : {stop}] = {self._block_name(part)}".replace("[ :", "[:"))
+                lines.append(
+                    f"{target}[{at if start != 0 else ''} : {stop}] = {self._block_name(part)}".replace("[ :", "[:")
+                )
             start += rows
         return lines
 
