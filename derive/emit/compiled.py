@@ -152,10 +152,13 @@ class Compiled:
     def _cast(self, arrays: Arrays | None) -> Arrays:
         if self.dtype == "float64" or not arrays:
             return arrays or {}
-        return {name: _rounded(value, self.dtype) for name, value in arrays.items()}
+        dtype = np.dtype(self.dtype)
+        if all([getattr(value, "dtype", None) is dtype for value in arrays.values()]):
+            return arrays
+        return {name: _rounded(value, dtype) for name, value in arrays.items()}
 
 
-def _rounded(value: Any, dtype: str) -> Any:
+def _rounded(value: Any, dtype: np.dtype[Any]) -> Any:
     return value if isinstance(value, int) else np.asarray(value, dtype=dtype)
 
 
