@@ -696,22 +696,18 @@ class _Module:
 
     def _blocks(self) -> str:
         """The function that runs the backward pass in blocks of steps."""
-        program, names = self.program, self.names
-        states = [names.of[v.name] for v in self.face.states if v.var.index]
-        parts = [names.of[v.name] for v in self._kept_parts()]
-        rows = [n for n in (*states, *parts) if n not in {names.of[b] for b in self.arrays.bare & {*names.of}}]
-        rows += [names.of[v.name] for v in self.face.inputs if v.name not in self.arrays.bare]
+        program = self.program
+        kept = [v.var for v in (*self.face.inputs, *self.face.states) if v.var.index] + self._kept_parts()
+        rows = dict.fromkeys(v.name for v in kept if v.name not in self.arrays.bare)
         stacks = [self.arrays.name(Ref(s.parts[0].name, (), len(s.parts))) for s in program.stacks]
-        carried = {n: a for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside}
-        totals = dict.fromkeys(t.stem for g in program.gradients for t in _targets(g))
-        bare = [names.of[v.name] for v in self.face.inputs if v.name in self.arrays.bare]
-        bare += [names.of[v.name] for v in self._kept_parts() if v.name in self.arrays.bare]
+        rows |= dict.fromkeys(name for name in stacks if name in self.kept_stacks)
+        carried = {n: a.var for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside}
+        pairs = ", ".join(f'"{name}": "{var.shape[0]}"' for name, var in carried.items())
         return BLOCKS.format(
-            rows=f"({quoted(dict.fromkeys([*rows, *(s for s in stacks if s in self.kept_stacks)]))})",
-            carried="{" + ", ".join(f'"{names.of[n]}": "{a.var.shape[0]}"' for n, a in carried.items()) + "}",
+            rows="\n".join(wrapped("rows = ", f"({quoted(rows)})", 4)),
+            carried="\n".join(wrapped("carried = ", f"{{{pairs}}}", 4)),
             border=self.layout.before[0] + self.layout.after[0],
-            bare=f"({quoted(bare)})",
-            totals=f"({quoted(totals)})",
+            bare=f"({quoted(v.name for v in kept if v.name in self.arrays.bare)})",
         )
 
     def _has_blocks(self) -> bool:

@@ -204,9 +204,11 @@ def _pull(values, sizes, cotangents):
 
     What a step hands to the one before it is carried from block to block.
     """
-    T, rows = sizes["T"], {rows}
+    T = sizes["T"]
+{rows}
     steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
-    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in {carried}.items()}}
+{carried}
+    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in carried.items()}}
     if steps >= T:
         return _pull_block(values, sizes, cotangents, carried)
     blocks = []
@@ -217,7 +219,7 @@ def _pull(values, sizes, cotangents):
         seeds = {{name: array[start:stop] for name, array in cotangents.items()}}
         blocks.append(_pull_block(part, {{**sizes, "T": stop - start}}, seeds, carried))
         if len(blocks) > 1:
-            for name in {totals}:
+            for name in PARAMETERS:
                 blocks[0][name] += blocks[-1].pop(name)
     joined = {{name: np.concatenate([block[name] for block in blocks[::-1]]) for name in INPUTS}}
     return blocks[-1] | blocks[0] | {{name: blocks[-1][name] for name in INITIAL}} | joined
