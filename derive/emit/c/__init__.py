@@ -1,0 +1,73 @@
+"""A system as a standalone module that holds its C source, builds it with the system's compiler and calls it.
+
+library     what the source may call, one small function an entry
+printer     routines of `derive.emit.loops` as C
+binding     how the module builds and calls the source
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any
+
+from derive.emit.c import binding, library
+from derive.emit.c.names import CNames
+from derive.emit.c.printer import KernelPrinter
+from derive.emit.compiled import Compiled
+from derive.emit.loops.module import ModuleText
+from derive.emit.loops.plan import Plan, plan
+from derive.emit.source import MAIN
+from derive.errors import DeriveError
+from derive.system import System
+
+TITLES = {
+    "sweep": "Every state at every step",
+    "record": "The forward sweep, which keeps what the backward one needs",
+    "loss": "The loss, and the cotangents of what it reads",
+    "backward": "The adjoint equations, and the gradients",
+    "direct": "What the loss gives to gradients by itself",
+}
+
+
+def compile(
+    system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
+) -> Compiled:
+    """The module, run; a system with functions that have no formula is an error, since C can't call Python's."""
+    again = partial(compile, system, dtype, functions)
+    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again, "c")
+
+
+@cache
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    if system.parts.given:
+        raise DeriveError(f"{system.name} was derived from another system; the backend for it is numpy")
+    return _module(plan(system, seeds))
+
+
+def _module(made: Plan) -> str:
+    names = CNames(made)
+    forward = KernelPrinter(made, made.forward, names)
+    routines = [*forward.functions(TITLES), forward.exported("forward", "The states", ("sweep",))]
+    printers, arguments = [forward], {"forward": forward.arguments["forward"]}
+    if made.gradients:
+        backward = KernelPrinter(made, made.gradients, names)
+        routines += [
+            *backward.functions(TITLES),
+            backward.exported("vjp", "From cotangents to gradients", ("record", "backward")),
+        ]
+        if made.loss:
+            steps = [r for r in ("record", "loss", "backward", "direct") if r in made.gradients.routines]
+            routines.append(backward.exported("value_and_grad", "The loss and its gradients", steps))
+        printers.append(backward)
+        arguments |= {
+            name: backward.arguments[name] for name in ("vjp", "value_and_grad") if name in backward.arguments
+        }
+    called = {name: key for printer in printers for name, key in printer.called.items()}
+    definitions = library.with_dependencies("\n".join(["multiply(", *routines]), called)
+    text = "\n\n".join([library.HEAD, *definitions, *routines])
+    module = ModuleText(made, "C", arguments)
+    head = [module.face.docstring("C"), "", binding.IMPORTS, "", *module.tables(), "", f"SOURCE = r'''\n{text}\n'''"]
+    parts = ["\n".join(head), *module.functions(), binding.LIBRARY.replace("SIZES", str(len(forward.sizes))), MAIN]
+    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
