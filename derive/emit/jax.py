@@ -1,0 +1,626 @@
+"""A system as a standalone JAX module: pure functions, with the derived adjoint as the rule for reverse mode.
+
+`forward`, `vjp` and `value_and_grad` may be jitted, mapped with `vmap`, and differentiated again.  `states` is a
+`jax.custom_vjp`: `jax.grad` of any function of it runs the derived adjoint.  JAX has NumPy's names, so that formulas are
+printed as NumPy's and spelled with `jnp`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from sympy import Expr
+
+from derive import expr
+from derive.emit import library
+from derive.emit.code import POWER, RANK, ROW, kind_of
+from derive.emit.compiled import Arrays, Compiled
+from derive.emit.layout import applied
+from derive.emit.source import (
+    GIVEN,
+    UNKNOWN,
+    called_in,
+    dictionary,
+    docstring,
+    function,
+    indented,
+    tuple_of,
+    uses,
+    without_double_blanks,
+)
+from derive.emit.traced import Function, Shared
+from derive.emit.waves import SOURCES as OF_WAVES
+from derive.errors import DeriveError
+from derive.expr import Var
+from derive.lattice import Border
+from derive.notation import Notation
+from derive.printing import text as unicode_text
+from derive.schedule import schedule
+from derive.schedule.program import Edge, statements
+from derive.schedule.storage import read_by
+from derive.system import LOSS, System, Variable
+
+
+def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
+    """The module, run; `functions` are the named unknowns of the system, with their derivatives, written in JAX."""
+    try:
+        import jax  # noqa: F401
+    except ImportError:
+        raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax') from None
+    module = Module(system)
+    source = module.source()
+    missing = [name for name in module.unknown if name not in functions]
+    if missing:
+        entries = ", ".join(f'"{name}": …' for name in missing)
+        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
+    return CompiledJax(system, source, dtype, functions)
+
+
+class CompiledJax(Compiled):
+    """The functions of an emitted JAX module, jitted.
+
+    With dtype "float64" they run where JAX has 64 bits switched on, for the time of the call, and nothing else changes;
+    inside of a traced function the caller's own settings hold.  `module` has the functions themselves.
+    """
+
+    def __init__(self, system: System, source: str, dtype: str, functions: Mapping[str, Callable[..., Any]]):
+        super().__init__(system, source, dtype, functions)
+        self._jitted: dict[str, Callable[..., Any]] = {}
+        self._others: dict[tuple[str, ...], CompiledJax] = {}
+
+    def forward(self, params: Arrays, inputs: Arrays, initial: Arrays | None = None) -> dict[str, Any]:
+        """The trajectory of every state.  A boundary value that `initial` leaves out is zero."""
+        return self._call("forward", params, inputs, initial)
+
+    def vjp(
+        self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None
+    ) -> dict[str, Any]:
+        """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
+
+        Cotangents may name any state; those that are left out are zero.
+        """
+        missing = f"{self.system.name} was derived from another system; compile that one for gradients"
+        self._function("vjp", missing)
+        names = tuple(n for n in self.system.equations if n in cotangents)
+        if set(names) <= set(self.module.COTANGENTS) or not set(cotangents) <= set(self.module.STATES):
+            return self._call("vjp", params, inputs, cotangents, initial)
+        return self._seeded(names).vjp(params, inputs, cotangents, initial)
+
+    def value_and_grad(
+        self, params: Arrays, inputs: Arrays, targets: Arrays, initial: Arrays | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The loss, summed over the batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
+        outputs = ", ".join(self.system.outputs)
+        missing = f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {outputs}"
+        self._function("value_and_grad", missing)
+        return self._call("value_and_grad", params, inputs, targets, initial)
+
+    def _seeded(self, seeds: tuple[str, ...]) -> CompiledJax:
+        """The module for cotangents of these states."""
+        if seeds not in self._others:
+            source = Module(self.system, seeds).source()
+            self._others[seeds] = CompiledJax(self.system, source, self.dtype, self.functions)
+        return self._others[seeds]
+
+    def _call(self, name: str, *arguments: Arrays | None) -> Any:
+        import jax
+
+        given = [self._cast(a) for a in arguments]
+        function = getattr(self.module, name)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given)):
+            return function(*given)
+        if self.system.inputs and name not in self._jitted:
+            self._jitted[name] = jax.jit(function)
+        with jax.enable_x64(self.dtype == "float64"):
+            return self._jitted.get(name, function)(*given)
+
+    def _cast(self, arrays: Arrays | None) -> Arrays:
+        import jax
+
+        if self.dtype == "float64" or not arrays:
+            return arrays or {}
+        return {name: a if isinstance(a, (int, jax.core.Tracer)) else jax.numpy.asarray(a, self.dtype) for name, a in arrays.items()}
+
+
+# --- the module ---------------------------------------------------------------------------------------------------------
+
+
+class Module:
+    """The text of a module; `seeds` are the states whose cotangents it takes."""
+
+    def __init__(self, system: System, seeds: tuple[str, ...] | None = None):
+        self.system = system
+        self.derived = bool(system.parts.given)
+        """Whether this is an adjoint or a tangent already: then it is run forwards only, its loss among its states."""
+        self.program = schedule(system, seeds, False)
+        self.states = [v for v in system.states if self.derived or v.name != LOSS]
+        self.loss = None if self.derived or not system.has_loss else system.equations[LOSS]
+        read = {v.name for s in self.states for v in expr.variables(system.equations[s.name].rhs)}
+        self.targets = [] if self.derived else list(system.of_kind("target"))
+        self.fed = [v for v in self.targets if v.name in read]
+        """Targets that a state reads: they are among the inputs."""
+        kinds = ("input", "target", "cotangent") if self.derived else ("input",)
+        self.inputs = [*system.of_kind(*kinds), *self.fed]
+        adjoint = self.program.adjoint
+        self.shared = Shared(self.program, [*system.variables, *(adjoint.variables if adjoint else ())])
+        self.unknown: list[str] = []
+        """The functions without a formula that the source calls, known once it is written."""
+
+    @cached_property
+    def borders(self) -> list[Border]:
+        known = {v.name for v in (*self.inputs, *self.states, *(self.targets if self.loss else ()))}
+        return [b for b in self.system.borders if b.variable in known]
+
+    def source(self) -> str:
+        body = [self._forward()]
+        if not self.derived:
+            body += [self._states(), self._vjp(), *([self._value_and_grad(), self._loss()] if self.loss else [])]
+            body.append(self._check())
+        body += [self._values(), self._run(), *([] if self.derived else self._custom())]
+        called = _definitions(called_in(self.shared.called, body))
+        self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
+        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN]
+        text = [spelled(part.strip("\n")) for part in body] + ([] if self.derived else [MAIN.strip("\n")])
+        uses_math = any(uses(part.splitlines(), "math.prod") for part in text)
+        imports = ["import difflib", *(["import math"] if uses_math else []), "", "import jax", "import jax.numpy as jnp"]
+        imports += ["import numpy as np"] if any(uses(part.splitlines(), "np") for part in text) else []
+        imports += ["from jax import lax"] if any("lax." in part for part in text) else []
+        imports = [i for i in imports if i != "import jax" or any(re.search(r"\bjax\.(?!numpy)", part) for part in text)]
+        head = "\n".join([self._docstring(), "", *imports, "", *self._tables()])
+        return "\n\n\n".join([head, *text]) + "\n"
+
+    # --- what is called from outside ------------------------------------------------------------------------------------
+
+    def _forward(self) -> str:
+        example = next((b.key for b in self.borders if self.system.boundary[b.variable] == "given"), "")
+        example = f'"{example}"' if example else "none here"
+        doc = f"""
+            Every state at every step, by name.
+
+            `initial` holds boundary values, such as {example}; those that are left out are zero.
+        """
+        targets = ""
+        lines = [f"values, _ = _values(params, inputs, initial{targets})", "found = _run(values)"]
+        lines += self._returned([v.name for v in self.states], "found", "STATES")
+        return function("forward(params, inputs, initial=None)", doc, lines)
+
+    def _returned(self, names: Sequence[str], source: str, table: str) -> list[str]:
+        """Arrays by name, rows with both of their axes."""
+        rows = [n for n in names if kind_of(self.system.variables[n].var) == ROW and self.system.variables[n].var.index]
+        more = [*(v.name for v in self.states if not v.var.index), *(e.key for e in self._outer_edges())]
+        pick = f"{{name: {source}[name] for name in {table}}}"
+        if table == "STATES" and more:
+            pick = f"{{name: {source}[name] for name in (*STATES, *TOTALS)}}"
+        if not rows:
+            return [f"return {pick}"]
+        return [f"states = {pick}", *(f'states["{n}"] = states["{n}"][..., None, :]' for n in rows), "return states"]
+
+    def _outer_edges(self) -> list[Edge]:
+        return [g for g in self.program.gradients if isinstance(g, Edge)] if self.derived else []
+
+    def _states(self) -> str:
+        names = ", ".join(self.program.seeds)
+        batch = "x" if "x" in [v.name for v in self.inputs] else self.inputs[0].name if self.inputs else "x"
+        doc = f"""
+            The states {names}, by name, for losses of your own: their derivative is the adjoint below.
+
+                def loss(params):
+                    return jnp.sum(states(params, inputs)["{self.program.seeds[0]}"] ** 2)
+
+                gradients = jax.grad(loss)(params)
+
+            A batch may lie on several devices: with `mesh = jax.make_mesh((jax.device_count(),), ("batch",))`, inputs that
+            were put there by `jax.device_put({batch}, NamedSharding(mesh, P({'None, ' * self.system.lattice.dimension}"batch")))` stay there under `jax.jit`.
+        """
+        lines = ["values, _ = _values(params, inputs, initial)", "found = _states(values)"]
+        lines += self._returned(list(self.program.seeds), "found", "COTANGENTS")
+        return function("states(params, inputs, initial=None)", doc, lines)
+
+    def _vjp(self) -> str:
+        rows = [n for n in self.program.seeds if kind_of(self.system.variables[n].var) == ROW]
+        lines = [
+            "values, sizes = _values(params, inputs, initial)",
+            'given = _given("cotangents", cotangents, COTANGENTS, sizes, optional="state with a cotangent")',
+            *(f'given["{n}"] = given["{n}"][..., 0, :] if "{n}" in given else 0.0' for n in rows),
+            "found = _run(values)",
+            "cotangents = {",
+            "    name: given[name].astype(found[name].dtype) if name in given else np.zeros_like(found[name])",
+            "    for name in COTANGENTS",
+            "}",
+            "return _pull(found, cotangents)",
+        ]
+        doc = f"""
+            The gradients of sum(cotangents[h] * h) over the states h ({", ".join(self.program.seeds)}).
+
+            Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
+        """
+        return function("vjp(params, inputs, cotangents, initial=None)", doc, lines)
+
+    def _value_and_grad(self) -> str:
+        assert self.loss is not None
+        last = self.system.loss == "last"
+        which = "loss of the last step, summed over" if last else "loss, summed over all steps and"
+        doc = f"The {which} the batch, and its gradients, as `vjp` returns them."
+        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
+        lines = [f"inputs = {{**inputs{fed}}}"] if fed else []
+        lines += ["values, sizes = _values(params, inputs, initial)"]
+        wanted = [v for v in self.targets if v not in self.fed]
+        lines += ['wanted = _given("targets", targets, TARGETS, sizes)'] if wanted else []
+        arguments = "values, wanted" if wanted else "values"
+        lines += [f"loss, gradients = jax.value_and_grad(_loss)({arguments})"]
+        fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
+        keep = f" if name not in {tuple(fixed)!r}".replace("'", '"') if fixed else ""
+        lines += [f"return loss, {{name: gradients[name] for name in gradients{keep}}}" if keep else "return loss, gradients"]
+        return function("value_and_grad(params, inputs, targets, initial=None)", doc, lines)
+
+    def _is_target(self, border: Border) -> bool:
+        return self.system.variables[border.variable].kind == "target"
+
+    def _steps(self) -> list[str]:
+        """A system without inputs has its lengths among the values."""
+        return [] if self.inputs else [str(n) for n in self.system.lattice.lengths]
+
+    def _loss(self) -> str:
+        assert self.loss is not None
+        wanted = [v for v in self.targets if v not in self.fed]
+        source = {name: f'values["{name}"]' for name in (*self._given_names(), *(v.name for v in wanted))}
+        source |= {name: f'values["{name}"]' for name in self.program.seeds}
+        scope = Function(self.shared, {n: self._unpacked(n, text) for n, text in source.items()})
+        node = self.loss.rhs
+        if self.system.loss == "last":
+            node = expr.at(node, dict(zip(self.system.lattice.indices, self.system.lattice.lengths, strict=True)))
+        value = scope.printer.full(scope.printer.value(node), node)
+        if value.batched:
+            text = f"np.sum({value.text})"
+        elif self.system.loss == "last":
+            text = f"math.prod(batch) * {value.at_least(POWER)}"
+        else:
+            text = f"points * {value.at_least(POWER)}"
+        more = ["values |= wanted"] if wanted else []
+        found = [name for name in self.program.seeds if uses(scope.head, self.shared.names.of[name])]
+        states = ["values = values | _states(values)" + (" | wanted" if wanted else "")] if found or wanted else []
+        del more
+        body = scope.body(self._sizes(), [f"return {text}"])
+        arguments = "values, wanted" if wanted else "values"
+        return function(f"_loss({arguments})", "The loss of these values.", [*states, *body])
+
+    def _check(self) -> str:
+        system = self.system
+        count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
+        count |= {str(n): 3 + k for k, n in enumerate(system.lattice.lengths)}
+        fixed = {str(n) for v in system.variables.values() for n in v.shape if n.is_Integer and n != 1} | {"1"}
+        used = {part for shape in self._shapes().values() for part in " ".join(shape.values()).split()}
+        count |= {n: int(n) for n in sorted(fixed & used)}
+        entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
+        low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
+        lengths = ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
+        return CHECK.format(
+            sizes=", ".join(entries), low=low, high=high,
+            inputs="" if self.inputs else f"\n    inputs = {{{lengths}}}",
+            loss=CHECK_LOSS if self.loss else "",
+            targets="\n    targets = draw(TARGETS)" if self.loss else "",
+        )  # fmt: skip
+
+    # --- what is called inside ------------------------------------------------------------------------------------------
+
+    def _values(self) -> str:
+        """What is given, checked, of one dtype, with all boundary values."""
+        lines = ["sizes = {}"]
+        if not self.inputs:
+            lengths = [str(n) for n in self.system.lattice.lengths]
+            entries = ", ".join(f'"{n}": int(inputs["{n}"])' for n in lengths)
+            lines = [f"sizes = {{{entries}}}"]
+        lines += [
+            'values = _given("params", params, PARAMETERS, sizes)',
+            'values |= _given("inputs", inputs, INPUTS, sizes)',
+            'given = _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")',
+        ]
+        lines += [] if self.inputs else ['sizes.setdefault("...", ())']
+        lines += ["dtype = np.result_type(np.float32, *values.values(), *given.values())"]
+        if self.shared.system.borders and self._shapes()["INITIAL"]:
+            lines += [
+                "for name, shape in INITIAL.items():",
+                "    axes = [sizes[letter] for letter in shape.split()]" if not self._has_numbers() else
+                "    axes = [int(letter) if letter.isdigit() else sizes[letter] for letter in shape.split()]",
+                "    axes = [n for size in axes for n in (size if isinstance(size, tuple) else (size,))]",
+                "    values[name] = given[name] if name in given else np.zeros(axes, dtype)",
+            ]  # fmt: skip
+        lines += [f'values["{n}"] = np.arange(sizes["{n}"])' for n in self._steps()]
+        lines += ["return {name: array.astype(dtype) for name, array in values.items()}, sizes"]
+        doc = "All that is given, by name, checked and of one dtype; and what the letters of the shapes stand for."
+        return function("_values(params, inputs, initial)", doc, lines)
+
+    def _has_numbers(self) -> bool:
+        return any(letter.isdigit() for shape in self._shapes()["INITIAL"].values() for letter in shape.split())
+
+    def _given_names(self) -> list[str]:
+        return [v.name for v in (*self.system.parameters, *self.inputs)]
+
+    def _unpacked(self, name: str, text: str) -> str:
+        """An array as the functions inside have it: a row with one axis."""
+        var = self.system.variables[name].var
+        if kind_of(var) != ROW or name in self.program.seeds:
+            return text
+        return f"{text}[..., 0, :]" if var.index else f"{text}[0]"
+
+    def _source(self) -> dict[str, str]:
+        return {n: self._unpacked(n, f'values["{n}"]') for n in self._given_names()}
+
+    def _run(self) -> str:
+        scope = Function(self.shared, self._source())
+        names = [v.name for v in self.states if v.var.index]
+        scope.run(self.program.forward, [*names, *self._kept_parts()])
+        entries: dict[str, str] = {}
+        if self.derived:
+            for gradient in self.program.gradients:
+                entries |= scope.gradient(gradient)
+        entries = {n: scope.array(n) for n in (*names, *self._kept_parts())} | entries
+        more = ["", *dictionary("return values | ", entries)]
+        doc = "Everything that is given and computed, by name."
+        return function("_run(values)", doc, without_double_blanks(scope.body(self._sizes(), more)))
+
+    def _kept_parts(self) -> list[str]:
+        """The pieces of forward equations that the backward pass reads."""
+        read = {v.name for s in statements(self.program.backward) for v in read_by(s)}
+        read |= {v.name for g in self.program.gradients for v in read_by(g)}
+        forward = {t.name for s in statements(self.program.forward) for t in s.targets}
+        return [n for n, a in self.program.arrays.items() if a.origin == "part" and n in read & forward]
+
+    def _custom(self) -> list[str]:
+        """The states as a function with a derivative of its own."""
+        names = ", ".join(f'"{n}": found["{n}"]' for n in self.program.seeds)
+        pull, kept = self._pull()
+        picked = "{name: found[name] for name in COTANGENTS}"
+        del names
+        fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
+        keep = [f"found[{name!r}]".replace("'", '"') for name in kept]
+        entries = dictionary("kept = values | ", {name: text for name, text in zip(kept, keep, strict=True)})
+        first = function("_states(values)", "The states that have cotangents.", ["found = _run(values)", f"return {picked}"])
+        forward = function("_states_forward(values)", "The states, and what their adjoint needs.",
+                           ["found = _run(values)", *entries, f"return {picked}, kept"])  # fmt: skip
+        lines = ["gradients = _pull(kept, cotangents)"]
+        lines += [f"gradients[{name!r}] = np.zeros_like(kept[{name!r}])".replace("'", '"') for name in fixed]
+        backward = function("_states_backward(kept, cotangents)", "The adjoint; targets are no variables.",
+                            [*lines, "return (gradients,)"])  # fmt: skip
+        return [f"@jax.custom_vjp\n{first}", forward, f"{backward}\n\n\n_states.defvjp(_states_forward, _states_backward)", pull]
+
+    def _pull(self) -> tuple[str, list[str]]:
+        """The source of the backward pass, and the names of what it reads of the forward pass."""
+        source = self._source()
+        computed = [*(v.name for v in self.states if v.var.index), *self._kept_parts()]
+        source |= {n: f'values["{n}"]' for n in computed}
+        source |= {f"{n}_ct": f'cotangents["{n}"]' for n in self.program.seeds}
+        scope = Function(self.shared, source)
+        inputs = [v.var.marked("bar").name for v in self.system.inputs]
+        scope.run(self.program.backward, [n for n in inputs if n in self.program.arrays])
+        found: dict[str, str] = {}
+        for gradient in self.program.gradients:
+            found |= scope.gradient(gradient)
+        entries: dict[str, str] = {}
+        for v in self.system.parameters:
+            text = found.get(v.name + "_bar", "")
+            entries[v.name] = self._outward(v.var, text) if text else f'np.zeros_like(values["{v.name}"])'
+        for v in self.system.inputs:
+            name = v.var.marked("bar").name
+            known = name in self.program.arrays
+            entries[v.name] = self._outward(v.var, scope.array(name)) if known else f'np.zeros_like(values["{v.name}"])'
+        for border in self.borders:
+            if not self._is_target(border):
+                entries[border.key] = self._outward(self.system.variables[border.variable].var, found[border.key])
+        more = ["", *dictionary("return ", entries)]
+        adjoint = self.program.adjoint
+        assert adjoint is not None
+        laws = [line for e in adjoint.own if e.name != f"{LOSS}_bar"
+                for line in unicode_text(expr.Equals(e.target, e.rhs), BARRED).splitlines()]  # fmt: skip
+        doc = "The adjoint equations; `cotangents` start them.\n\n" + "\n".join(f"    {line}" for line in laws)
+        body = scope.body(self._sizes(), more)
+        kept = [n for n in computed if any(f'values["{n}"]' in line for line in body)]
+        return function("_pull(values, cotangents)", doc, without_double_blanks(body)), kept
+
+    def _outward(self, var: Var, text: str) -> str:
+        """A gradient as it is returned: of a row with both axes."""
+        if kind_of(var) != ROW:
+            return text
+        return f"{text}[..., None, :]"
+
+    def _sizes(self) -> dict[str, str]:
+        """Where the letters of the shapes are found."""
+        found: dict[str, str] = {}
+        shapes = self._shapes()
+        known = {**shapes["INPUTS"], **shapes["PARAMETERS"], **shapes["INITIAL"], **{n: n for n in self._steps()}}
+        symbols: dict[Expr, str] = dict(self.shared.names.symbols)
+        names = {str(s): local for s, local in symbols.items()} | {"...": "batch"}
+        for name, shape in known.items():
+            letters = shape.split()
+            for k, letter in enumerate(letters):
+                if letter not in names or names[letter] in found:
+                    continue
+                behind = len(letters) - 1 - k
+                late = "..." in letters[:k]
+                where = f"{k}:{-behind or ''}" if letter == "..." else str(k - len(letters) if late else k)
+                found[names[letter]] = f'values["{name}"].shape[{where}]'
+        found.setdefault("batch", "()")
+        first = next(iter(known))
+        return {**found, "dtype": f'values["{first}"].dtype'}
+
+    # --- tables ---------------------------------------------------------------------------------------------------------
+
+    def _shapes(self) -> dict[str, dict[str, str]]:
+        """The tables of the module: names with their shapes, as letters."""
+        lattice = [str(n) for n in self.system.lattice.lengths]
+
+        def shape(var: Var, *leading: str) -> str:
+            sizes = [] if var.shape == expr.SCALAR else [var.shape[0]] if var.shape[1] == 1 else [*var.shape]
+            return " ".join([*leading, *map(str, sizes)])
+
+        params = {v.name: shape(v.var) for v in self.system.parameters}
+        initial = {}
+        for border in self.borders:
+            along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
+            var = self.system.variables[border.variable].var
+            if self.system.boundary[border.variable] == "learned":
+                params[border.key] = shape(var, *along)
+            else:
+                initial[border.key] = shape(var, *along, "...")
+
+        def of(variables: Sequence[Variable]) -> dict[str, str]:
+            return {v.name: shape(v.var, *lattice, "...") for v in variables}
+
+        tables = {
+            "PARAMETERS": params,
+            "INPUTS": of(self.inputs),
+            "TARGETS": of(self.targets),
+            "INITIAL": initial,
+            "STATES": of([v for v in self.states if v.var.index]),
+            "COTANGENTS": of([v for v in self.states if v.name in self.program.seeds]),
+        }
+        return {name: entries for name, entries in tables.items() if entries or name not in ("TARGETS", "COTANGENTS")}
+
+    def _tables(self) -> list[str]:
+        lines = ['# Shapes by name; "..." are the axes of a batch, which may be missing.']
+        for name, entries in self._shapes().items():
+            lines += dictionary(f"{name} = ", {key: f'"{shape}"' for key, shape in entries.items()})
+        totals = [*(v.name for v in self.states if not v.var.index), *(e.key for e in self._outer_edges())]
+        if totals:
+            lines += tuple_of("TOTALS = ", totals)
+        if self.unknown:
+            lines += ["", "# The functions without a formula, to be filled in by name.", "FUNCTIONS = {}"]
+        return lines
+
+    def _docstring(self) -> str:
+        system = self.system
+        ranges = ", ".join(f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True))
+        lines = [f"{system.title}, in JAX.", "", f"For {ranges}:", ""]
+        for equation in system.equations.values():
+            if self.derived or equation.name != LOSS or self.loss:
+                law = expr.Equals(equation.target, equation.rhs)
+                lines += [f"    {line}" for line in unicode_text(law, BARRED).splitlines()]
+        if self.loss and system.loss == "last":
+            lines += ["", "The loss is that of the last step."]
+        order = ", ".join([*map(str, system.lattice.lengths), "[batch,] n"])
+        lines += ["", f"Arrays are time-major, ({order}); gradients of parameters are summed over the batch."]
+        lines += ["All functions are pure.  Their dtype is that of what they are given; float64 needs jax_enable_x64."]
+        if not self.derived:
+            lines += ["Run as a program, the module compares its gradients with finite differences."]
+        lines += ["", f"Source: {system.reference}."] if system.reference else []
+        lines += ["Written by derive."]
+        return docstring("\n".join(lines))
+
+
+# --- text ---------------------------------------------------------------------------------------------------------------
+
+BARRED = Notation(adjoint="bar")
+
+
+def spelled(text: str) -> str:
+    """NumPy's functions as JAX's, which have the same names; those of NumPy itself are written with its full name."""
+    return re.sub(r"(?<![\w.])numpy\.", "np.", re.sub(r"(?<![\w.])np\.", "jnp.", text))
+
+
+def _definitions(called: Sequence[tuple[str, int]]) -> list[str]:
+    """The functions that formulas call: JAX's own form where it differs, else the library's."""
+    own = [name for name, _ in called if name in SOURCES]
+    found = library.with_dependencies(key for key in called if key[0] not in SOURCES)
+    wanted = [name for name in SOURCES if name in own or any(uses(text.splitlines()[1:], name) for text in found)]
+    heads = tuple(f"def {name}(" for name in SOURCES)
+    return [*(SOURCES[name].strip("\n") for name in wanted), *(text for text in found if not text.startswith(heads))]
+
+
+SOURCES: dict[str, str] = {
+    "erf": """
+def erf(x):
+    return jax.scipy.special.erf(x)
+""",
+    "extended": '''
+def extended(array, before=(), after=()):
+    """`array` with rows before its first step and after its last; None stands for a row of zeros."""
+    zero = np.zeros(array.shape[1:], array.dtype)
+    rows = [[zero if row is None else row for row in side] for side in (before, after)]
+    return np.concatenate([*(row[None] for row in rows[0]), array, *(row[None] for row in rows[1])])
+''',
+    "transposed": '''
+def transposed(matrix):
+    """The transpose in memory of its own: the barrier keeps XLA from transposing at every step."""
+    return lax.optimization_barrier(matrix.T)
+''',
+    "linear_recurrence": '''
+def linear_recurrence(a, b, first, reverse=False):
+    """h[t] = a[t] * h[t-1] + b[t] for all t at once, `first` before: a parallel scan of the maps h -> a * h + b."""
+    a, start = np.broadcast_to(np.asarray(a, b.dtype), b.shape), -1 if reverse else 0
+    b = b.at[start].add(a[start] * first)
+
+    def composed(inner, outer):
+        return outer[0] * inner[0], outer[0] * inner[1] + outer[1]
+
+    return lax.associative_scan(composed, (a, b), reverse=reverse)[1]
+''',
+    "sum_outer": '''
+def sum_outer(a, b):
+    """The sum of all a b.T over steps and batch: one matrix product, written in the order that XLA is faster at."""
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    return lax.optimization_barrier(b.T @ a).T
+''',
+}
+"""What JAX says differently from NumPy, or needs besides."""
+SOURCES |= OF_WAVES
+
+CHECK = '''
+def check(seed=0):
+    """The largest difference between the gradients and central finite differences, relative to 1 + |slope|."""
+    with jax.enable_x64(True):
+        return _check(seed)
+
+
+def _check(seed, step=1e-6):
+    rng = numpy.random.default_rng(seed)
+    sizes = {{{sizes}}}
+
+    def draw(shapes):
+        axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
+        return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
+
+    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
+
+    @jax.jit
+    def value(params, arrays, initial):
+        found = states(params, inputs | arrays, initial)
+        return sum(jnp.sum(cotangents[name] * found[name]) for name in found)
+
+    def worst(value, gradients):
+        errors = [0.0]
+        given = [params, {{name: inputs[name] for name in INPUTS}}, initial]
+        for arrays in given:
+            for name, array in arrays.items():
+                count = array.size if name in gradients else 0
+                for k in rng.choice(array.size, min(count, 8), replace=False):
+                    entry = numpy.unravel_index(k, array.shape)
+                    here = array[entry]
+                    array[entry] = here + step
+                    above = value(*given)
+                    array[entry] = here - step
+                    slope = (above - value(*given)) / (2 * step)
+                    array[entry] = here
+                    errors.append(abs(slope - gradients[name][entry]) / (1 + abs(slope)))
+        return max(errors)
+
+    error = worst(value, vjp(params, inputs, cotangents, initial)){loss}
+    return float(error)
+'''
+
+CHECK_LOSS = """
+
+    @jax.jit
+    def loss(params, arrays, initial):
+        return value_and_grad(params, inputs | arrays, targets, initial)[0]
+
+    error = max(error, worst(loss, value_and_grad(params, inputs, targets, initial)[1]))"""
+
+MAIN = """
+if __name__ == "__main__":
+    print(f"largest difference between the gradients and finite differences: {check():.1e}")
+"""
+
+__all__ = ["CompiledJax", "Module", "compile", "indented"]
