@@ -524,7 +524,8 @@ def _definitions(called: Sequence[tuple[str, int]]) -> list[str]:
     """The functions that formulas call: JAX's own form where it differs, else the library's."""
     own = [name for name, _ in called if name in SOURCES]
     found = library.with_dependencies(key for key in called if key[0] not in SOURCES)
-    wanted = [name for name in SOURCES if name in own or any(uses(text.splitlines()[1:], name) for text in found)]
+    texts = [*found, *(SOURCES[name] for name in own)]
+    wanted = [name for name in SOURCES if name in own or any(f"{name}(" in text for text in texts)]
     heads = tuple(f"def {name}(" for name in SOURCES)
     return [*(SOURCES[name].strip("\n") for name in wanted), *(text for text in found if not text.startswith(heads))]
 

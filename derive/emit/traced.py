@@ -209,7 +209,6 @@ class Function(Scope):
                 wave(self, item, inside)
             elif not self._parallel(item):
                 scan(self, item, inside)
-        self.defined |= {n for item in items for n in names_of(item)}
 
     def _gradients(self, sweep: Sweep) -> Iterator[Gradient]:
         """The gradients that read more of a sweep than it carries out."""

@@ -377,7 +377,7 @@ def skewed(array, slopes, delay, latest):
     """The points of `array` in the order in which a wave reaches them: (time, the other axes, ...)."""
     shape = array.shape[: len(slopes)]
     axis, time = wave(shape, slopes, delay)
-    others = numpy.delete(numpy.indices(shape), axis, 0).reshape(len(shape) - 1, -1)
+    others = numpy.delete(numpy.indices(shape), axis, 0).reshape(len(shape) - 1, time.size)
     where = numpy.full((time.max() - delay + latest + 1, *numpy.delete(shape, axis)), -1)
     where[(time.ravel(), *others)] = numpy.arange(time.size)
     flat = array.reshape(-1, *array.shape[len(slopes) :])
