@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from sympy import Expr
 
-from derive import expr
-from derive.emit.source import indented
-from derive.emit.traced import Function, Scope
+from derive.emit.traced import Function, Scope, pair, side, step_function
 from derive.expr import Var
-from derive.schedule.program import Pack, Product, Sweep, names_of, statements
+from derive.schedule.program import Pack, Sweep, names_of, statements
 from derive.schedule.storage import read_by
 
 
@@ -26,45 +24,23 @@ def scan(outer: Function, sweep: Sweep, kept: Sequence[str]) -> None:
 def _write(outer: Function, step: Step, rows: list[str]) -> None:
     sweep, names = step.sweep, outer.names
     given, carried = list(step.rows), list(step.carried.values())
-    last = [outer.shared.name(name, "last") if lag == 1 and step.is_asked_last(name) else "_" for name, lag in step.carried]
-    function = outer.shared.name(f"{sweep.names[-1]}_step")
-    body = [f"{_tuple(carried)} = carry"] if carried else []
-    body += [f"{_tuple(given)} = row"] if given else []
+    last = [
+        outer.shared.name(name, "last") if lag == 1 and step.is_asked_last(name) else "_" for name, lag in step.carried
+    ]
+    function, start = (outer.shared.name(f"{sweep.names[-1]}_{role}") for role in ("step", "start"))
     following = [step.following(name, lag) for name, lag in step.carried]
-    body += [*step.lines, f"return {_bracketed(following, 'None')}, {_bracketed(rows, 'None')}"]
-    outer.lines += ["", f"def {function}(carry, row):", *indented(body), ""]
+    outer.lines += step_function(function, carried, given, step.lines, pair(following, rows))
     starts = [outer.border_row(name, lag, sweep.direction > 0) for name, lag in step.carried]
-    start = outer.shared.name(f"{sweep.names[-1]}_start") if len(starts) > 1 else _tuple(starts) or "None"
     if len(starts) > 1:
         outer.add(start, f"({', '.join(starts)})")
-    ends = _bracketed(last) if any(name != "_" for name in last) else "_"
-    inputs = _tuple([step.rows[local] for local in given]) or f"None, length={names.length[0]}"
+        starts = [start]
+    inputs = [step.rows[local] for local in given]
+    arguments = pair(starts, inputs) if inputs else f"{starts[0]}, None, {names.length[0]}"
     reverse = ", reverse=True" if sweep.direction < 0 else ""
-    outer.add(f"{ends}, {_bracketed(rows)}", f"lax.scan({function}, {start}, {_bracketed_text(inputs)}{reverse})")
-    outer.defined |= {name for name in (*sweep.names, *(s.name for s in outer.shared.program.stacks)) if names.of[name] in rows}
-    outer.defined |= {name for name in last if name != "_"}
-
-
-def _tuple(names: Sequence[str]) -> str:
-    """What stands on either side of `=`; one name alone is itself."""
-    return ", ".join(names)
-
-
-def _bracketed(names: Sequence[str], nothing: str = "_") -> str:
-    return f"({', '.join(names)})" if len(names) > 1 else names[0] if names else nothing
-
-
-def _bracketed_text(text: str) -> str:
-    return text if text.startswith("None") or not _has_comma(text) else f"({text})"
-
-
-def _has_comma(text: str) -> bool:
-    depth = 0
-    for c in text:
-        depth += (c in "([{") - (c in ")]}")
-        if c == "," and depth == 0:
-            return True
-    return False
+    ends = last if any(name != "_" for name in last) else ["_"]
+    outer.add(pair(ends, rows or ["_"]), f"lax.scan({function}, {arguments}{reverse})")
+    known = (*sweep.names, *(s.name for s in outer.shared.program.stacks))
+    outer.defined |= {name for name in known if names.of[name] in rows} | {name for name in last if name != "_"}
 
 
 class Step(Scope):
@@ -98,23 +74,29 @@ class Step(Scope):
     def before(self, name: str, lag: int) -> str:
         for k in range(1, lag + 1):
             if (name, k) not in self.carried:
-                self.carried[name, k] = self.shared.name(name, _side(-self.sweep.direction * k))
+                self.carried[name, k] = self.shared.name(name, side(-self.sweep.direction * k))
         return self.carried[name, lag]
 
     def row(self, var: Var, offset: int) -> str:
         """What comes in from outside; parts of a stack come in together."""
         stack = self.shared.stack_of.get(var.name)
-        local = self.names.of[var.name] if offset == 0 else self.shared.name(var.name, _side(offset))
+        local = self.names.of[var.name] if offset == 0 else self.shared.name(var.name, side(offset))
         if stack is not None and offset == 0 and stack.name in self.outer.defined:
             if stack.name not in self.split_up:
                 self.split_up.add(stack.name)
                 whole = self.names.of[stack.name]
                 self.rows[whole] = whole
                 parts = ", ".join(self.names.of[p.name] for p in stack.parts)
-                self.add(parts, self.split(whole, stack.parts))
+                self.add(parts, self.split(self._biased(whole, var.name), stack.parts))
         elif local not in self.rows:
             self.rows[local] = self.outer.read(var)
+            if var.name in self.outer.biases:
+                self.add(local, self._biased(local, var.name))
         return local
+
+    def _biased(self, text: str, name: str) -> str:
+        bias = self.outer.biases.get(name)
+        return f"{text} + {self.pack(bias)}" if bias else text
 
     def position(self, e: Expr) -> str:
         symbol, length = self.system.lattice.indices[0], self.system.lattice.lengths[0]
@@ -167,14 +149,3 @@ class Step(Scope):
     def is_asked_last(self, name: str) -> bool:
         """Whether a gradient at a border reads what is carried out of the sweep."""
         return name in self.inside and self.outer.shared.is_last(name, self.sweep)
-
-    def product(self, item: Product) -> None:
-        super().product(item)
-
-
-def _side(offset: int) -> str:
-    """`prev` for a step before, `next2` for two steps after."""
-    return ("prev" if offset < 0 else "next") + (str(abs(offset)) if abs(offset) > 1 else "")
-
-
-__all__ = ["Step", "expr", "scan"]

@@ -16,7 +16,7 @@ from sympy import Expr
 
 from derive import expr
 from derive.emit import library
-from derive.emit.code import POWER, RANK, ROW, kind_of
+from derive.emit.code import POWER, ROW, kind_of
 from derive.emit.compiled import Arrays, Compiled
 from derive.emit.layout import applied
 from derive.emit.source import (
@@ -75,9 +75,7 @@ class CompiledJax(Compiled):
         """The trajectory of every state.  A boundary value that `initial` leaves out is zero."""
         return self._call("forward", params, inputs, initial)
 
-    def vjp(
-        self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None
-    ) -> dict[str, Any]:
+    def vjp(self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None) -> dict[str, Any]:
         """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
 
         Cotangents may name any state; those that are left out are zero.
@@ -122,7 +120,10 @@ class CompiledJax(Compiled):
 
         if self.dtype == "float64" or not arrays:
             return arrays or {}
-        return {name: a if isinstance(a, (int, jax.core.Tracer)) else jax.numpy.asarray(a, self.dtype) for name, a in arrays.items()}
+        return {
+            name: a if isinstance(a, (int, jax.core.Tracer)) else jax.numpy.asarray(a, self.dtype)
+            for name, a in arrays.items()
+        }
 
 
 # --- the module ---------------------------------------------------------------------------------------------------------
@@ -165,10 +166,18 @@ class Module:
         body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN]
         text = [spelled(part.strip("\n")) for part in body] + ([] if self.derived else [MAIN.strip("\n")])
         uses_math = any(uses(part.splitlines(), "math.prod") for part in text)
-        imports = ["import difflib", *(["import math"] if uses_math else []), "", "import jax", "import jax.numpy as jnp"]
+        imports = [
+            "import difflib",
+            *(["import math"] if uses_math else []),
+            "",
+            "import jax",
+            "import jax.numpy as jnp",
+        ]
         imports += ["import numpy as np"] if any(uses(part.splitlines(), "np") for part in text) else []
         imports += ["from jax import lax"] if any("lax." in part for part in text) else []
-        imports = [i for i in imports if i != "import jax" or any(re.search(r"\bjax\.(?!numpy)", part) for part in text)]
+        imports = [
+            i for i in imports if i != "import jax" or any(re.search(r"\bjax\.(?!numpy)", part) for part in text)
+        ]
         head = "\n".join([self._docstring(), "", *imports, "", *self._tables()])
         return "\n\n\n".join([head, *text]) + "\n"
 
@@ -213,7 +222,7 @@ class Module:
                 gradients = jax.grad(loss)(params)
 
             A batch may lie on several devices: with `mesh = jax.make_mesh((jax.device_count(),), ("batch",))`, inputs that
-            were put there by `jax.device_put({batch}, NamedSharding(mesh, P({'None, ' * self.system.lattice.dimension}"batch")))` stay there under `jax.jit`.
+            were put there by `jax.device_put({batch}, NamedSharding(mesh, P({"None, " * self.system.lattice.dimension}"batch")))` stay there under `jax.jit`.
         """
         lines = ["values, _ = _values(params, inputs, initial)", "found = _states(values)"]
         lines += self._returned(list(self.program.seeds), "found", "COTANGENTS")
@@ -253,7 +262,9 @@ class Module:
         lines += [f"loss, gradients = jax.value_and_grad(_loss)({arguments})"]
         fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
         keep = f" if name not in {tuple(fixed)!r}".replace("'", '"') if fixed else ""
-        lines += [f"return loss, {{name: gradients[name] for name in gradients{keep}}}" if keep else "return loss, gradients"]
+        lines += [
+            f"return loss, {{name: gradients[name] for name in gradients{keep}}}" if keep else "return loss, gradients"
+        ]
         return function("value_and_grad(params, inputs, targets, initial=None)", doc, lines)
 
     def _is_target(self, border: Border) -> bool:
@@ -378,14 +389,21 @@ class Module:
         fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
         keep = [f"found[{name!r}]".replace("'", '"') for name in kept]
         entries = dictionary("kept = values | ", {name: text for name, text in zip(kept, keep, strict=True)})
-        first = function("_states(values)", "The states that have cotangents.", ["found = _run(values)", f"return {picked}"])
+        first = function(
+            "_states(values)", "The states that have cotangents.", ["found = _run(values)", f"return {picked}"]
+        )
         forward = function("_states_forward(values)", "The states, and what their adjoint needs.",
                            ["found = _run(values)", *entries, f"return {picked}, kept"])  # fmt: skip
         lines = ["gradients = _pull(kept, cotangents)"]
         lines += [f"gradients[{name!r}] = np.zeros_like(kept[{name!r}])".replace("'", '"') for name in fixed]
         backward = function("_states_backward(kept, cotangents)", "The adjoint; targets are no variables.",
                             [*lines, "return (gradients,)"])  # fmt: skip
-        return [f"@jax.custom_vjp\n{first}", forward, f"{backward}\n\n\n_states.defvjp(_states_forward, _states_backward)", pull]
+        return [
+            f"@jax.custom_vjp\n{first}",
+            forward,
+            f"{backward}\n\n\n_states.defvjp(_states_forward, _states_backward)",
+            pull,
+        ]
 
     def _pull(self) -> tuple[str, list[str]]:
         """The source of the backward pass, and the names of what it reads of the forward pass."""
@@ -541,6 +559,20 @@ def extended(array, before=(), after=()):
     zero = np.zeros(array.shape[1:], array.dtype)
     rows = [[zero if row is None else row for row in side] for side in (before, after)]
     return np.concatenate([*(row[None] for row in rows[0]), array, *(row[None] for row in rows[1])])
+''',
+    "delayed": '''
+def delayed(array, *rows):
+    """`array` as it was len(rows) steps before each step: `rows` come first, None for a row of zeros."""
+    zero = np.zeros(array.shape[1:], array.dtype)
+    rows = [zero[None] if row is None else row[None] for row in rows]
+    return np.concatenate([*rows, array[: max(len(array) - len(rows), 0)]])[: len(array)]
+''',
+    "advanced": '''
+def advanced(array, *rows):
+    """`array` as it is len(rows) steps after each step: `rows` come last, None for a row of zeros."""
+    zero = np.zeros(array.shape[1:], array.dtype)
+    rows = [zero[None] if row is None else row[None] for row in rows]
+    return np.concatenate([array[len(rows) :], *rows])[-len(array) :]
 ''',
     "transposed": '''
 def transposed(matrix):

@@ -7,7 +7,9 @@ state, entry by entry, is a parallel scan.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sympy import Expr
@@ -49,7 +51,9 @@ class Shared:
         self.names = Names(self.system, dict.fromkeys([*names, *packs]))
         self.called: dict[str, tuple[str, int]] = {}
         self.local: dict[tuple[Any, ...], str] = {}
-        self.stack_of = {part.name: stack for stack in program.stacks if _is_used(stack, program) for part in stack.parts}
+        self.stack_of = {
+            part.name: stack for stack in program.stacks if _is_used(stack, program) for part in stack.parts
+        }
         self.before, self.after = self._margins()
         self.infinite = any(can_be_infinite(s.value) for s in statements(program.backward) if isinstance(s, Assign))
         """Whether what is beyond the lattice must be finite where it is divided by."""
@@ -156,9 +160,12 @@ class Scope:
         if item.transposed:
             text = f"{self.joined(item.operands)} @ {self.pack(item.pack)}"
         else:
-            text = f"{self.read(item.operands[0])} @ {self.transposed(item.pack)}"
-            text += f" + {self.pack(item.bias)}" if item.bias else ""
+            text = self.linear(item)
         self.add(", ".join(self.names.of[t.name] for t in item.targets), self.split(text, item.targets))
+
+    def linear(self, item: Product) -> str:
+        text = f"{self.read(item.operands[0])} @ {self.transposed(item.pack)}"
+        return text + (f" + {self.pack(item.bias)}" if item.bias else "")
 
     def transposed(self, pack: Pack) -> str:
         return f"{self.pack(pack)}.T"
@@ -190,6 +197,8 @@ class Function(Scope):
         """Where what is not computed here comes from: `{"x": 'values["x"]'}`."""
         self.head: dict[str, str] = {}
         self.defined: set[str] = set()
+        self.biases: dict[str, Pack] = {}
+        """Biases that are not yet added, by the name of what lacks them."""
         super().__init__(shared)
 
     def run(self, items: Iterable[Item], wanted: Iterable[str]) -> None:
@@ -198,6 +207,7 @@ class Function(Scope):
         from derive.emit.waves import is_wave, wave
 
         items, kept = tuple(items), set(wanted)
+        self.biases = self._late_biases(items, kept)
         for k, item in enumerate(items):
             others = [s for other in items[:k] + items[k + 1 :] for s in statements((other,))]
             if not isinstance(item, Sweep):
@@ -209,6 +219,18 @@ class Function(Scope):
                 wave(self, item, inside)
             elif not self._parallel(item):
                 scan(self, item, inside)
+
+    def _late_biases(self, items: Sequence[Item], kept: set[str]) -> dict[str, Pack]:
+        """Biases that are added where a chain's steps read the product, which saves a pass over its memory."""
+        if self.system.lattice.dimension > 1:
+            return {}
+        outside = [s for item in items if not isinstance(item, Sweep) for s in (item,)]
+        read = kept | {v.name for s in (*outside, *self.shared.program.gradients) for v in read_by(s)}
+        inside = [v for item in items if isinstance(item, Sweep) for s in statements(item.body) for v in read_by(s)]
+        read |= {v.name for v in inside if v.index and any(self.system.offset(v))}
+        read |= {v.name for item in items if isinstance(item, Sweep) and item.shifts for s in statements((item,)) for v in read_by(s)}
+        found = [s for s in outside if isinstance(s, Product) and s.bias and read.isdisjoint(t.name for t in s.targets)]
+        return {t.name: s.bias for s in found for t in s.targets if s.bias}
 
     def _gradients(self, sweep: Sweep) -> Iterator[Gradient]:
         """The gradients that read more of a sweep than it carries out."""
@@ -245,6 +267,8 @@ class Function(Scope):
             return name
         if len(steps) == 1 and steps[0] in ("first", "last"):
             return f"{name}[{0 if steps[0] == 'first' else -1}]"
+        if len(steps) == 1 and var.index[0].has(self.system.lattice.indices[0]):
+            return self.moved(var.name, steps[0])
         around = self.around(var.name)
         return f"{around}[{', '.join(self._slice(var.name, axis, i) for axis, i in enumerate(var.index))}]"
 
@@ -277,6 +301,18 @@ class Function(Scope):
             self.add(", ".join(self.names.of[p.name] for p in stack.parts),
                      self.split(self.names.of[stack.name], stack.parts))  # fmt: skip
             self.defined |= {p.name for p in stack.parts}
+        return local
+
+    def moved(self, name: str, offset: int) -> str:
+        """The array of what a chain's steps read of `name` so many steps before, or after."""
+        local = self.shared.name(name, side(offset))
+        if local not in self.defined:
+            self.defined.add(local)
+            rows = [self._row_beyond(name, d, offset < 0) for d in range(1, abs(offset) + 1)]
+            helper = "delayed" if offset < 0 else "advanced"
+            self.shared.called[helper] = (helper, 0)
+            ordered = rows[::-1] if offset < 0 else rows
+            self.add(local, f"{helper}({self.array(name)}, {', '.join(ordered)})")
         return local
 
     def around(self, name: str) -> str:
@@ -372,12 +408,15 @@ class Function(Scope):
         last = first + len(parts)
         return f"{sums[first]}:{sums[last] if last < len(stack.parts) else ''}"
 
+    def linear(self, item: Product) -> str:
+        late = item.targets[0].name in self.biases
+        return super().linear(replace(item, bias=None) if late else item)
+
     def product(self, item: Product) -> None:
         stack = self.shared.stack_of.get(item.targets[0].name)
         if stack is None or [t.name for t in item.targets] != [p.name for p in stack.parts]:
             return super().product(item)
-        text = f"{self.read(item.operands[0])} @ {self.transposed(item.pack)}"
-        self.add(self.names.of[stack.name], text + (f" + {self.pack(item.bias)}" if item.bias else ""))
+        self.add(self.names.of[stack.name], self.linear(item))
         self.defined.add(stack.name)
         return None
 
@@ -447,7 +486,8 @@ class Function(Scope):
             points = [f"points = {' * '.join([*self.names.length, batch])}"]
         head = [f"{local} = {text}" for local, text in self.head.items()]
         read = [*head, *points, *lines]
-        known = [f"{name} = {text}" for name, text in sizes.items() if uses(read, name)]
+        bare = [re.sub(r'"[^"]*"', '""', line) for line in read]
+        known = [f"{name} = {text}" for name, text in sizes.items() if uses(bare, name)]
         return [*known, *_grouped(self.head), *points, *lines]
 
 
@@ -474,8 +514,34 @@ def _plain(key: str) -> str:
     return inside.replace("-", "m").replace("+", "p").replace(",", "_")
 
 
-def closure(name: str, body: Sequence[str]) -> list[str]:
-    return [f"def {name}(carry, row):", *indented(body), ""]
+def side(offset: int) -> str:
+    """`prev` for a step before, `next2` for two steps after."""
+    return ("prev" if offset < 0 else "next") + (str(abs(offset)) if abs(offset) > 1 else "")
 
 
-__all__ = ["Function", "Scope", "Shared", "System", "closure"]
+def step_function(
+    name: str, carried: Sequence[str], rows: Sequence[str], lines: Sequence[str], result: str
+) -> list[str]:
+    """The body of a scan as a function; `result` is what is carried on and what comes out."""
+    body = [*unpacked(carried, "carry"), *unpacked(rows, "row"), *lines]
+    body += wrapped("return ", result if len(result) < 90 else f"({result})")
+    return ["", f"def {name}(carry, row):", *indented(body), ""]
+
+
+def unpacked(names: Sequence[str], source: str) -> list[str]:
+    """`a, b = source`"""
+    line = f"{', '.join(names)} = {source}"
+    if not names or len(line) <= 100:
+        return [line] if names else []
+    *lines, last = wrapped("", f"({', '.join(names)})")
+    return [*lines, f"{last} = {source}"]
+
+
+def pair(one: Sequence[str], other: Sequence[str]) -> str:
+    """`(a, b), c`: what stands on either side of `=` for two groups of values."""
+    return ", ".join(
+        f"({', '.join(group)})" if len(group) > 1 else group[0] if group else "None" for group in (one, other)
+    )
+
+
+__all__ = ["Function", "Scope", "Shared", "System", "pair", "side", "step_function", "unpacked"]

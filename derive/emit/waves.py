@@ -17,9 +17,8 @@ from itertools import product
 
 from sympy import Expr
 
-from derive.emit.code import RANK, RULES, ArrayPrinter, Get, Rule, Value, kind_of
-from derive.emit.source import indented
-from derive.emit.traced import Function, Scope
+from derive.emit.code import RULES, ArrayPrinter, Get, Rule, Value
+from derive.emit.traced import Function, Scope, pair, step_function
 from derive.errors import DeriveError
 from derive.expr import At, Node, Var
 from derive.lattice import strongly_connected
@@ -53,9 +52,7 @@ def front(sweep: Sweep, system: System) -> Front:
     """The least steep waves in whose order all is computed before it is read."""
     found = [*statements((sweep,))]
     name = {t.name: s.targets[0].name for s in found for t in s.targets}
-    edges = [
-        (s.targets[0].name, name[v.name], system.offset(v)) for s in found for v in read_by(s) if v.name in name
-    ]
+    edges = [(s.targets[0].name, name[v.name], system.offset(v)) for s in found for v in read_by(s) if v.name in name]
     directions = _directions(sweep, system.lattice.dimension)
     for slopes in _slopes(directions):
         delays = _delays(list(dict.fromkeys(name.values())), edges, slopes)
@@ -318,19 +315,18 @@ class WaveStep(Scope):
         outer, names = self.outer, self.names
         given, carried = list(self.rows), list(self.carried.values())
         function = self.shared.name(f"{self.sweep.names[-1]}_step")
-        following = [
-            self.carried[name, lag - 1] if lag > 1 else names.of[name] for name, lag in self.carried
-        ]
+        following = [self.carried[name, lag - 1] if lag > 1 else names.of[name] for name, lag in self.carried]
         rows = [names.of[name] for name in self.kept]
-        body = [f"{', '.join(carried)} = carry"] if carried else []
-        body += [f"{', '.join(given)} = row", *self.lines, f"return {_tuple(following)}, {_tuple(rows)}"]
-        outer.lines += ["", f"def {function}(carry, row):", *indented(body), ""]
-        start, all_rows = self.shared.name(f"{self.sweep.names[-1]}_start"), self.shared.name(f"{self.sweep.names[-1]}_rows")
+        outer.lines += step_function(function, carried, given, self.lines, pair(following, rows))
+        start, all_rows = (
+            self.shared.name(f"{self.sweep.names[-1]}_start"),
+            self.shared.name(f"{self.sweep.names[-1]}_rows"),
+        )
         zeros = [self._zeros(outer.variable(name)) for name, _ in self.carried]
         outer.add(start, _tuple(zeros))
         outer.add(all_rows, _tuple([self.rows[g] for g in given]))
         waves = [self.shared.name(name, "wave") for name in self.kept]
-        outer.add(f"_, {_tuple(waves)}", f"lax.scan({function}, {start}, {all_rows})")
+        outer.add(pair(["_"], waves), f"lax.scan({function}, {start}, {all_rows})")
         self.shared.called["unskewed"] = ("unskewed", 0)
         before, after = margins(outer)
         shape = ", ".join(f"{n} + {b + a}" for n, b, a in zip(names.length, before, after, strict=True))
@@ -393,5 +389,3 @@ def unskewed(rows, shape, slopes, delay):
 ''',
 }
 """What a wave needs besides."""
-
-__all__ = ["RANK", "SOURCES", "kind_of", "wave"]
