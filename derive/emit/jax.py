@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from sympy import Expr
@@ -18,16 +19,14 @@ from derive import expr
 from derive.emit import library
 from derive.emit.code import POWER, ROW, kind_of
 from derive.emit.compiled import Arrays, Compiled
-from derive.emit.layout import applied
+from derive.emit.face import Face, example_border
 from derive.emit.source import (
-    GIVEN,
+    MAIN,
+    SHAPES,
     UNKNOWN,
     called_in,
     dictionary,
-    docstring,
     function,
-    indented,
-    tuple_of,
     uses,
     without_double_blanks,
 )
@@ -36,135 +35,96 @@ from derive.emit.waves import SOURCES as OF_WAVES
 from derive.errors import DeriveError
 from derive.expr import Var
 from derive.lattice import Border
-from derive.notation import Notation
-from derive.printing import text as unicode_text
-from derive.schedule import schedule
-from derive.schedule.program import Edge, statements
+from derive.schedule import Program, schedule
+from derive.schedule.program import statements
 from derive.schedule.storage import read_by
-from derive.system import LOSS, System, Variable
+from derive.system import System
+
+CALLED = ("forward", "vjp", "value_and_grad", "states")
 
 
-def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
+def compile(
+    system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
+) -> Compiled:
     """The module, run; `functions` are the named unknowns of the system, with their derivatives, written in JAX."""
-    try:
-        import jax  # noqa: F401
-    except ImportError:
-        raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax') from None
-    module = Module(system)
+    if find_spec("jax") is None:
+        raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax')
+    module = Module(schedule(system, seeds, False))
     source = module.source()
     missing = [name for name in module.unknown if name not in functions]
     if missing:
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
-    return CompiledJax(system, source, dtype, functions)
+    again = partial(compile, system, dtype, functions)
+    return CompiledJax(system, source, dtype, functions, module.program.seeds, again, "jax")
 
 
 class CompiledJax(Compiled):
     """The functions of an emitted JAX module, jitted.
 
     With dtype "float64" they run where JAX has 64 bits switched on, for the time of the call, and nothing else changes;
-    inside of a traced function the caller's own settings hold.  `module` has the functions themselves.
+    with arrays that are being traced the functions of the module are called as they are, in the caller's own settings.
     """
 
-    def __init__(self, system: System, source: str, dtype: str, functions: Mapping[str, Callable[..., Any]]):
-        super().__init__(system, source, dtype, functions)
-        self._jitted: dict[str, Callable[..., Any]] = {}
-        self._others: dict[tuple[str, ...], CompiledJax] = {}
-
-    def forward(self, params: Arrays, inputs: Arrays, initial: Arrays | None = None) -> dict[str, Any]:
-        """The trajectory of every state.  A boundary value that `initial` leaves out is zero."""
-        return self._call("forward", params, inputs, initial)
-
-    def vjp(self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None) -> dict[str, Any]:
-        """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
-
-        Cotangents may name any state; those that are left out are zero.
-        """
-        missing = f"{self.system.name} was derived from another system; compile that one for gradients"
-        self._function("vjp", missing)
-        names = tuple(n for n in self.system.equations if n in cotangents)
-        if set(names) <= set(self.module.COTANGENTS) or not set(cotangents) <= set(self.module.STATES):
-            return self._call("vjp", params, inputs, cotangents, initial)
-        return self._seeded(names).vjp(params, inputs, cotangents, initial)
-
-    def value_and_grad(
-        self, params: Arrays, inputs: Arrays, targets: Arrays, initial: Arrays | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """The loss, summed over the batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
-        outputs = ", ".join(self.system.outputs)
-        missing = f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {outputs}"
-        self._function("value_and_grad", missing)
-        return self._call("value_and_grad", params, inputs, targets, initial)
-
-    def _seeded(self, seeds: tuple[str, ...]) -> CompiledJax:
-        """The module for cotangents of these states."""
-        if seeds not in self._others:
-            source = Module(self.system, seeds).source()
-            self._others[seeds] = CompiledJax(self.system, source, self.dtype, self.functions)
-        return self._others[seeds]
-
-    def _call(self, name: str, *arguments: Arrays | None) -> Any:
-        import jax
-
-        given = [self._cast(a) for a in arguments]
-        function = getattr(self.module, name)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given)):
-            return function(*given)
-        if self.system.inputs and name not in self._jitted:
-            self._jitted[name] = jax.jit(function)
-        with jax.enable_x64(self.dtype == "float64"):
-            return self._jitted.get(name, function)(*given)
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.module: Any = Jitted(self.module, self.dtype == "float64", bool(self.system.inputs))
 
     def _cast(self, arrays: Arrays | None) -> Arrays:
         import jax
 
-        if self.dtype == "float64" or not arrays:
-            return arrays or {}
-        return {
-            name: a if isinstance(a, (int, jax.core.Tracer)) else jax.numpy.asarray(a, self.dtype)
-            for name, a in arrays.items()
-        }
+        given = dict(arrays or {})
+        kept = {n: a for n, a in given.items() if isinstance(a, jax.Array)}
+        return {**super()._cast({n: a for n, a in given.items() if n not in kept}),
+                **{n: a if self.dtype == "float64" else a.astype(self.dtype) for n, a in kept.items()}}  # fmt: skip
+
+
+class Jitted:
+    """A module whose functions are jitted when they are first called; without inputs a length is a number, and they are not."""
+
+    def __init__(self, module: Any, wide: bool, jits: bool):
+        self.module, self.wide, self.jits = module, wide, jits
+        self.jitted: dict[str, Callable[..., Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self.module, name)
+        return partial(self._call, name, function) if name in CALLED else function
+
+    def _call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        import jax
+
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, named))):
+            return function(*arguments, **named)
+        if self.jits and name not in self.jitted:
+            self.jitted[name] = jax.jit(function)
+        with jax.enable_x64(self.wide):
+            return self.jitted.get(name, function)(*arguments, **named)
 
 
 # --- the module ---------------------------------------------------------------------------------------------------------
 
 
 class Module:
-    """The text of a module; `seeds` are the states whose cotangents it takes."""
+    """The text of a module."""
 
-    def __init__(self, system: System, seeds: tuple[str, ...] | None = None):
-        self.system = system
-        self.derived = bool(system.parts.given)
-        """Whether this is an adjoint or a tangent already: then it is run forwards only, its loss among its states."""
-        self.program = schedule(system, seeds, False)
-        self.states = [v for v in system.states if self.derived or v.name != LOSS]
-        self.loss = None if self.derived or not system.has_loss else system.equations[LOSS]
-        read = {v.name for s in self.states for v in expr.variables(system.equations[s.name].rhs)}
-        self.targets = [] if self.derived else list(system.of_kind("target"))
-        self.fed = [v for v in self.targets if v.name in read]
-        """Targets that a state reads: they are among the inputs."""
-        kinds = ("input", "target", "cotangent") if self.derived else ("input",)
-        self.inputs = [*system.of_kind(*kinds), *self.fed]
-        adjoint = self.program.adjoint
-        self.shared = Shared(self.program, [*system.variables, *(adjoint.variables if adjoint else ())])
+    def __init__(self, program: Program):
+        self.program, self.system = program, program.system
+        self.face = Face(program)
+        adjoint = program.adjoint
+        self.shared = Shared(program, [*self.system.variables, *(adjoint.variables if adjoint else ())])
         self.unknown: list[str] = []
         """The functions without a formula that the source calls, known once it is written."""
 
-    @cached_property
-    def borders(self) -> list[Border]:
-        known = {v.name for v in (*self.inputs, *self.states, *(self.targets if self.loss else ()))}
-        return [b for b in self.system.borders if b.variable in known]
-
     def source(self) -> str:
         body = [self._forward()]
-        if not self.derived:
-            body += [self._states(), self._vjp(), *([self._value_and_grad(), self._loss()] if self.loss else [])]
+        if not self.face.derived:
+            body += [self._states(), self._vjp(), *([self._value_and_grad(), self._loss()] if self.face.loss else [])]
             body.append(self._check())
-        body += [self._values(), self._run(), *([] if self.derived else self._custom())]
+        body += [self._values(), self._run(), *([] if self.face.derived else self._custom())]
         called = _definitions(called_in(self.shared.called, body))
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
-        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN]
-        text = [spelled(part.strip("\n")) for part in body] + ([] if self.derived else [MAIN.strip("\n")])
+        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN, SHAPES]
+        text = [spelled(part.strip("\n")) for part in body] + ([] if self.face.derived else [MAIN.strip("\n")])
         uses_math = any(uses(part.splitlines(), "math.prod") for part in text)
         imports = [
             "import difflib",
@@ -178,28 +138,26 @@ class Module:
         imports = [
             i for i in imports if i != "import jax" or any(re.search(r"\bjax\.(?!numpy)", part) for part in text)
         ]
-        head = "\n".join([self._docstring(), "", *imports, "", *self._tables()])
+        tables = self.face.tables(bool(self.unknown))
+        head = "\n".join([self.face.docstring("JAX"), "", *imports, "", *tables])
         return "\n\n\n".join([head, *text]) + "\n"
 
     # --- what is called from outside ------------------------------------------------------------------------------------
 
     def _forward(self) -> str:
-        example = next((b.key for b in self.borders if self.system.boundary[b.variable] == "given"), "")
-        example = f'"{example}"' if example else "none here"
         doc = f"""
             Every state at every step, by name.
 
-            `initial` holds boundary values, such as {example}; those that are left out are zero.
+            `initial` holds boundary values, such as {example_border(self.face)}; those that are left out are zero.
         """
-        targets = ""
-        lines = [f"values, _ = _values(params, inputs, initial{targets})", "found = _run(values)"]
-        lines += self._returned([v.name for v in self.states], "found", "STATES")
+        lines = ["values, _ = _values(params, inputs, initial)", "found = _run(values)"]
+        lines += self._returned([v.name for v in self.face.states], "found", "STATES")
         return function("forward(params, inputs, initial=None)", doc, lines)
 
     def _returned(self, names: Sequence[str], source: str, table: str) -> list[str]:
         """Arrays by name, rows with both of their axes."""
         rows = [n for n in names if kind_of(self.system.variables[n].var) == ROW and self.system.variables[n].var.index]
-        more = [*(v.name for v in self.states if not v.var.index), *(e.key for e in self._outer_edges())]
+        more = [*(v.name for v in self.face.states if not v.var.index), *(e.key for e in self.face.outer)]
         pick = f"{{name: {source}[name] for name in {table}}}"
         if table == "STATES" and more:
             pick = f"{{name: {source}[name] for name in (*STATES, *TOTALS)}}"
@@ -207,22 +165,19 @@ class Module:
             return [f"return {pick}"]
         return [f"states = {pick}", *(f'states["{n}"] = states["{n}"][..., None, :]' for n in rows), "return states"]
 
-    def _outer_edges(self) -> list[Edge]:
-        return [g for g in self.program.gradients if isinstance(g, Edge)] if self.derived else []
-
     def _states(self) -> str:
         names = ", ".join(self.program.seeds)
-        batch = "x" if "x" in [v.name for v in self.inputs] else self.inputs[0].name if self.inputs else "x"
         doc = f"""
-            The states {names}, by name, for losses of your own: their derivative is the adjoint below.
+            The states with cotangents, {names}, by name: in losses of your own their derivative is the adjoint below.
 
-                def loss(params):
-                    return jnp.sum(states(params, inputs)["{self.program.seeds[0]}"] ** 2)
-
+                loss = lambda params: jnp.sum(states(params, inputs)["{self.program.seeds[0]}"] ** 2)
                 gradients = jax.grad(loss)(params)
 
-            A batch may lie on several devices: with `mesh = jax.make_mesh((jax.device_count(),), ("batch",))`, inputs that
-            were put there by `jax.device_put({batch}, NamedSharding(mesh, P({"None, " * self.system.lattice.dimension}"batch")))` stay there under `jax.jit`.
+            On several devices, each with a part of the batch, gradients of parameters are summed over all of them:
+
+                mesh = jax.make_mesh((jax.device_count(),), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+                batch = jax.NamedSharding(mesh, jax.P({"None, " * self.system.lattice.dimension}"batch"))
+                gradients = jax.jit(jax.grad(loss))(params)  # with inputs = jax.device_put(inputs, batch)
         """
         lines = ["values, _ = _values(params, inputs, initial)", "found = _states(values)"]
         lines += self._returned(list(self.program.seeds), "found", "COTANGENTS")
@@ -233,7 +188,7 @@ class Module:
         lines = [
             "values, sizes = _values(params, inputs, initial)",
             'given = _given("cotangents", cotangents, COTANGENTS, sizes, optional="state with a cotangent")',
-            *(f'given["{n}"] = given["{n}"][..., 0, :] if "{n}" in given else 0.0' for n in rows),
+            *(line for n in rows for line in (f'if "{n}" in given:', f'    given["{n}"] = given["{n}"][..., 0, :]')),
             "found = _run(values)",
             "cotangents = {",
             "    name: given[name].astype(found[name].dtype) if name in given else np.zeros_like(found[name])",
@@ -249,18 +204,22 @@ class Module:
         return function("vjp(params, inputs, cotangents, initial=None)", doc, lines)
 
     def _value_and_grad(self) -> str:
-        assert self.loss is not None
+        assert self.face.loss is not None
         last = self.system.loss == "last"
         which = "loss of the last step, summed over" if last else "loss, summed over all steps and"
         doc = f"The {which} the batch, and its gradients, as `vjp` returns them."
-        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
+        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.face.fed)
         lines = [f"inputs = {{**inputs{fed}}}"] if fed else []
         lines += ["values, sizes = _values(params, inputs, initial)"]
-        wanted = [v for v in self.targets if v not in self.fed]
+        wanted = [v for v in self.face.targets if v not in self.face.fed]
         lines += ['wanted = _given("targets", targets, TARGETS, sizes)'] if wanted else []
         arguments = "values, wanted" if wanted else "values"
         lines += [f"loss, gradients = jax.value_and_grad(_loss)({arguments})"]
-        fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
+        fixed = [
+            *(v.name for v in self.face.fed),
+            *(b.key for b in self.face.borders if self._is_target(b)),
+            *self._steps(),
+        ]
         keep = f" if name not in {tuple(fixed)!r}".replace("'", '"') if fixed else ""
         lines += [
             f"return loss, {{name: gradients[name] for name in gradients{keep}}}" if keep else "return loss, gradients"
@@ -272,15 +231,15 @@ class Module:
 
     def _steps(self) -> list[str]:
         """A system without inputs has its lengths among the values."""
-        return [] if self.inputs else [str(n) for n in self.system.lattice.lengths]
+        return [] if self.face.inputs else [str(n) for n in self.system.lattice.lengths]
 
     def _loss(self) -> str:
-        assert self.loss is not None
-        wanted = [v for v in self.targets if v not in self.fed]
+        assert self.face.loss is not None
+        wanted = [v for v in self.face.targets if v not in self.face.fed]
         source = {name: f'values["{name}"]' for name in (*self._given_names(), *(v.name for v in wanted))}
         source |= {name: f'values["{name}"]' for name in self.program.seeds}
         scope = Function(self.shared, {n: self._unpacked(n, text) for n, text in source.items()})
-        node = self.loss.rhs
+        node = self.face.loss.rhs
         if self.system.loss == "last":
             node = expr.at(node, dict(zip(self.system.lattice.indices, self.system.lattice.lengths, strict=True)))
         value = scope.printer.full(scope.printer.value(node), node)
@@ -299,28 +258,20 @@ class Module:
         return function(f"_loss({arguments})", "The loss of these values.", [*states, *body])
 
     def _check(self) -> str:
-        system = self.system
-        count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
-        count |= {str(n): 3 + k for k, n in enumerate(system.lattice.lengths)}
-        fixed = {str(n) for v in system.variables.values() for n in v.shape if n.is_Integer and n != 1} | {"1"}
-        used = {part for shape in self._shapes().values() for part in " ".join(shape.values()).split()}
-        count |= {n: int(n) for n in sorted(fixed & used)}
-        entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
-        low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
-        lengths = ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
-        return CHECK.format(
-            sizes=", ".join(entries), low=low, high=high,
-            inputs="" if self.inputs else f"\n    inputs = {{{lengths}}}",
-            loss=CHECK_LOSS if self.loss else "",
-            targets="\n    targets = draw(TARGETS)" if self.loss else "",
-        )  # fmt: skip
+        """`check` at 64 bits; what is differenced is jitted."""
+        text = self.face.check().replace("def check(seed=0):", "def _check(seed):").replace("np.random", "numpy.random")
+        text = text.replace("np.unravel_index", "numpy.unravel_index").replace("np.size(", "numpy.size(")
+        if self.face.inputs:
+            text = text.replace("forward(params", "run(params", 1)
+            text = text.replace("    def value():", "    run = jax.jit(forward)\n\n    def value():", 1)
+        return CHECK + "\n\n" + re.sub(r'"""The largest.*?"""\n    ', "", text.strip("\n"))
 
     # --- what is called inside ------------------------------------------------------------------------------------------
 
     def _values(self) -> str:
         """What is given, checked, of one dtype, with all boundary values."""
         lines = ["sizes = {}"]
-        if not self.inputs:
+        if not self.face.inputs:
             lengths = [str(n) for n in self.system.lattice.lengths]
             entries = ", ".join(f'"{n}": int(inputs["{n}"])' for n in lengths)
             lines = [f"sizes = {{{entries}}}"]
@@ -329,9 +280,9 @@ class Module:
             'values |= _given("inputs", inputs, INPUTS, sizes)',
             'given = _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")',
         ]
-        lines += [] if self.inputs else ['sizes.setdefault("...", ())']
+        lines += [] if self.face.inputs else ['sizes.setdefault("...", ())']
         lines += ["dtype = np.result_type(np.float32, *values.values(), *given.values())"]
-        if self.shared.system.borders and self._shapes()["INITIAL"]:
+        if self.shared.system.borders and self.face.shapes()["INITIAL"]:
             lines += [
                 "for name, shape in INITIAL.items():",
                 "    axes = [sizes[letter] for letter in shape.split()]" if not self._has_numbers() else
@@ -345,10 +296,10 @@ class Module:
         return function("_values(params, inputs, initial)", doc, lines)
 
     def _has_numbers(self) -> bool:
-        return any(letter.isdigit() for shape in self._shapes()["INITIAL"].values() for letter in shape.split())
+        return any(letter.isdigit() for shape in self.face.shapes()["INITIAL"].values() for letter in shape.split())
 
     def _given_names(self) -> list[str]:
-        return [v.name for v in (*self.system.parameters, *self.inputs)]
+        return [v.name for v in (*self.system.parameters, *self.face.inputs)]
 
     def _unpacked(self, name: str, text: str) -> str:
         """An array as the functions inside have it: a row with one axis."""
@@ -362,10 +313,10 @@ class Module:
 
     def _run(self) -> str:
         scope = Function(self.shared, self._source())
-        names = [v.name for v in self.states if v.var.index]
+        names = [v.name for v in self.face.states if v.var.index]
         scope.run(self.program.forward, [*names, *self._kept_parts()])
         entries: dict[str, str] = {}
-        if self.derived:
+        if self.face.derived:
             for gradient in self.program.gradients:
                 entries |= scope.gradient(gradient)
         entries = {n: scope.array(n) for n in (*names, *self._kept_parts())} | entries
@@ -386,7 +337,11 @@ class Module:
         pull, kept = self._pull()
         picked = "{name: found[name] for name in COTANGENTS}"
         del names
-        fixed = [*(v.name for v in self.fed), *(b.key for b in self.borders if self._is_target(b)), *self._steps()]
+        fixed = [
+            *(v.name for v in self.face.fed),
+            *(b.key for b in self.face.borders if self._is_target(b)),
+            *self._steps(),
+        ]
         keep = [f"found[{name!r}]".replace("'", '"') for name in kept]
         entries = dictionary("kept = values | ", {name: text for name, text in zip(kept, keep, strict=True)})
         first = function(
@@ -408,7 +363,7 @@ class Module:
     def _pull(self) -> tuple[str, list[str]]:
         """The source of the backward pass, and the names of what it reads of the forward pass."""
         source = self._source()
-        computed = [*(v.name for v in self.states if v.var.index), *self._kept_parts()]
+        computed = [*(v.name for v in self.face.states if v.var.index), *self._kept_parts()]
         source |= {n: f'values["{n}"]' for n in computed}
         source |= {f"{n}_ct": f'cotangents["{n}"]' for n in self.program.seeds}
         scope = Function(self.shared, source)
@@ -425,15 +380,13 @@ class Module:
             name = v.var.marked("bar").name
             known = name in self.program.arrays
             entries[v.name] = self._outward(v.var, scope.array(name)) if known else f'np.zeros_like(values["{v.name}"])'
-        for border in self.borders:
+        for border in self.face.borders:
             if not self._is_target(border):
                 entries[border.key] = self._outward(self.system.variables[border.variable].var, found[border.key])
         more = ["", *dictionary("return ", entries)]
-        adjoint = self.program.adjoint
-        assert adjoint is not None
-        laws = [line for e in adjoint.own if e.name != f"{LOSS}_bar"
-                for line in unicode_text(expr.Equals(e.target, e.rhs), BARRED).splitlines()]  # fmt: skip
-        doc = "The adjoint equations; `cotangents` start them.\n\n" + "\n".join(f"    {line}" for line in laws)
+        doc = "The adjoint equations; `cotangents` start them.\n\n" + "\n".join(
+            f"    {line}" for line in self.face.adjoint_equations()
+        )
         body = scope.body(self._sizes(), more)
         kept = [n for n in computed if any(f'values["{n}"]' in line for line in body)]
         return function("_pull(values, cotangents)", doc, without_double_blanks(body)), kept
@@ -447,7 +400,7 @@ class Module:
     def _sizes(self) -> dict[str, str]:
         """Where the letters of the shapes are found."""
         found: dict[str, str] = {}
-        shapes = self._shapes()
+        shapes = self.face.shapes()
         known = {**shapes["INPUTS"], **shapes["PARAMETERS"], **shapes["INITIAL"], **{n: n for n in self._steps()}}
         symbols: dict[Expr, str] = dict(self.shared.names.symbols)
         names = {str(s): local for s, local in symbols.items()} | {"...": "batch"}
@@ -464,73 +417,8 @@ class Module:
         first = next(iter(known))
         return {**found, "dtype": f'values["{first}"].dtype'}
 
-    # --- tables ---------------------------------------------------------------------------------------------------------
-
-    def _shapes(self) -> dict[str, dict[str, str]]:
-        """The tables of the module: names with their shapes, as letters."""
-        lattice = [str(n) for n in self.system.lattice.lengths]
-
-        def shape(var: Var, *leading: str) -> str:
-            sizes = [] if var.shape == expr.SCALAR else [var.shape[0]] if var.shape[1] == 1 else [*var.shape]
-            return " ".join([*leading, *map(str, sizes)])
-
-        params = {v.name: shape(v.var) for v in self.system.parameters}
-        initial = {}
-        for border in self.borders:
-            along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
-            var = self.system.variables[border.variable].var
-            if self.system.boundary[border.variable] == "learned":
-                params[border.key] = shape(var, *along)
-            else:
-                initial[border.key] = shape(var, *along, "...")
-
-        def of(variables: Sequence[Variable]) -> dict[str, str]:
-            return {v.name: shape(v.var, *lattice, "...") for v in variables}
-
-        tables = {
-            "PARAMETERS": params,
-            "INPUTS": of(self.inputs),
-            "TARGETS": of(self.targets),
-            "INITIAL": initial,
-            "STATES": of([v for v in self.states if v.var.index]),
-            "COTANGENTS": of([v for v in self.states if v.name in self.program.seeds]),
-        }
-        return {name: entries for name, entries in tables.items() if entries or name not in ("TARGETS", "COTANGENTS")}
-
-    def _tables(self) -> list[str]:
-        lines = ['# Shapes by name; "..." are the axes of a batch, which may be missing.']
-        for name, entries in self._shapes().items():
-            lines += dictionary(f"{name} = ", {key: f'"{shape}"' for key, shape in entries.items()})
-        totals = [*(v.name for v in self.states if not v.var.index), *(e.key for e in self._outer_edges())]
-        if totals:
-            lines += tuple_of("TOTALS = ", totals)
-        if self.unknown:
-            lines += ["", "# The functions without a formula, to be filled in by name.", "FUNCTIONS = {}"]
-        return lines
-
-    def _docstring(self) -> str:
-        system = self.system
-        ranges = ", ".join(f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True))
-        lines = [f"{system.title}, in JAX.", "", f"For {ranges}:", ""]
-        for equation in system.equations.values():
-            if self.derived or equation.name != LOSS or self.loss:
-                law = expr.Equals(equation.target, equation.rhs)
-                lines += [f"    {line}" for line in unicode_text(law, BARRED).splitlines()]
-        if self.loss and system.loss == "last":
-            lines += ["", "The loss is that of the last step."]
-        order = ", ".join([*map(str, system.lattice.lengths), "[batch,] n"])
-        lines += ["", f"Arrays are time-major, ({order}); gradients of parameters are summed over the batch."]
-        lines += ["All functions are pure.  Their dtype is that of what they are given; float64 needs jax_enable_x64."]
-        if not self.derived:
-            lines += ["Run as a program, the module compares its gradients with finite differences."]
-        lines += ["", f"Source: {system.reference}."] if system.reference else []
-        lines += ["Written by derive."]
-        return docstring("\n".join(lines))
-
 
 # --- text ---------------------------------------------------------------------------------------------------------------
-
-BARRED = Notation(adjoint="bar")
 
 
 def spelled(text: str) -> str:
@@ -600,60 +488,16 @@ def sum_outer(a, b):
 """What JAX says differently from NumPy, or needs besides."""
 SOURCES |= OF_WAVES
 
+GIVEN = '''
+def _given(what, given, shapes, sizes, optional=""):
+    """The arrays of `given` by name, each checked against its shape; the letters of shapes get their sizes here."""
+    _check_shapes(what, {name: np.shape(given[name]) for name in given}, shapes, sizes, optional)
+    return {name: np.asarray(given[name]) for name in shapes if name in given}
+'''
+
 CHECK = '''
 def check(seed=0):
     """The largest difference between the gradients and central finite differences, relative to 1 + |slope|."""
     with jax.enable_x64(True):
         return _check(seed)
-
-
-def _check(seed, step=1e-6):
-    rng = numpy.random.default_rng(seed)
-    sizes = {{{sizes}}}
-
-    def draw(shapes):
-        axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
-        return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
-
-    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
-
-    @jax.jit
-    def value(params, arrays, initial):
-        found = states(params, inputs | arrays, initial)
-        return sum(jnp.sum(cotangents[name] * found[name]) for name in found)
-
-    def worst(value, gradients):
-        errors = [0.0]
-        given = [params, {{name: inputs[name] for name in INPUTS}}, initial]
-        for arrays in given:
-            for name, array in arrays.items():
-                count = array.size if name in gradients else 0
-                for k in rng.choice(array.size, min(count, 8), replace=False):
-                    entry = numpy.unravel_index(k, array.shape)
-                    here = array[entry]
-                    array[entry] = here + step
-                    above = value(*given)
-                    array[entry] = here - step
-                    slope = (above - value(*given)) / (2 * step)
-                    array[entry] = here
-                    errors.append(abs(slope - gradients[name][entry]) / (1 + abs(slope)))
-        return max(errors)
-
-    error = worst(value, vjp(params, inputs, cotangents, initial)){loss}
-    return float(error)
 '''
-
-CHECK_LOSS = """
-
-    @jax.jit
-    def loss(params, arrays, initial):
-        return value_and_grad(params, inputs | arrays, targets, initial)[0]
-
-    error = max(error, worst(loss, value_and_grad(params, inputs, targets, initial)[1]))"""
-
-MAIN = """
-if __name__ == "__main__":
-    print(f"largest difference between the gradients and finite differences: {check():.1e}")
-"""
-
-__all__ = ["CompiledJax", "Module", "compile", "indented"]

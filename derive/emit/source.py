@@ -98,19 +98,7 @@ def _arrays(params, inputs, initial=None, targets=None):
     return values, {**sizes, "dtype": dtype}
 '''
 
-SIZES = '''
-@functools.lru_cache(maxsize=256)
-def _sizes(params, inputs, initial, targets, with_targets):
-    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
-    sizes = {}
-    _check_shapes("params", dict(params), PARAMETERS, sizes)
-    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
-    if with_targets:
-        _check_shapes("targets", dict(targets), TARGETS_TABLE, sizes)
-    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
-    return sizes
-
-
+SHAPES = '''
 def _check_shapes(what, given, shapes, sizes, optional=""):
     """Whether every array has its shape; the letters get their sizes here.
 
@@ -153,6 +141,20 @@ def _near(name, known):
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 '''
+
+SIZES = '''
+@functools.lru_cache(maxsize=256)
+def _sizes(params, inputs, initial, targets, with_targets):
+    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
+    sizes = {}
+    _check_shapes("params", dict(params), PARAMETERS, sizes)
+    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
+    if with_targets:
+        _check_shapes("targets", dict(targets), TARGETS_TABLE, sizes)
+    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
+    return sizes
+'''
+SIZES += "\n" + SHAPES
 
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):

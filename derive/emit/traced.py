@@ -157,10 +157,8 @@ class Scope:
         return [self.names.size(n) for n in node.shape if n != 1]
 
     def product(self, item: Product) -> None:
-        if item.transposed:
-            text = f"{self.joined(item.operands)} @ {self.pack(item.pack)}"
-        else:
-            text = self.linear(item)
+        transposed = f"{self.joined(item.operands)} @ {self.pack(item.pack)}" if item.transposed else ""
+        text = transposed or self.linear(item)
         self.add(", ".join(self.names.of[t.name] for t in item.targets), self.split(text, item.targets))
 
     def linear(self, item: Product) -> str:
@@ -228,7 +226,8 @@ class Function(Scope):
         read = kept | {v.name for s in (*outside, *self.shared.program.gradients) for v in read_by(s)}
         inside = [v for item in items if isinstance(item, Sweep) for s in statements(item.body) for v in read_by(s)]
         read |= {v.name for v in inside if v.index and any(self.system.offset(v))}
-        read |= {v.name for item in items if isinstance(item, Sweep) and item.shifts for s in statements((item,)) for v in read_by(s)}
+        waves = [item for item in items if isinstance(item, Sweep) and item.shifts]
+        read |= {v.name for s in statements((*waves,)) for v in read_by(s)}
         found = [s for s in outside if isinstance(s, Product) and s.bias and read.isdisjoint(t.name for t in s.targets)]
         return {t.name: s.bias for s in found for t in s.targets if s.bias}
 
