@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sympy import Expr
 
-from derive.emit.traced import Function, Scope, pair, side, step_function
+from derive.emit.traced import LONG, Function, Scope, pair, side, step_function, unpacked
 from derive.expr import Var
 from derive.schedule.program import Pack, Sweep, names_of, statements
 from derive.schedule.storage import read_by
@@ -38,7 +38,15 @@ def _write(outer: Function, step: Step, rows: list[str]) -> None:
     arguments = pair(starts, inputs) if inputs else f"{starts[0]}, None, {names.length[0]}"
     reverse = ", reverse=True" if sweep.direction < 0 else ""
     ends = last if any(name != "_" for name in last) else ["_"]
-    outer.add(pair(ends, rows or ["_"]), f"lax.scan({function}, {arguments}{reverse})")
+    target = pair(ends, rows or ["_"])
+    if len(target) <= LONG:
+        outer.add(target, f"lax.scan({function}, {arguments}{reverse})")
+    else:
+        last_carry, all_rows = (outer.shared.name(f"{sweep.names[-1]}_{role}") for role in ("last_carry", "rows"))
+        outer.add(
+            f"{last_carry if len(ends) > 1 else ends[0]}, {all_rows}", f"lax.scan({function}, {arguments}{reverse})"
+        )
+        outer.lines += [*(unpacked(ends, last_carry) if len(ends) > 1 else ()), *unpacked(rows, all_rows)]
     known = (*sweep.names, *(s.name for s in outer.shared.program.stacks))
     outer.defined |= {name for name in known if names.of[name] in rows} | {name for name in last if name != "_"}
 

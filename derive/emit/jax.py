@@ -13,6 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy
 from sympy import Expr
 
 from derive import expr
@@ -62,8 +63,9 @@ def compile(
 class CompiledJax(Compiled):
     """The functions of an emitted JAX module, jitted.
 
-    With dtype "float64" they run where JAX has 64 bits switched on, for the time of the call, and nothing else changes;
-    with arrays that are being traced the functions of the module are called as they are, in the caller's own settings.
+    With dtype "float64" they run where JAX has 64 bits switched on, for the time of the call, and nothing else changes:
+    results are NumPy's arrays then, unless `jax_enable_x64` is set.  With arrays that are being traced the functions of
+    the module are called as they are, in the caller's own settings.
     """
 
     def __init__(self, *arguments: Any):
@@ -80,7 +82,10 @@ class CompiledJax(Compiled):
 
 
 class Jitted:
-    """A module whose functions are jitted when they are first called; without inputs a length is a number, and they are not."""
+    """A module whose functions are jitted when they are first called.
+
+    Without inputs a length is a number that is given, and they are not.
+    """
 
     def __init__(self, module: Any, wide: bool, jits: bool):
         self.module, self.wide, self.jits = module, wide, jits
@@ -98,7 +103,9 @@ class Jitted:
         if self.jits and name not in self.jitted:
             self.jitted[name] = jax.jit(function)
         with jax.enable_x64(self.wide):
-            return self.jitted.get(name, function)(*arguments, **named)
+            found = self.jitted.get(name, function)(*arguments, **named)
+        # What has 64 bits would lose half of them at the next step of JAX, where these are switched off.
+        return jax.tree.map(numpy.asarray, found) if self.wide and not jax.config.read("jax_enable_x64") else found
 
 
 # --- the module ---------------------------------------------------------------------------------------------------------

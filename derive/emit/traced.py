@@ -17,6 +17,7 @@ from sympy import Expr
 from derive import expr
 from derive.emit.code import POWER, RANK, ROW, ArrayPrinter, Value, kind_of, total, wrapped
 from derive.emit.layout import Names
+from derive.emit.regions import run_name
 from derive.emit.source import indented, uses
 from derive.expr import Node, Var
 from derive.lattice import Border, Side
@@ -40,21 +41,31 @@ from derive.schedule.storage import read_by
 from derive.schedule.terms import can_be_infinite
 from derive.system import System
 
+LONG = 50
+"""An expression that is longer has a line of its own."""
+
 
 class Shared:
     """What all functions of a module have in common: names, and where in their arrays the points of the lattice are."""
 
     def __init__(self, program: Program, variables: Iterable[str]):
         self.program, self.system = program, program.system
-        packs = [pack.name for pack in program.packs if len(pack.parts) > 1]
-        names = [*variables, *program.arrays, *(s.name for s in program.stacks)]
-        self.names = Names(self.system, dict.fromkeys([*names, *packs]))
+        self.names = Names(self.system, dict.fromkeys([*variables, *program.arrays]))
+        self.packs = {
+            pack: self.names.new(run_name([p.name for p in pack.parts]))
+            for pack in program.packs
+            if len(pack.parts) > 1
+        }
+        for stack in program.stacks:
+            self.names.of[stack.name] = self.names.new(run_name([p.name for p in stack.parts]))
         self.called: dict[str, tuple[str, int]] = {}
         self.local: dict[tuple[Any, ...], str] = {}
         self.stack_of = {
             part.name: stack for stack in program.stacks if _is_used(stack, program) for part in stack.parts
         }
         self.before, self.after = self._margins()
+        self.forward = {t.name for s in statements(program.forward) for t in s.targets}
+        """What the forward pass computes."""
         self.infinite = any(can_be_infinite(s.value) for s in statements(program.backward) if isinstance(s, Assign))
         """Whether what is beyond the lattice must be finite where it is divided by."""
 
@@ -177,7 +188,10 @@ class Scope:
         return f"np.split({text}, {where}, {axis})"
 
     def add(self, target: str, text: str) -> None:
-        self.lines += wrapped(f"{target} = ", text)
+        first: list[str] = []
+        if len(target) > 80:
+            *first, target = wrapped("", f"({target})")
+        self.lines += [*first, *wrapped(f"{target} = ", text)]
 
     def concatenated(self, texts: Sequence[str], axis: int = -1) -> str:
         return f"np.concatenate([{', '.join(texts)}]{f', {axis}' if axis else ''})"
@@ -204,7 +218,8 @@ class Function(Scope):
         from derive.emit.chains import scan
         from derive.emit.waves import is_wave, wave
 
-        items, kept = tuple(items), set(wanted)
+        kept = set(wanted)
+        items = self._live(tuple(items), kept)
         self.biases = self._late_biases(items, kept)
         for k, item in enumerate(items):
             others = [s for other in items[:k] + items[k + 1 :] for s in statements((other,))]
@@ -217,6 +232,16 @@ class Function(Scope):
                 wave(self, item, inside)
             elif not self._parallel(item):
                 scan(self, item, inside)
+
+    def _live(self, items: tuple[Item, ...], kept: set[str]) -> tuple[Item, ...]:
+        """The items without those that nothing reads."""
+        needed = kept | {v.name for g in self.shared.program.gradients for v in read_by(g)}
+        found: list[Item] = []
+        for item in reversed(items):
+            if needed & set(names_of(item)):
+                found.insert(0, item)
+                needed |= {v.name for s in statements((item,)) for v in read_by(s)}
+        return tuple(found)
 
     def _late_biases(self, items: Sequence[Item], kept: set[str]) -> dict[str, Pack]:
         """Biases that are added where a chain's steps read the product, which saves a pass over its memory."""
@@ -345,7 +370,8 @@ class Function(Scope):
     def _reads_beyond(self, name: str, depth: int, low: bool) -> bool:
         """Whether the equations themselves read so far, so that it is a boundary value, or an adjoint, that is zero."""
         offsets = [offset[0] for _, source, offset in self.system.reads if source == name]
-        return name not in self.system.variables or any(-o >= depth if low else o >= depth for o in offsets)
+        is_forward = name in self.system.variables or name in self.shared.forward
+        return not is_forward or any(-o >= depth if low else o >= depth for o in offsets)
 
     def border_row(self, name: str, depth: int, low: bool) -> str:
         """The value of a chain's array beyond an end."""
@@ -429,7 +455,7 @@ class Function(Scope):
         parts = [self.array(p.name) for p in pack.parts]
         if len(parts) == 1:
             return parts[0]
-        local = self.names.of[pack.name]
+        local = self.shared.packs[pack]
         if local not in self.defined:
             self.defined.add(local)
             self.add(local, self.concatenated(parts, 0))
@@ -446,7 +472,10 @@ class Function(Scope):
                 self.add(self.names.of[item.target.name], total(self.printer, item.value))
                 return {item.target.name: self.names.of[item.target.name]}
             case Edge():
-                return {item.key: self._edge(item)}
+                text = self._edge(item)
+                if len(text) > LONG:
+                    self.add(local := self.shared.name(item.border.variable, "bar_at", _plain(item.border.key)), text)
+                return {item.key: text if len(text) <= LONG else local}
             case _:
                 self.statement(item)
                 return {t.name: self.names.of[t.name] for t in item.targets}
