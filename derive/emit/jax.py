@@ -472,7 +472,7 @@ def advanced(array, *rows):
     "transposed": '''
 def transposed(matrix):
     """The transpose in memory of its own: the barrier keeps XLA from transposing at every step."""
-    return lax.optimization_barrier(matrix.T)
+    return lax.optimization_barrier(matrix.T.ravel()).reshape(matrix.shape[::-1])
 ''',
     "linear_recurrence": '''
 def linear_recurrence(a, b, first, reverse=False):
@@ -487,9 +487,9 @@ def linear_recurrence(a, b, first, reverse=False):
 ''',
     "sum_outer": '''
 def sum_outer(a, b):
-    """The sum of all a b.T over steps and batch: one matrix product, written in the order that XLA is faster at."""
+    """The sum of all a b.T over steps and batch: one matrix product, in the order in which XLA is faster."""
     a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return lax.optimization_barrier(b.T @ a).T
+    return lax.optimization_barrier((b.T @ a).ravel()).reshape(b.shape[1], a.shape[1]).T
 ''',
 }
 """What JAX says differently from NumPy, or needs besides."""
