@@ -126,7 +126,7 @@ class Module:
         body = [self._forward()]
         if not self.face.derived:
             body += [self._states(), self._vjp(), *([self._value_and_grad(), self._loss()] if self.face.loss else [])]
-            body.append(self._check())
+            body.append(self.face.check(CHECK, CHECK_LOSS))
         body += [self._values(), self._run(), *([] if self.face.derived else self._custom())]
         called = _definitions(called_in(self.shared.called, body))
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
@@ -263,15 +263,6 @@ class Module:
         body = scope.body(self._sizes(), [f"return {text}"])
         arguments = "values, wanted" if wanted else "values"
         return function(f"_loss({arguments})", "The loss of these values.", [*states, *body])
-
-    def _check(self) -> str:
-        """`check` at 64 bits; what is differenced is jitted."""
-        text = self.face.check().replace("def check(seed=0):", "def _check(seed):").replace("np.random", "numpy.random")
-        text = text.replace("np.unravel_index", "numpy.unravel_index").replace("np.size(", "numpy.size(")
-        if self.face.inputs:
-            text = text.replace("forward(params", "run(params", 1)
-            text = text.replace("    def value():", "    run = jax.jit(forward)\n\n    def value():", 1)
-        return CHECK + "\n\n" + re.sub(r'"""The largest.*?"""\n    ', "", text.strip("\n"))
 
     # --- what is called inside ------------------------------------------------------------------------------------------
 
@@ -507,4 +498,48 @@ def check(seed=0):
     """The largest difference between the gradients and central finite differences, relative to 1 + |slope|."""
     with jax.enable_x64(True):
         return _check(seed)
+
+
+def _check(seed):
+    rng = numpy.random.default_rng(seed)
+    sizes = {{{sizes}}}
+
+    def draw(shapes):
+        axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
+        return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
+
+    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
+
+    @jax.jit
+    def total(params, arrays, initial):
+        states = forward(params, inputs | arrays, initial)
+        return sum(np.sum(cotangents[name] * states[name]) for name in COTANGENTS)
+
+    def worst(function, gradients, step=1e-6):
+        given = [params, {{name: inputs[name] for name in INPUTS}}, initial]
+        errors = [0.0]
+        for arrays in given:
+            for name, array in arrays.items():
+                for k in rng.choice(array.size, min(array.size, 8), replace=False) if name in gradients else ():
+                    entry = numpy.unravel_index(k, array.shape)
+                    here = array[entry]
+                    array[entry] = here + step
+                    above = float(function(*given))
+                    array[entry] = here - step
+                    slope = (above - float(function(*given))) / (2 * step)
+                    array[entry] = here
+                    errors.append(abs(slope - float(gradients[name][entry])) / (1 + abs(slope)))
+        return max(errors)
+
+    error = worst(total, vjp(params, inputs, cotangents, initial)){loss}
+    return error
 '''
+
+CHECK_LOSS = """
+
+    @jax.jit
+    def loss(params, arrays, initial):
+        return value_and_grad(params, inputs | arrays, targets, initial)[0]
+
+    gradients = jax.jit(value_and_grad)(params, inputs, targets, initial)[1]
+    error = max(error, worst(loss, gradients))"""
