@@ -14,7 +14,11 @@ from derive.errors import DeriveError, did_you_mean
 if TYPE_CHECKING:
     from derive.system import System
 
-BACKENDS = {"numpy": "derive.emit.numpy", "c": "derive.emit.c"}
+BACKENDS = {
+    "numpy": "derive.emit.numpy",
+    "c": "derive.emit.c",
+    "jax": "derive.emit.jax",
+}
 DTYPES = ("float32", "float64")
 
 

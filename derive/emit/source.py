@@ -176,6 +176,9 @@ def _near(name, known):
     return f" (did you mean {near[0]}?)" if near else ""
 '''
 
+SHAPES = SIZES[SIZES.index("def _check_shapes(") :]
+"""The checks alone, for a module that keeps no sizes."""
+
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):
     """The cotangents by name; those that are left out are zero, without taking memory."""
