@@ -1,0 +1,1 @@
+from derive.emit.torch.module import Module
