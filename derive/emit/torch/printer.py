@@ -38,7 +38,7 @@ CALLS: dict[str, str] = {
     "max": "torch.clamp({x}, min={y})",
     "min": "torch.clamp({x}, max={y})",
     "diag": "torch.diag_embed({x})",
-    "flip": "{x}.transpose(-1, -2)",
+    "flip": "torch.transpose({x}, -1, -2)",
 }
 
 SOURCES: dict[str, str] = {

@@ -131,13 +131,14 @@ class Into:
             left, right = self._two(factors, kind)
             return f".addcmul_({left}, {right}{scale})"
         alpha = "" if abs(c) == 1 else f", alpha={number}"
-        return f".{sign}_({self.operand(body, kind)}{alpha})"
+        return f".{sign}_({self.operand(factors[0], kind)}{alpha})"
 
     def _factors(self, node: Node) -> list[Node]:
+        """The factors of an entrywise product; ones are none."""
         if isinstance(node, expr.Had) and not any(_is_quotient(f) for f in node.args):
             return list(node.args)
         if isinstance(node, expr.Scale) and isinstance(node.args[0], Node):
-            return [node.args[0], *self._factors(node.args[1])]
+            return [node.args[0], *(f for f in self._factors(node.args[1]) if not isinstance(f, expr.Ones))]
         return [node]
 
     def _two(self, factors: list[Node], kind: str) -> tuple[str, str]:
