@@ -5,7 +5,8 @@ from __future__ import annotations
 import linecache
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,8 +25,17 @@ class Compiled:
     to that first.  A wrong shape or a missing name is a `ValueError`.
     """
 
-    def __init__(self, system: System, source: str, dtype: str, functions: Mapping[str, Callable[..., Any]]):
+    def __init__(
+        self,
+        system: System,
+        source: str,
+        dtype: str,
+        functions: Mapping[str, Callable[..., Any]],
+        seeds: Sequence[str],
+        emit: Callable[[tuple[str, ...]], Compiled],
+    ):
         self.system, self.source, self.dtype, self.functions = system, source, dtype, dict(functions)
+        self.seeds, self._emit = tuple(seeds), cache(emit)
         self.module = _run(source, system.name)
         if hasattr(self.module, "FUNCTIONS"):
             self.module.FUNCTIONS.update(functions)
@@ -39,11 +49,15 @@ class Compiled:
     ) -> dict[str, np.ndarray]:
         """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
 
-        Cotangents may name any state; those that are left out are zero.  A parameter's gradient, and that of a learned
+        Cotangents may name any state; those that are left out are zero.  `source` is the module for those of `seeds`; for
+        others a module is emitted when they are first given.  A parameter's gradient, and that of a learned
         boundary value, is summed over the batch.
         """
         missing = f"{self.system.name} was derived from another system; compile that one for gradients"
         vjp = self._function("vjp", missing)
+        more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
+        if more:
+            return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
         return vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
 
     def value_and_grad(

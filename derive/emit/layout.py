@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sympy import Expr, Integer
@@ -28,17 +28,17 @@ class Names:
     def __init__(self, system: System, variables: Iterable[str]):
         self.taken = {*LOCALS, *MODULE, *AMBIGUOUS, *dir(builtins), *keyword.kwlist, *library.CALLED}
         self.taken |= {library.function_name(name, order) for name in applied(system) for order in range(4)}
-        self.of = {name: self._new(name) for name in variables}
+        self.of = {name: self.new(name) for name in variables}
         lattice = system.lattice
         plain = not any(str(n) in AMBIGUOUS for n in lattice.lengths)
-        self.index = [self._new(str(i)) for i in lattice.indices]
+        self.index = [self.new(str(i)) for i in lattice.indices]
         self.length = [
-            self._new(str(n) if plain else f"len_{i}") for i, n in zip(self.index, lattice.lengths, strict=True)
+            self.new(str(n) if plain else f"len_{i}") for i, n in zip(self.index, lattice.lengths, strict=True)
         ]
-        self.symbols = {n: self._new(str(n)) for n in system.dimensions}
+        self.symbols = {n: self.new(str(n)) for n in system.dimensions}
         self.symbols.update(zip(lattice.lengths, self.length, strict=True))
 
-    def _new(self, name: str) -> str:
+    def new(self, name: str) -> str:
         while name in self.taken:
             name += "_"
         self.taken.add(name)
@@ -87,6 +87,11 @@ class Layout:
         start = self.before[axis] + offset + margin[0]
         stop = self.after[axis] - offset + margin[1]
         return f"{start or ''}:{-stop or ''}"
+
+    def rows_at(self, place: Place, offset: Sequence[int]) -> str:
+        """The rows at an offset from a place."""
+        steps = enumerate(zip(place.steps, offset, strict=True))
+        return ", ".join(self.slice(k, o, place.margins[k]) if s is None else self.row(s + o, k) for k, (s, o) in steps)
 
     def rows(self, axis: int) -> str:
         """How many rows there are."""

@@ -1,9 +1,9 @@
 """A system as a standalone NumPy module: `forward`, `vjp`, `value_and_grad` and a `check` against finite differences.
 
-What no recurrence needs is computed for all steps at once; a recurrence is a loop.  Inside the module every array has rows
-for the points around the lattice that are read: with one before the first step, `h[t]` is the state of step `t` and `h[0]`
-its boundary value.  All other such rows are zero, and that is all there is to the border: the adjoint of what lies outside
-is zero.  The adjoint of a boundary value has no row; it is computed where it is returned.
+The module is the program of `derive.schedule`, printed: what no recurrence needs is computed for all steps at once, products
+of one operand are one product, and a loop writes into arrays that were allocated before it.  An array has rows for the points
+around the lattice that are read: with one before the first step, `h[t]` is the state of step `t` and `h[0]` its boundary value.
+All other such rows are zero, and that is all there is to the border: the adjoint of what lies outside is zero.
 """
 
 from __future__ import annotations
@@ -11,235 +11,282 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
-from sympy import Expr, Integer
+from sympy import Expr
 
-from derive import expr, functions
-from derive.adjoint import adjoint
+from derive import expr
 from derive.emit import library
-from derive.emit.code import POWER, RANK, ROW, ArrayPrinter, Value, kind_of, total, wrapped
+from derive.emit.code import POWER, RANK, ROW, SCALAR, ArrayPrinter, kind_of, total, wrapped
 from derive.emit.compiled import Compiled
-from derive.emit.layout import Layout, Names, Place, applied
+from derive.emit.face import Face, axes_along, example_border
+from derive.emit.layout import Layout, Names, Place
+from derive.emit.regions import Arrays, Everywhere, Indexed, Region, Zipped, run_name, width
 from derive.emit.source import (
+    ARRAYS,
     BORDERED,
-    CHECK,
-    CHECK_LOSS,
-    GIVEN,
+    COTANGENTS,
+    FLAT,
     MAIN,
+    SIZES,
     UNKNOWN,
     called_in,
     dictionary,
-    docstring,
     function,
     indented,
     quoted,
-    tuple_of,
     under_conditions,
     uses,
     without_double_blanks,
 )
+from derive.emit.ufuncs import Call, Neighbours, Ref, Steps, merged
 from derive.errors import DeriveError
 from derive.expr import Node, Var
-from derive.lattice import Border, Loop
-from derive.notation import Notation
+from derive.lattice import Border
 from derive.partials import table
-from derive.printing import text as unicode_text
-from derive.system import LOSS, Equation, Parts, System, Variable
+from derive.schedule import schedule
+from derive.schedule.program import (
+    Array,
+    Assign,
+    Edge,
+    Item,
+    OuterTotal,
+    Pack,
+    Product,
+    Program,
+    Stack,
+    Sweep,
+    Total,
+    statements,
+)
+from derive.schedule.storage import read_by as _read
+from derive.schedule.terms import can_be_infinite, is_backward, terms_of
+from derive.system import LOSS, System, Variable
 
 BAR = "_bar"
 
-Write: TypeAlias = "Callable[[str, Place], list[str]]"
-"""The lines of the equation of a name at a place."""
 
-
-def compile(system: System, dtype: str, functions: Mapping[str, Callable[..., Any]]) -> Compiled:
+def compile(
+    system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
+) -> Compiled:
     """The module, run; `functions` are the named unknowns of the system, with their derivatives."""
-    module = _Module(system)
+    module = _Module(schedule(system, seeds))
     source = module.source()
     missing = [name for name in module.unknown if name not in functions]
     if missing:
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
-    return Compiled(system, source, dtype, functions)
-
-
-# --- what runs backwards ------------------------------------------------------------------------------------------------
-
-
-def seeded(system: System) -> System:
-    """`system` with a free cotangent at every state in place of its loss: what `vjp` is the adjoint of."""
-    variables = {n: v for n, v in system.variables.items() if n != LOSS and v.kind != "cotangent"}
-    equations = {n: e for n, e in system.equations.items() if n != LOSS}
-    terms = []
-    for name in equations:
-        cotangent = variables[name].var.marked("ct")
-        variables[cotangent.name] = Variable(cotangent, "cotangent", True)
-        terms.append(expr.inner(cotangent, variables[name].var))
-    loss = system.variables[LOSS]
-    variables[LOSS], equations[LOSS] = loss, Equation(loss.var, expr.add(*terms))
-    parts: Parts = replace(
-        system.parts, variables=variables, equations=equations, outputs=tuple(equations), loss="every"
-    )
-    return System.of(parts)
-
-
-def _without_cotangents(rhs: Node) -> Node:
-    """A right-hand side without its cotangent: the array of the adjoint starts as that."""
-    terms = rhs.args if isinstance(rhs, expr.Add) else (rhs,)
-    kept = [t for t in terms if not (isinstance(t, Var) and "ct" in t.marks)]
-    return expr.add(*kept) if kept else expr.Zero(*rhs.shape)
-
-
-# --- the module ---------------------------------------------------------------------------------------------------------
+    again = partial(compile, system, dtype, functions)
+    return Compiled(system, source, dtype, functions, module.program.seeds, again)
 
 
 class _Module:
-    def __init__(self, system: System):
-        self.system = system
-        self.derived = bool(system.parts.given)
-        """Whether this is an adjoint or a tangent already: then it is run forwards only, its loss among its states."""
-        self.states = [v for v in system.states if self.derived or v.name != LOSS]
-        self.loss = None if self.derived or not system.has_loss else system.equations[LOSS]
-        self.backward = None if self.derived else adjoint(seeded(system))
-        read = {v.name for s in self.states for v in expr.variables(system.equations[s.name].rhs)}
-        self.targets = [] if self.derived else list(system.of_kind("target"))
-        self.fed = [v for v in self.targets if v.name in read]
-        """Targets that a state reads: `forward` finds them among its inputs."""
-        kinds = ("input", "target", "cotangent") if self.derived else ("input",)
-        self.inputs = [*system.of_kind(*kinds), *self.fed]
-        systems = [system] if self.backward is None else [system, self.backward]
-        self.names = Names(system, dict.fromkeys(n for s in systems for n in s.variables))
+    def __init__(self, program: Program):
+        self.program, self.system = program, program.system
+        self.face = Face(program)
+        system = self.system
+        systems = [s for s in (system, program.adjoint) if s is not None]
+        names = dict.fromkeys([*(n for s in systems for n in s.variables), *program.arrays])
+        self.names = Names(system, names)
         self.layout = Layout(systems, self.names, system.lattice)
+        self.arrays = Arrays(program, self.names, self.layout)
         self.everywhere = Place.everywhere(system.lattice.dimension)
-        self.place = self.everywhere
-        self.printer = ArrayPrinter(self._read, self.names.size, self._position)
+        self.region: Region | Zipped = Everywhere(self.arrays, self.everywhere)
+        self.printer = ArrayPrinter(lambda var: self.region.read(var), self.names.size, self._position)
+        self.scratch: dict[tuple[str, tuple[str, ...], int], str] = {}
+        """Scratch arrays of the function that is being written: `(whether for all rows, sizes, which) -> name`."""
+        self.scratch_names: dict[tuple[str, int], str] = {}
+        self.packs: dict[Pack, str] = {}
+        """The packs of the function that is being written, with their names."""
+        self.inside = {t.name for s in statements(program.backward) for t in s.targets}
+        """What the backward pass computes: zero beyond the lattice."""
+        self.kept_stacks: dict[str, None] = {}
+        """The stacks of the forward pass of which the backward pass reads several parts at once."""
         self.unknown: list[str] = []
         """The functions without a formula that the source calls, known once it is written."""
-
-    # --- arrays -----------------------------------------------------------------------------------------------------
-
-    def _read(self, var: Var) -> str:
-        """The source of a variable at the place of the statement."""
-        name = self.names.of[var.name]
-        parts = []
-        for axis, (index, symbol) in enumerate(zip(var.index, self.system.lattice.indices, strict=False)):
-            if self.place.steps[axis] is None and index.has(symbol):
-                parts.append(self.layout.slice(axis, int(index - symbol), self.place.margins[axis]))
-            else:
-                parts.append(self.layout.row(index, axis))
-        return f"{name}[{', '.join(parts)}]" if parts else name
 
     def _position(self, e: Expr) -> str:
         """A step as it is compared with another one."""
         return self.layout.row(e, 0)
 
-    def _value(self, node: Node, place: Place) -> Value:
-        """`node`, with every entry of it, at a place."""
-        self.place = place
-        node = self._at(node, place)
-        return self.printer.full(self.printer.value(node), node)
+    def source(self) -> str:
+        """The text of the module."""
+        backward = self.program.adjoint is not None
+        body = [self._forward()]
+        if backward:
+            body += [self._vjp(), *([self._value_and_grad()] if self.face.loss else []), self.face.check()]
+        pull = [self._pull()] if backward else []
+        body += [self._run(), *pull]
+        called = library.with_dependencies(called_in(self.printer.called, body))
+        self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
+        body += [*called, *([UNKNOWN] if self.unknown else [])]
+        body += [FLAT] if any("_flat(" in part for part in body) else []
+        body += [text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}") for text in (ARRAYS, SIZES)]
+        body += [COTANGENTS] if backward else []
+        pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
+        if any("_bordered(" in part for part in body):
+            body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
+        body += [MAIN] if backward else []
+        imports = [
+            "import difflib",
+            "import functools",
+            *(["import math"] if any("math." in c for c in called) else []),
+        ]
+        tables = self.face.tables(bool(self.unknown))
+        head = "\n".join([self.face.docstring("NumPy"), "", *imports, "", "import numpy as np", "", *tables])
+        return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
 
-    def _at(self, node: Any, place: Place) -> Any:
-        steps = zip(self.system.lattice.indices, place.steps, strict=True)
-        return expr.at(node, {i: step for i, step in steps if step is not None and step != i})
+    # --- statements -------------------------------------------------------------------------------------------------------
 
-    def _assign(self, target: str, operator: str, node: Node, place: Place) -> list[str]:
-        return wrapped(f"{target} {operator} ", self._value(node, place).text)
-
-    def _equation(self, target: Var, rhs: Node, place: Place, operator: str) -> list[str]:
-        """`target = rhs`; a term that would divide by zero beyond the border stands apart, with its condition."""
-        plain, guarded = self._terms(rhs)
+    def _items(self, items: Iterable[Item]) -> list[str]:
+        """The lines of items at the top of a function."""
         lines: list[str] = []
-        if plain or operator == "=":
-            self.place = place
-            left, right = self._read(self._at(target, place)), self._at(expr.add(*plain) if plain else rhs, place)
-            value = "0" if not plain else self.printer.value(right).text
-            lines += wrapped(f"{left} {operator} ", value)
-        for offset, term in guarded:
-            lines += self._guarded_term(target, offset, term, place)
+        for kind, group in _grouped(items):
+            if kind is Sweep:
+                for sweep in group:
+                    lines += ["", *self._sweep(sweep), ""]
+            else:
+                self.region = Everywhere(self.arrays, self.everywhere)
+                lines += self._statements(group, "rows")
         return lines
 
-    def _terms(self, rhs: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
-        """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
-        plain: list[Node] = []
-        guarded = []
-        for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
-            offsets = {self.system.offset(v) for v in expr.variables(term) if is_backward(v) and v.index}
-            (offset,) = offsets if len(offsets) == 1 else ((),)
-            if any(offset) and can_be_infinite(term):
-                guarded.append((offset, term))
-            elif not isinstance(term, expr.Zero):
-                plain.append(term)
-        return plain, guarded
+    def _sweep(self, sweep: Sweep) -> list[str]:
+        if self._is_zipped(sweep):
+            region = Zipped(self.arrays, sweep.direction)
+            self.region = region
+            body = self._statements(sweep.body, "scratch")
+            return [*region.header(), *indented(body)]
+        return self._loop(sweep, {})
 
-    def _guarded_term(self, target: Var, offset: tuple[int, ...], term: Node, place: Place) -> list[str]:
-        if place.steps[0] is None:
-            margins = tuple((max(0, -o), max(0, o)) for o in offset)
-            self.place = Place(place.steps, margins)
-            left, right = self._read(target), self.printer.value(term).text
-            return wrapped(f"{left} += ", right)
-        self.place = place
-        lines = wrapped(f"{self._read(self._at(target, place))} += ", self.printer.value(self._at(term, place)).text)
-        return [f"if {self._inside(offset, place)}:", *indented(lines)]
+    def _is_zipped(self, sweep: Sweep) -> bool:
+        """Whether a loop over rows will do: a chain, all in step, no values that are bare numbers."""
+        plain = self.system.lattice.dimension == 1 and not sweep.shifts
+        vectors = all(kind_of(self.program.arrays[n].var) != SCALAR for n in sweep.names)
+        return plain and vectors and not any(self._is_placed(s) for s in statements((sweep,)))
 
-    def _inside(self, offset: tuple[int, ...], place: Place) -> str:
-        """The condition that the step at `offset` is one of the lattice's."""
-        conditions = []
-        for axis, (o, step) in enumerate(zip(offset, place.steps, strict=True)):
-            if o and step is not None:
-                limit = self.system.lattice.lengths[axis] if o > 0 else Integer(1)
-                sign = "<=" if o > 0 else ">="
-                conditions.append(f"{self.layout.row(step + o, axis)} {sign} {self.layout.row(limit, axis)}")
-        return " and ".join(conditions)
+    def _is_placed(self, statement: Assign | Product) -> bool:
+        """Whether a statement has to know where it stands: it asks for its step, or would divide by zero beyond the border."""
+        if isinstance(statement, Product):
+            return False
+        return any(isinstance(n, expr.At) for n in expr.walk(statement.value)) or bool(self._terms(statement.value)[1])
 
-    def _zeros(self, var: Var) -> str:
-        rows = [self.layout.rows(axis) for axis in range(self.system.lattice.dimension)]
-        sizes = [self.names.size(n) for n in var.shape if n != 1]
-        return f"np.zeros(({', '.join([*rows, '*batch', *sizes])}), dtype)"
-
-    # --- equations in their order ------------------------------------------------------------------------------------
-
-    def _equations(self, system: System, wanted: Iterable[str], write: Write) -> list[str]:
-        """The wanted equations of a system in an order of evaluation, with loops where there is a recurrence."""
-        wanted = set(wanted)
+    def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:
+        """Assignments and products at one place: neighbouring assignments are taken together."""
         lines: list[str] = []
-        for item in system.schedule:
-            if isinstance(item, str) and item in wanted and _asks_where(system.equations[item]):
-                for axis in reversed(range(system.lattice.dimension)):
-                    item = Loop(axis, 1, (item,))
-            if isinstance(item, Loop):
-                block = self._loop(item, wanted, {}, write)
-                lines += ["", *block, ""] if block else []
-            elif item in wanted:
-                lines += write(item, self.everywhere)
-        return without_double_blanks(lines)
+        steps = Steps(self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k))
+        waiting: list[Call] = []
+        neighbours = Neighbours(self.program, isinstance(self.region, Everywhere))
 
-    def _loop(self, loop: Loop, wanted: set[str], outer: Mapping[int, Mapping[str, int]], write: Write) -> list[str]:
-        around = {**outer, loop.axis: {name: loop.direction * p for name, p in loop.shifts.items()}}
+        def settle() -> None:
+            lines.extend(line for call in merged(waiting, neighbours) for line in self._call(call))
+            waiting.clear()
+
+        for statement in group:
+            if isinstance(statement, Assign) and not self._is_placed(statement):
+                waiting.extend(steps.of(steps.ref(statement.target), statement.value))
+            else:
+                settle()
+                lines += self._product(statement) if isinstance(statement, Product) else self._placed(statement)
+        settle()
+        return lines
+
+    def _scratch(self, kind: str, shape: tuple[Expr, Expr], k: int) -> str:
+        key = kind, tuple(self.names.size(n) for n in shape if n != 1), k
+        if key not in self.scratch:
+            number = sum(known[0] == kind for known in self.scratch)
+            if (kind, number) not in self.scratch_names:
+                self.scratch_names[kind, number] = self.names.new(f"{kind}_{number + 1}" if number else kind)
+            self.scratch[key] = self.scratch_names[kind, number]
+        return self.scratch[key]
+
+    def _expression(self, node: Node) -> tuple[str, tuple[Ref, ...]]:
+        """A node as source, and what it reads."""
+        text = self.printer.full(self.printer.value(node), node).text
+        offset = self.system.offset
+        return text, tuple(Ref(v.name, offset(v) if v.index else ()) for v in expr.variables(node))
+
+    def _call(self, call: Call) -> list[str]:
+        """A call as a line; what is no universal function is an expression that is copied."""
+        show = self.region.part_text if call.each else self.region.text
+        out = show(call.out)
+        operands = [o if isinstance(o, str) else show(o) for o in call.operands]
+        if call.function == "{0}":
+            return self._copied(out, operands[0])
+        if not re.fullmatch(r"[\w.]+", call.function):
+            return self._copied(out, call.function)
+        sign = IN_PLACE.get(call.function)
+        if sign and operands[0] == out and out.isidentifier():
+            return wrapped(f"{out} {sign}= ", operands[1])
+        return [f"{call.function}({', '.join([*operands, f'out={out}'])})"]
+
+    def _copied(self, out: str, text: str) -> list[str]:
+        return wrapped(f"{out} = " if out.endswith("]") else f"{out}[...] = ", text)
+
+    def _product(self, product: Product) -> list[str]:
+        """One matrix product; for all steps of a chain the rows of all steps are the rows of one matrix."""
+        pack = self._pack(product.pack)
+        factor = pack if product.transposed else f"{pack}.T"
+        out, operand = self._run_text(product.targets), self._run_text(product.operands)
+        chain = self.system.lattice.dimension == 1
+        if isinstance(self.region, Everywhere) and chain:
+            lines = [f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))"]
+        elif isinstance(self.region, Everywhere):
+            lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
+        elif isinstance(self.region, Zipped):
+            lines = [f"np.matmul({operand}, {factor}, out={out})"]
+        else:
+            lines = [f"{out} = {operand} @ {factor}"]
+        if product.bias is not None:
+            bias = self._pack(product.bias)
+            lines.append(f"{out} += {bias}" if out.isidentifier() else f"np.add({out}, {bias}, out={out})")
+        return lines
+
+    def _run_text(self, variables: Sequence[Var]) -> str:
+        """Neighbours in a stack as one array, at the place of the statement."""
+        system = self.system
+        var = variables[0]
+        offset = system.offset(var) if self.arrays.is_stored(var.name) else ()
+        return self.region.text(Ref(var.name, offset, len(variables)))
+
+    def _pack(self, pack: Pack) -> str:
+        if len(pack.parts) == 1:
+            return self.names.of[pack.parts[0].name]
+        if pack not in self.packs:
+            self.packs[pack] = self.names.new(run_name([p.name for p in pack.parts]))
+        return self.packs[pack]
+
+    # --- statements that have to know where they stand --------------------------------------------------------------------
+
+    def _loop(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
+        """A sweep as a loop over positions."""
+        around = {**outer, sweep.axis: {name: sweep.direction * p for name, p in sweep.shifts.items()}}
         inside: list[tuple[str, list[str]]] = []
-        for item in loop.body:
-            if isinstance(item, Loop):
-                inside.append(("", self._loop(item, wanted, around, write)))
-            elif item in wanted:
-                behind = {axis: of.get(item, 0) for axis, of in around.items()}
-                inside.append((self._guard(behind, around), write(item, self._loop_place(behind))))
+        for item in sweep.body:
+            if isinstance(item, Sweep):
+                inside.append(("", self._loop(item, around)))
+                continue
+            behind = {axis: of.get(item.target.name, 0) for axis, of in around.items()}
+            self.region = Indexed(self.arrays, self._loop_place(behind))
+            lines = self._product(item) if isinstance(item, Product) else self._placed(item)
+            inside.append((self._guard(behind, around), lines))
         lines = under_conditions(inside)
-        return [f"for {self.names.index[loop.axis]} in {self._range(loop, around)}:", *indented(lines)] if lines else []
+        return [f"for {self.names.index[sweep.axis]} in {self._range(sweep, around)}:", *indented(lines)]
 
     def _loop_place(self, behind: Mapping[int, int]) -> Place:
-        """Inside loops over all axes, whose indices count rows; `behind`: how far a variable is behind them."""
+        """Inside loops, whose indices count rows; `behind`: how far a variable is behind them."""
         symbols = enumerate(self.system.lattice.indices)
-        steps = tuple(i - (self.layout.before[axis] - 1) - behind.get(axis, 0) for axis, i in symbols)
+        steps = tuple(
+            i - (self.layout.before[axis] - 1) - behind[axis] if axis in behind else None for axis, i in symbols
+        )
         return Place(steps, self.everywhere.margins)
 
-    def _range(self, loop: Loop, around: Mapping[int, Mapping[str, int]]) -> str:
-        behind = [around[loop.axis].get(name, 0) for name in loop.names]
-        last = self.system.lattice.lengths[loop.axis] + max(behind)
-        if loop.direction > 0:
-            return f"range({self.layout.row(1 + min(behind), loop.axis)}, {self.layout.row(last + 1, loop.axis)})"
-        return f"range({self.layout.row(last, loop.axis)}, {self.layout.row(min(behind), loop.axis)}, -1)"
+    def _range(self, sweep: Sweep, around: Mapping[int, Mapping[str, int]]) -> str:
+        behind = [around[sweep.axis].get(name, 0) for name in sweep.names]
+        last = self.system.lattice.lengths[sweep.axis] + max(behind)
+        if sweep.direction > 0:
+            return f"range({self.layout.row(1 + min(behind), sweep.axis)}, {self.layout.row(last + 1, sweep.axis)})"
+        return f"range({self.layout.row(last, sweep.axis)}, {self.layout.row(min(behind), sweep.axis)}, -1)"
 
     def _guard(self, behind: Mapping[int, int], around: Mapping[int, Mapping[str, int]]) -> str:
         """The condition that a variable which is behind its loop, or ahead of it, is within the lattice."""
@@ -251,31 +298,71 @@ class _Module:
             conditions.append(f"{row(1, axis)} <= {row(step, axis)} <= {row(length, axis)}")
         return " and ".join(conditions)
 
-    # --- the functions -----------------------------------------------------------------------------------------------
+    def _placed(self, statement: Assign) -> list[str]:
+        """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""
+        place = self.region.place
+        plain, guarded = self._terms(statement.value)
+        target = self.region.read(statement.target)
+        value = self._at(expr.add(*plain), place) if plain else None
+        lines = wrapped(f"{target} = ", self._text(value) if value is not None else "0")
+        for offset, term in guarded:
+            if place.steps[0] is None:
+                self.region = Everywhere(
+                    self.arrays, Place(place.steps, tuple((max(0, -o), max(0, o)) for o in offset))
+                )
+                lines += wrapped(f"{self.region.read(statement.target)} += ", self._text(term))
+                self.region = Everywhere(self.arrays, place)
+            else:
+                condition = self._inside(offset, place)
+                lines += [f"if {condition}:", *indented(wrapped(f"{target} += ", self._text(self._at(term, place))))]
+        return lines
 
-    def source(self) -> str:
-        body = [self._forward()]
-        if self.backward is not None:
-            body += [self._vjp(), *([self._value_and_grad()] if self.loss else []), self._check()]
-        body.append(self._run())
-        if self.backward is not None:
-            body.append(self._pull(self.backward))
-        called = library.with_dependencies(called_in(self.printer.called, body))
-        self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
-        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN]
-        pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
-        if any("_bordered(" in part for part in body):
-            body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
-        body += [MAIN] if self.backward is not None else []
-        imports = ["import difflib", *(["import math"] if any("math." in c for c in called) else [])]
-        head = "\n".join([self._docstring(), "", *imports, "", "import numpy as np", "", *self._tables()])
-        return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
+    def _text(self, node: Node) -> str:
+        return self.printer.full(self.printer.value(node), node).text
+
+    def _at(self, node: Any, place: Place) -> Any:
+        """A node at a place; only what asks for its step changes, since arrays are read by their offset."""
+
+        def leaf(part: Any) -> Any:
+            if isinstance(part, expr.At):
+                steps = {i: s for i, s in zip(self.system.lattice.indices, place.steps, strict=True) if s is not None}
+                return expr.at(part, steps)
+            return part
+
+        return expr.rewrite(node, leaf)
+
+    def _terms(self, value: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
+        """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
+        plain: list[Node] = []
+        guarded = []
+        for term in terms_of(value):
+            read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)]
+            offsets = {self.system.offset(v) for v in read}
+            (offset,) = offsets if len(offsets) == 1 else ((),)
+            if any(offset) and can_be_infinite(term):
+                guarded.append((offset, term))
+            elif not isinstance(term, expr.Zero):
+                plain.append(term)
+        return plain, guarded
+
+    def _inside(self, offset: tuple[int, ...], place: Place) -> str:
+        """The condition that the step at `offset` is one of the lattice's."""
+        conditions = []
+        for axis, (o, step) in enumerate(zip(offset, place.steps, strict=True)):
+            if o and step is not None:
+                limit = self.system.lattice.lengths[axis] if o > 0 else 1
+                sign = "<=" if o > 0 else ">="
+                conditions.append(f"{self.layout.row(step + o, axis)} {sign} {self.layout.row(limit, axis)}")
+        return " and ".join(conditions)
+
+    # --- the functions ----------------------------------------------------------------------------------------------------
 
     def _forward(self) -> str:
-        lines = ["values, _ = _run(params, inputs, initial)"]
-        pick = f"{{name: values[name][{self.layout.inner}] for name in STATES}}"
-        rows = [v for v in self.states if v.var.index and kind_of(v.var) == ROW]
-        more = [*(v.name for v in self.states if not v.var.index), *(key for key, _, _ in self._outer_values())]
+        lines = ["values, _ = _run(*_arrays(params, inputs, initial))"]
+        states, inner = self.face.states, self.layout.inner
+        pick = f"{{name: values[name][{inner}] for name in STATES}}"
+        rows = [v for v in states if v.var.index and kind_of(v.var) == ROW]
+        more = [*(v.name for v in states if not v.var.index), *(edge.key for edge in self.face.outer)]
         lines.append(f"states = {pick}" if rows or more else f"return {pick}")
         lines += [f'states["{v.name}"] = states["{v.name}"][..., None, :]' for v in rows]
         if more:
@@ -285,28 +372,18 @@ class _Module:
         doc = f"""
             Every state at every step, by name.
 
-            `initial` holds boundary values, such as {self._example_border()}; those that are left out are zero.
+            `initial` holds boundary values, such as {example_border(self.face)}; those that are left out are zero.
         """
         return function("forward(params, inputs, initial=None)", doc, lines)
 
-    def _example_border(self) -> str:
-        keys = [b.key for b in self._given_borders()]
-        return f'"{keys[0]}"' if keys else "none here"
-
     def _vjp(self) -> str:
-        inner = self.layout.inner
         lines = [
-            "values, sizes = _run(params, inputs, initial)",
-            'given = _given("cotangents", cotangents, STATES, sizes, optional="state")',
-            "bars = {name: np.zeros_like(values[name]) for name in STATES}",
-            "for name, array in given.items():",
+            "values, sizes = _run(*_arrays(params, inputs, initial))",
+            "return _pull(values, sizes, _cotangents(cotangents, sizes))",
         ]
-        rows = [v.name for v in self.states if kind_of(v.var) == ROW]
-        if rows:
-            lines.append(f"    array = array[..., 0, :] if name in ({quoted(rows)}) else array")
-        lines += [f"    bars[name][{inner}] = array", "return _pull(values, sizes, bars)"]
-        doc = """
-            The gradients of sum(cotangents[h] * h) over the states h, cotangents that are left out being zero.
+        names = " and ".join(self.program.seeds)
+        doc = f"""
+            The gradients of sum(cotangents[h] * h) over h = {names}; a cotangent that is left out is zero.
 
             Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
         """
@@ -314,51 +391,128 @@ class _Module:
 
     def _run(self) -> str:
         """The forward pass."""
-        body = self._set_borders([*self.inputs, *self.states])
-        body += ["", *self._equations(self.system, [v.name for v in self.states], self._write_state), ""]
-        for key, node, place in self._outer_values():
-            body += self._assign(f'values["{key}"]', "=", node, place)
-        body += dictionary("values |= ", {v.name: self.names.of[v.name] for v in (*self.inputs, *self.states)})
-        body.append("return values, sizes")
-        arrays = self._allocated([v.var for v in self.states if v.var.index])
-        body = [*self._note(), *map(self._input, self.inputs), *arrays, *body]
+        self.scratch = {}
+        face, program = self.face, self.program
+        items = self._items(program.forward)
+        extra: list[str] = []
+        for gradient in program.gradients if face.derived else ():
+            extra += self._derived_total(gradient)
+        needed = [*items, *extra]
+        arrays = self._made(program.forward, needed)
+        borders = self._set_borders([*face.inputs, *face.states])
+        inputs = [
+            self._input(v) for v in face.inputs if v.name not in self.arrays.bare or uses([*needed, *borders], v.name)
+        ]
+        body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
+        kept = [*face.inputs, *face.states, *self._kept_parts()]
+        given = {v.name for v in face.inputs} & self.arrays.bare
+        known = {v.name: self.names.of[v.name] for v in kept if v.name not in given}
+        known |= {name: name for name in self.kept_stacks}
+        known |= {
+            name: name
+            for name in self._packed(program.backward).values()
+            if name in self._packed(program.forward).values()
+        }
+        body += ["", *dictionary("values |= ", known), "return values, sizes"]
         points = self._points(body)
-        sizes = self._sizes([*body, *points])
-        lines = [*self._checked_values(), *self._parameters(body), *sizes, *points, "", *body]
-        signature = "_run(params, inputs, initial, targets=None)" if self.targets else "_run(params, inputs, initial)"
-        doc = "All arrays by name, with their rows around the lattice; and what the letters of their shapes stand for."
-        return function(signature, doc, without_double_blanks(lines))
-
-    def _write_state(self, name: str, place: Place) -> list[str]:
-        equation = self.system.equations[name]
-        if not equation.target.index:
-            self.place = place
-            return wrapped(f"{self.names.of[name]} = ", total(self.printer, summand(equation.rhs)))
-        return self._equation(equation.target, equation.rhs, place, "=")
-
-    def _checked_values(self) -> list[str]:
-        lines = ["sizes = {}"]
-        if not self.inputs:
-            lengths = [str(n) for n in self.system.lattice.lengths]
-            lines = [f"sizes = {{name: int(inputs[name]) for name in ({quoted(lengths)})}}"]
-        lines += [
-            'values = _given("params", params, PARAMETERS, sizes)',
-            'values |= _given("inputs", inputs, INPUTS, sizes)',
+        head = [
+            *self._parameters(body),
+            *self._packing(self._packed(program.forward)),
+            *self._sizes([*body, *points]),
+            *points,
         ]
-        if self.targets:
-            lines += ["if targets is not None:", '    values |= _given("targets", targets, TARGETS, sizes)']
-        lines.append('values |= _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")')
-        lines += [] if self.inputs else ['sizes.setdefault("...", ())']
+        doc = "All arrays by name, with their rows around the lattice."
+        return function("_run(values, sizes)", doc, without_double_blanks([*head, "", *body]))
+
+    def _kept_parts(self) -> list[Var]:
+        """Pieces of forward equations that the backward pass reads."""
+        own = {t.name for s in statements(self.program.forward) for t in s.targets}
+        read = {v.name for s in statements(self.program.backward) for v in _read(s)}
+        read |= {v.name for g in self.program.gradients for v in _read(g)}
+        return [a.var for n, a in self.program.arrays.items() if n in own & read and a.origin == "part"]
+
+    def _packed(self, items: Iterable[Item]) -> dict[Pack, str]:
+        """The packs that items use, with their names."""
+        products = [s for s in statements(tuple(items)) if isinstance(s, Product)]
+        packs = [pack for p in products for pack in (p.pack, p.bias) if pack is not None and len(pack.parts) > 1]
+        return {pack: self._pack(pack) for pack in packs}
+
+    def _packing(self, packs: Mapping[Pack, str]) -> list[str]:
+        """Parameters below one another."""
         return [
-            *lines,
-            "dtype = np.result_type(np.float32, *values.values())",
-            "values = {name: array.astype(dtype, copy=False) for name, array in values.items()}",
-            "",
+            f"{name} = np.concatenate([values[name] for name in ({quoted(p.name for p in pack.parts)})])"
+            for pack, name in packs.items()
         ]
+
+    def _made(self, items: Iterable[Item], body: Sequence[str]) -> list[str]:
+        """The arrays that items fill: those of a stack as one, of which the parts are views."""
+        lines: list[str] = []
+        program = self.program
+        wanted = [t for s in statements(tuple(items)) for t in s.targets if t.index and t.name not in program.shared]
+        done: set[str] = set()
+        single: list[Var] = []
+        for var in dict.fromkeys(wanted):
+            stack = self.arrays.stack_of.get(var.name, (None, 0))[0]
+            if stack is None or any(p.name not in program.arrays for p in stack.parts):
+                single.append(var)
+            elif stack.name not in done:
+                done.add(stack.name)
+                lines += self._stack(stack, body)
+        return [*lines, *self._allocated(single), *self._scratches()]
+
+    def _stack(self, stack: Stack, body: Sequence[str]) -> list[str]:
+        """An array for the parts of a stack side by side, and views of those that are used."""
+        whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
+        lines = [f"{whole} = {self._empty(stack.parts[0], [width(self.arrays, stack.parts)])}"]
+        runs = {
+            (k, n): name for (s, k, n), name in self.arrays.runs.items() if s == stack.name and n < len(stack.parts)
+        }
+        used = [self.names.of[p.name] for p in stack.parts]
+        if any(uses(body, name) for name in used):
+            sizes = {self.names.size(p.shape[0]) for p in stack.parts}
+            if len(sizes) == 1:
+                (n,) = sizes
+                views = f"({whole}[..., k * {n} : (k + 1) * {n}] for k in range({len(used)}))"
+                lines += wrapped(f"{', '.join(used)} = ", views)
+            else:
+                lines += [f"{name} = {whole}{self._columns(stack, k, 1)}" for k, name in enumerate(used)]
+        lines += [f"{name} = {whole}{self._columns(stack, k, n)}" for (k, n), name in runs.items() if uses(body, name)]
+        return lines
+
+    def _columns(self, stack: Stack, k: int, count: int) -> str:
+        start = width(self.arrays, stack.parts[:k]) if k else ""
+        stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
+        return f"[..., {start} : {stop}]".replace(" : ]", " :]").replace("[..., :", "[..., :").replace(",  :", ", :")
+
+    def _empty(self, var: Var, sizes: Sequence[str]) -> str:
+        """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""
+        rows: list[str] = []
+        if self.arrays.is_stored(var.name):
+            axes = range(self.system.lattice.dimension)
+            rows = self.names.length if var.name in self.arrays.bare else [self.layout.rows(axis) for axis in axes]
+        made = "empty" if var.name in self.arrays.bare or self.arrays.is_scratch(var.name) else "zeros"
+        return f"np.{made}(({', '.join([*rows, '*batch', *sizes])}), dtype)"
+
+    def _allocated(self, variables: Iterable[Var]) -> list[str]:
+        """Arrays of zeros, as many of a shape in a line as fit."""
+        groups: dict[str, list[str]] = {}
+        for var in variables:
+            sizes = [self.names.size(n) for n in var.shape if n != 1]
+            groups.setdefault(self._empty(var, sizes), []).append(self.names.of[var.name])
+        return _several(groups)
+
+    def _scratches(self) -> list[str]:
+        groups: dict[str, list[str]] = {}
+        for (kind, sizes, _), name in self.scratch.items():
+            rows = [*self.names.length] if kind == "rows" else []
+            groups.setdefault(f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)", []).append(name)
+        return _several(groups)
 
     def _input(self, variable: Variable) -> str:
-        """An input or a target with its rows outside the lattice."""
-        return f"{self.names.of[variable.name]} = _bordered({_without_row(variable.var, self._entry(variable.name))})"
+        """An input or a target, with its rows outside the lattice where such rows are read."""
+        value = _without_row(variable.var, self._entry(variable.name))
+        value = value if variable.name in self.arrays.bare else f"_bordered({value})"
+        return f"{self.names.of[variable.name]} = {value}"
 
     def _entry(self, name: str) -> str:
         return f'values["{name}"]'
@@ -393,6 +547,7 @@ class _Module:
         symbols = {**{n: n for n in self.system.lattice.lengths}, **{n: n for n in self.system.dimensions}}
         pairs = [(self.names.symbols[s], f'sizes["{s}"]') for s in symbols if uses(body, self.names.symbols[s])]
         pairs += [("batch", 'sizes["..."]')] if uses(body, "batch") or uses(body, "points") else []
+        pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
         return [f"{', '.join(left for left, _ in pairs)} = {', '.join(right for _, right in pairs)}"]
@@ -402,44 +557,17 @@ class _Module:
         for axis, i in enumerate(self.names.index):
             shift = self.layout.before[axis] - 1
             rows.append(f"step {i} is row {f'{i} + {shift}' if shift else i}")
-        note = f"In every array {', '.join(rows)}; the rows around are the border: boundary values, or zero."
+        note = f"In arrays with a border {', '.join(rows)}; the rows around are the border: boundary values, or zero."
         return [f"# {line}" for line in textwrap.wrap(note, 100)]
-
-    def _allocated(self, variables: Iterable[Var]) -> list[str]:
-        """Arrays of zeros, as many of a shape in a line as fit."""
-        groups: dict[str, list[str]] = {}
-        for var in variables:
-            groups.setdefault(self._zeros(var), []).append(self.names.of[var.name])
-        lines: list[str] = []
-        for zeros, left in groups.items():
-            while left:
-                count = next(k for k in range(len(left), 0, -1) if k == 1 or len(", ".join(left[:k]) + zeros) <= 80)
-                each = zeros if count == 1 else f"({zeros} for _ in range({count}))"
-                lines.append(f"{', '.join(left[:count])} = {each}")
-                left = left[count:]
-        return lines
-
-    # --- borders -------------------------------------------------------------------------------------------------------
-
-    def _given_borders(self) -> list[Border]:
-        return [b for b in self._borders() if self.system.boundary[b.variable] == "given"]
-
-    def _borders(self) -> list[Border]:
-        """The borders of what the functions are given or compute."""
-        known = {v.name for v in (*self.inputs, *self.states, *(self.targets if self.loss else ()))}
-        return [b for b in self.system.borders if b.variable in known]
-
-    def _is_learned(self, border: Border) -> bool:
-        return self.system.boundary[border.variable] == "learned"
 
     def _set_borders(self, variables: Sequence[Variable]) -> list[str]:
         lines = []
         names = [v.name for v in variables]
-        for border in (b for b in self._borders() if b.variable in names):
+        for border in (b for b in self.face.borders if b.variable in names):
             var = self.system.variables[border.variable].var
             place = f"{self.names.of[border.variable]}[{self.layout.border(border)}]"
-            value, axes = _without_row(var, self._entry(border.key)), _axes(border)
-            if not self._is_learned(border):
+            value, axes = _without_row(var, self._entry(border.key)), axes_along(border)
+            if not self.face.is_learned(border):
                 lines += [f'if "{border.key}" in values:', f"    {place} = {value}"]
             elif axes:
                 lines.append(f"{place} = np.expand_dims({value}, tuple(range({axes}, {axes} + len(batch))))")
@@ -447,132 +575,113 @@ class _Module:
                 lines.append(f"{place} = {value}")
         return lines
 
-    def _border_place(self, border: Border) -> Place:
-        lattice = self.system.lattice
-        steps: list[Expr | None] = []
-        for side, i, n in zip(border.sides, lattice.indices, lattice.lengths, strict=True):
-            steps.append(Integer(0) + side.coordinate(i, n) if side.depth else None)
-        return Place(tuple(steps), self.everywhere.margins)
+    # --- backwards --------------------------------------------------------------------------------------------------------
 
-    def _outer_values(self) -> list[tuple[str, Node, Place]]:
-        """What an adjoint that was derived before says of boundary values: `("h_bar[0]", right-hand side, place)`."""
-        found = []
-        for equation in self.system.equations.values() if self.derived else ():
-            for border in self.system.borders:
-                if equation.extent and border.variable == equation.target.base:
-                    place = self._border_place(border)
-                    rhs = self._on_border(equation.rhs, place)
-                    found.append((border.key.replace(border.variable, equation.name, 1), rhs, place))
-        return found
-
-    def _on_border(self, rhs: Node, place: Place) -> Node:
-        """A right-hand side beyond the lattice: adjoints of what has no equation there are zero."""
-        lattice = self.system.lattice
-
-        def leaf(node: Any) -> Any:
-            if isinstance(node, Var) and node.index and (is_backward(node) or "ct" in node.marks):
-                steps = zip(node.index, place.steps, lattice.lengths, strict=True)
-                if any(step is not None and beyond(index, n) for index, step, n in steps):
-                    return expr.Zero(*node.shape)
-            return node
-
-        return expr.rewrite(self._at(rhs, place), leaf)
-
-    # --- backwards ----------------------------------------------------------------------------------------------------
-
-    def _pull(self, backward: System) -> str:
-        own = {e.name: e for e in backward.own if e.name != LOSS + BAR}
-        states = [v.name for v in self.states]
-        body = self._equations(backward, [n for n, e in own.items() if e.target.index], self._write_adjoint(own))
-        body += ["", "gradients = {}"]
-        for v in self.system.parameters:
-            body += self._parameter_gradient(v.name, own.get(v.name + BAR))
+    def _pull(self) -> str:
+        """The backward pass."""
+        self.scratch = {}
+        program = self.program
+        items = self._items(program.backward)
+        body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
         for v in self.system.inputs:
-            body += self._input_gradient(v.name, own.get(v.name + BAR))
-        for border in self._borders():
-            body += self._border_gradient(border, own.get(border.variable + BAR))
+            body += self._input_gradient(v)
         body.append("return gradients")
-        deltas = [
-            e.target for e in own.values() if e.target.index and e.target.base in states and not _is_bar(e.target)
+        body = [*self._made(program.backward, body), *body]
+        packs = self._packed(program.backward)
+        kept = {name for name in packs.values() if name in self._packed(program.forward).values()}
+        mine = {pack: name for pack, name in packs.items() if name not in kept}
+        own = {t.name for s in statements(program.backward) for t in s.targets}
+        trajectories = [
+            v.name for v in (*self.face.inputs, *self.face.states, *self._kept_parts()) if v.name not in own
         ]
-        body = [*self._allocated(deltas), *body]
-        bars = [n for n in states if uses(body, self.names.of[n + BAR])]
-        unpacked = self._unpacked(bars, "bars", BAR)
-        trajectories = [v.name for v in (*self.inputs, *self.states) if uses(body, self.names.of[v.name])]
-        dtype = [f"dtype = {self._entry(states[0])}.dtype"] if uses(body, "dtype") else []
+        used = [name for name in trajectories if uses(body, self.names.of[name])]
         points = self._points(body)
+        runs = self._run_views(body)
         lines = [
             *self._parameters(body),
-            *self._unpacked(trajectories),
-            *self._sizes([*body, *points]),
-            *dtype,
+            *self._unpacked(used),
+            *[f'{name} = values["{name}"]' for name in kept if uses(body, name)],
+            *self._packing(mine),
+            *(
+                f'{self.names.of[seed + "_ct"]} = cotangents["{seed}"]'
+                for seed in program.seeds
+                if uses(body, self.names.of[seed + "_ct"])
+            ),
+            *self._sizes([*body, *points, *runs]),
+            *runs,
             *points,
         ]
-        equations = [line for e in own.values() for line in unicode_text(_law(e), BARRED).splitlines()]
-        doc = "The adjoint equations; `bars` holds the cotangents that they start from.\n\n"
-        doc += "\n".join(f"    {line}" for line in equations)
-        return function("_pull(values, sizes, bars)", doc, without_double_blanks([*lines, *unpacked, *body]))
+        doc = "The adjoint equations, and the gradients that they give.\n\n"
+        doc += "\n".join(f"    {line}" for line in self.face.adjoint_equations())
+        return function("_pull(values, sizes, cotangents)", doc, without_double_blanks([*lines, "", *body]))
 
-    def _points(self, body: Sequence[str], lengths: bool = True) -> list[str]:
-        """How many points a sum over the lattice and the batch has."""
-        if not uses(body, "points"):
-            return []
-        factors = [*(self.names.length if lengths else []), "int(np.prod(batch))"]
-        return [f"points = {' * '.join(factors)}"]
+    def _run_views(self, body: Sequence[str]) -> list[str]:
+        """Runs of forward stacks that the backward pass reads: parts of the arrays that the forward pass filled."""
+        lines = []
+        forward = {t.name for s in statements(self.program.forward) for t in s.targets}
+        for (name, k, count), text in list(self.arrays.runs.items()):
+            stack = next(s for s in self.program.stacks if s.name == name)
+            if stack.parts[0].name in forward and uses(body, text):
+                whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
+                self.kept_stacks[whole] = None
+                lines.append(f'{text} = values["{whole}"]' + (self._columns(stack, k, count) if text != whole else ""))
+        return lines
 
-    def _write_adjoint(self, own: Mapping[str, Equation]) -> Write:
-        states = {v.name for v in self.states}
+    def _gradient(self, gradient: Any) -> list[str]:
+        self.region = Everywhere(self.arrays, self.everywhere)
+        match gradient:
+            case OuterTotal():
+                return self._outer_total(gradient)
+            case Total():
+                name = gradient.target.stem
+                text = total(self.printer, gradient.value)
+                is_row = kind_of(gradient.target) == ROW
+                return wrapped(f'gradients["{name}"] = ', f"({text})[None]" if is_row else text)
+            case Edge():
+                return self._edge(gradient)
+        raise AssertionError(gradient)
 
-        def write(name: str, place: Place) -> list[str]:
-            target, rhs = own[name].target, _without_cotangents(own[name].rhs)
-            if target.base not in states and _is_bar(target):
-                return []
-            if isinstance(rhs, expr.Zero):
-                return []
-            return self._equation(target, rhs, place, "+=" if _is_bar(target) else "=")
+    def _outer_total(self, gradient: OuterTotal) -> list[str]:
+        left = f"_flat({self._run_text(gradient.left)})"
+        text = f"{left}.sum(0)"
+        if gradient.right is not None:
+            text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
+        names = [t.stem for t in gradient.targets]
+        if len(names) == 1:
+            is_row = kind_of(gradient.targets[0]) == ROW
+            return [f'gradients["{names[0]}"] = {f"({text})[None]" if is_row else text}']
+        sizes = [self.names.size(v.shape[0]) for v in gradient.left]
+        if len(set(sizes)) == 1:
+            n = sizes[0]
+            each = f"    gradients[name] = total[k * {n} : (k + 1) * {n}]"
+            return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
+        cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
+        pieces = [f'gradients["{name}"]' for name in names]
+        return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
 
-        return write
+    def _input_gradient(self, variable: Variable) -> list[str]:
+        bar = f"{variable.name}{BAR}"
+        row = "[..., None, :]" if kind_of(variable.var) == ROW else ""
+        if bar in self.program.arrays:
+            rows = self.arrays.rows(bar, self.everywhere)
+            value = f"{self.names.of[bar]}[{rows}]" if rows else self.names.of[bar]
+            return [f'gradients["{variable.name}"] = {value}{row}']
+        name = self.names.of[variable.name]
+        rows = self.arrays.rows(variable.name, self.everywhere)
+        return [f'gradients["{variable.name}"] = np.zeros_like({f"{name}[{rows}]" if rows else name}){row}']
 
-    def _parameter_gradient(self, name: str, equation: Equation | None) -> list[str]:
-        var = self.system.variables[name].var
-        if equation is None:
-            return [f'gradients["{name}"] = np.zeros_like({self._entry(name)})']
-        self.place = self.everywhere
-        text = total(self.printer, summand(equation.rhs))
-        return wrapped(f'gradients["{name}"] = ', f"({text})[None]" if kind_of(var) == ROW else text)
-
-    def _input_gradient(self, name: str, equation: Equation | None) -> list[str]:
-        var = self.system.variables[name].var
-        entry, local = f'gradients["{name}"]', self.names.of[name]
-        place = f"{local}[{self.layout.inner}]"
-        row = "[..., None, :]" if kind_of(var) == ROW else ""
-        rhs = equation.rhs if equation else expr.Zero(*var.shape)
-        if isinstance(rhs, expr.Zero):
-            return [f"{entry} = np.zeros_like({place}){row}"]
-        if not self._terms(rhs)[1]:
-            value = self._value(rhs, self.everywhere)
-            text = f"{value.text}.copy()" if isinstance(rhs, Var) else value.text
-            return wrapped(f"{entry} = ", f"({text}){row}" if row else text)
-        bar = self.names.of[name + BAR]
-        lines = [f"{bar} = np.zeros_like({local})", *self._equation(var.marked("bar"), rhs, self.everywhere, "+=")]
-        return [*lines, f"{entry} = {bar}[{self.layout.inner}]{row}"]
-
-    def _border_gradient(self, border: Border, equation: Equation | None) -> list[str]:
+    def _edge(self, edge: Edge) -> list[str]:
         """The gradient by a boundary value: the adjoint equation beyond the lattice."""
-        var = self.system.variables[border.variable].var
-        if self.system.variables[border.variable].kind == "target":
-            return []
-        entry, local = f'gradients["{border.key}"]', f"{self.names.of[border.variable]}[{self.layout.border(border)}]"
-        place = self._border_place(border)
-        rhs = self._on_border(_without_cotangents(equation.rhs), place) if equation else expr.Zero(*var.shape)
-        plain, late = self._late_terms(rhs)
-        start = expr.add(*plain) if plain else rhs
-        lines = self._assign(entry, "=", start, place) if plain else [f"{entry} = np.zeros_like({local})"]
-        if isinstance(start, Var):
-            lines = [f"{line}.copy()" for line in lines]
+        entry = f'gradients["{edge.key}"]'
+        self.region = Beyond(self.arrays, edge)
+        plain, late = self._late_terms(edge.value)
+        local = f"{self.names.of[edge.border.variable]}[{self.layout.border(edge.border)}]"
+        start = expr.add(*plain) if plain else None
+        text = f"np.zeros_like({local})" if start is None else self._text(start)
+        lines = wrapped(f"{entry} = ", f"{text}.copy()" if isinstance(start, Var) else text)
         for condition, term in late:
-            lines += [f"if {condition}:", *indented(self._assign(entry, "+=", term, place))]
-        return [*lines, *self._outward(border, entry, entry)]
+            lines += [f"if {condition}:", *indented(wrapped(f"{entry} += ", self._text(term)))]
+        return [*lines, *self._outward(edge.border, entry, entry)]
 
     def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Node]]]:
         """The terms on a border; apart those that would divide by zero where the lattice is too short for them."""
@@ -590,7 +699,7 @@ class _Module:
         """The condition that all adjoints which a term reads near the border lie inside the lattice."""
         conditions: dict[str, None] = {}
         lattice = self.system.lattice
-        for var in (v for v in expr.variables(term) if is_backward(v)):
+        for var in (v for v in expr.variables(term) if is_backward(v) or v.name in self.inside):
             for axis, (index, n) in enumerate(zip(var.index, lattice.lengths, strict=True)):
                 if index.is_Integer and index > 1:
                     conditions[f"{index} <= {self.names.length[axis]}"] = None
@@ -602,29 +711,32 @@ class _Module:
         """A gradient as it is returned: of a learned value summed over the batch, of a row with both axes."""
         var = self.system.variables[border.variable].var
         row = kind_of(var) == ROW
-        if self._is_learned(border):
-            text = self.printer.call("sum_leading", text, str(RANK[kind_of(var)]), f"keep={_axes(border)}")
+        if self.face.is_learned(border):
+            text = self.printer.call("sum_leading", text, str(RANK[kind_of(var)]), f"keep={axes_along(border)}")
         text = f"{text}[..., None, :]" if row else text
         return [f"{target} = {text}"] if text != target else []
 
-    # --- the loss -----------------------------------------------------------------------------------------------------
+    # --- the loss ---------------------------------------------------------------------------------------------------------
 
     def _value_and_grad(self) -> str:
-        assert self.loss is not None
+        face = self.face
+        assert face.loss is not None
         last = self.system.loss == "last"
         place = Place(tuple(self.system.lattice.lengths), self.everywhere.margins) if last else self.everywhere
-        value = self._value(self.loss.rhs, place)
+        self.region = Region(self.arrays, place)
+        value = self.printer.full(self.printer.value(self._at(face.loss.rhs, place)), face.loss.rhs)
         text = f"np.sum({value.text})" if value.batched else f"points * {value.at_least(POWER)}"
-        body = [*wrapped("loss = ", text), "bars = {name: np.zeros_like(values[name]) for name in STATES}"]
+        body = [*wrapped("loss = ", text), "bars = {name: np.zeros_like(values[name]) for name in COTANGENTS}"]
         direct, after = self._direct(place)
-        body += [*direct, "gradients = _pull(values, sizes, bars)", *after, "return loss, gradients"]
-        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
-        first = [f"values, sizes = _run(params, inputs, initial{', targets' if self.targets else ''})"]
-        if fed:
-            first = [f"inputs = {{**inputs{fed}}}", *first]
-        targets = [v for v in self.targets if v not in self.fed and uses(body, self.names.of[v.name])]
+        inner = self.layout.inner
+        cotangents = f"{{name: bar[{inner}] for name, bar in bars.items()}}"
+        body += [*direct, f"gradients = _pull(values, sizes, {cotangents})", *after, "return loss, gradients"]
+        fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in face.fed)
+        first = [f"inputs = {{**inputs{fed}}}"] if fed else []
+        first.append("values, sizes = _run(*_arrays(params, inputs, initial, targets))")
+        targets = [v for v in face.targets if v not in face.fed and uses(body, self.names.of[v.name])]
         bordered = [*map(self._input, targets), *self._set_borders(targets)]
-        known = [v.name for v in (*self.inputs, *self.states) if uses(body, self.names.of[v.name])]
+        known = [v.name for v in (*face.inputs, *face.states) if uses(body, self.names.of[v.name])]
         points = self._points(body, lengths=not last)
         sizes = self._sizes([*bordered, *body, *points])
         head = [*self._parameters(body), *self._unpacked(known), *sizes, *bordered, *points]
@@ -640,17 +752,18 @@ class _Module:
         for entry in table(self.system).of_target(LOSS):
             source, kind = entry.source, self.system.variables[entry.source.name].kind
             gradient = entry.map.pull(expr.Ones(*expr.SCALAR))
-            self.place = place
+            self.region = Region(self.arrays, place)
             if kind == "parameter":
                 text = total(self.printer, self._at(gradient, place))
                 text = f"({text})[None]" if kind_of(source) == ROW else text
                 after += wrapped(f'gradients["{source.name}"] += ', text)
             elif kind in ("state", "input"):
                 offset = entry.offset or ()
-                index = [i + o for i, o in zip(self.system.lattice.indices, offset, strict=True)]
-                where = self._read(self._at(source.at(index), place))[len(self.names.of[source.name]) :]
+                where = f"[{self.layout.rows_at(place, offset or (0,) * len(place.steps))}]"
                 bar = f'{"direct" if kind == "input" else "bars"}["{source.name}"]'
-                found.setdefault(source.name, []).extend(self._assign(f"{bar}{where}", "+=", gradient, place))
+                found.setdefault(source.name, []).extend(
+                    wrapped(f"{bar}{where} += ", self._text(self._at(gradient, place)))
+                )
                 moved.update({source.name: None} if any(offset) or kind == "input" else {})
         set_aside, returned = self._set_aside(list(moved))
         return [*set_aside[0], *(line for lines in found.values() for line in lines), *set_aside[1]], [
@@ -665,7 +778,7 @@ class _Module:
         returned: list[str] = []
         for name in names:
             var, is_input = self.system.variables[name].var, self.system.variables[name].kind == "input"
-            borders = [b for b in self._borders() if b.variable == name]
+            borders = [b for b in self.face.borders if b.variable == name]
             if is_input:
                 row = "[..., None, :]" if kind_of(var) == ROW else ""
                 first.append(f'direct["{name}"] = np.zeros_like({self._entry(name)})')
@@ -688,138 +801,66 @@ class _Module:
             if after:
                 yield ", ".join([":"] * axis + [f"-{after}:"])
 
-    # --- the rest of the module ----------------------------------------------------------------------------------------
+    def _points(self, body: Sequence[str], lengths: bool = True) -> list[str]:
+        """How many points a sum over the lattice and the batch has."""
+        if not uses(body, "points"):
+            return []
+        factors = [*(self.names.length if lengths else []), "int(np.prod(batch))"]
+        return [f"points = {' * '.join(factors)}"]
 
-    def _check(self) -> str:
-        system = self.system
-        count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
-        count |= {str(n): 3 + k for k, n in enumerate(system.lattice.lengths)}
-        fixed = {str(n) for v in system.variables.values() for n in v.shape if n.is_Integer and n != 1} | {"1"}
-        used = {part for shape in self._shapes().values() for part in " ".join(shape.values()).split()}
-        count |= {n: int(n) for n in sorted(fixed & used)}
-        entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
-        low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
-        lengths = "" if self.inputs else ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
-        source = CHECK.format(
-            sizes=", ".join(entries), low=low, high=high,
-            inputs=f"\n    inputs |= {{{lengths}}}" if lengths else "",
-            loss=CHECK_LOSS if self.loss else "",
-            targets="\n    targets = draw(TARGETS)" if self.loss else "",
-        )  # fmt: skip
-        return source
-
-    def _shapes(self) -> dict[str, dict[str, str]]:
-        """The tables of the module: names with their shapes, as letters."""
-        lattice = [str(n) for n in self.system.lattice.lengths]
-
-        def shape(var: Var, *leading: str) -> str:
-            sizes = [] if var.shape == expr.SCALAR else [var.shape[0]] if var.shape[1] == 1 else [*var.shape]
-            return " ".join([*leading, *map(str, sizes)])
-
-        params = {v.name: shape(v.var) for v in self.system.parameters}
-        initial = {}
-        for border in self._borders():
-            along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
-            var = self.system.variables[border.variable].var
-            if self._is_learned(border):
-                params[border.key] = shape(var, *along)
-            else:
-                initial[border.key] = shape(var, *along, "...")
-        indexed = [v.var for v in self.states if v.var.index]
-        tables = {
-            "PARAMETERS": params,
-            "INPUTS": {v.name: shape(v.var, *lattice, "...") for v in self.inputs},
-            "TARGETS": {v.name: shape(v.var, *lattice, "...") for v in self.targets},
-            "INITIAL": initial,
-            "STATES": {v.name: shape(v, *lattice, "...") for v in indexed},
-        }
-        return {name: entries for name, entries in tables.items() if name != "TARGETS" or entries}
-
-    def _tables(self) -> list[str]:
-        lines = ['# Shapes by name; "..." are the axes of a batch, which may be missing.']
-        for name, entries in self._shapes().items():
-            lines += dictionary(f"{name} = ", {key: f'"{shape}"' for key, shape in entries.items()})
-        totals = [*(v.name for v in self.states if not v.var.index), *(key for key, _, _ in self._outer_values())]
-        if totals:
-            lines += tuple_of("TOTALS = ", totals)
-        if self.unknown:
-            lines += ["", "# The functions without a formula, to be filled in by name.", "FUNCTIONS = {}"]
-        return lines
-
-    def _docstring(self) -> str:
-        system = self.system
-        ranges = ", ".join(f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True))
-        lines = [f"{system.title}, in NumPy.", "", f"For {ranges}:", ""]
-        for equation in system.equations.values():
-            if self.derived or equation.name != LOSS or self.loss:
-                lines += [f"    {line}" for line in unicode_text(_law(equation), BARRED).splitlines()]
-        if self.loss and system.loss == "last":
-            lines += ["", "The loss is that of the last step."]
-        order = ", ".join([*map(str, system.lattice.lengths), "[batch,] n"])
-        lines += ["", f"Arrays are time-major, ({order}); gradients of parameters are summed over the batch."]
-        if self.backward:
-            lines += ["Run as a program, the module compares its gradients with finite differences."]
-        lines += ["", f"Source: {system.reference}."] if system.reference else []
-        lines += ["Written by derive."]
-        return docstring("\n".join(lines))
+    def _derived_total(self, gradient: Any) -> list[str]:
+        """What a derived system says without an index, or beyond the lattice."""
+        if isinstance(gradient, Edge):
+            self.region = Beyond(self.arrays, gradient)
+            return wrapped(f'values["{gradient.key}"] = ', self._text(gradient.value))
+        self.region = Everywhere(self.arrays, self.everywhere)
+        if isinstance(gradient, Total):
+            return wrapped(f"{self.names.of[gradient.target.name]} = ", total(self.printer, gradient.value))
+        return [line.replace('gradients["', 'values["') for line in self._outer_total(gradient)]
 
 
-# --- text ---------------------------------------------------------------------------------------------------------------
+# --- text -----------------------------------------------------------------------------------------------------------------
 
-BARRED = Notation(adjoint="bar")
-
-
-def _law(equation: Equation) -> expr.Equals:
-    return expr.Equals(equation.target, equation.rhs)
+IN_PLACE = {"np.add": "+", "np.subtract": "-", "np.multiply": "*", "np.divide": "/"}
 
 
-def summand(rhs: Node) -> Node:
-    """What is summed over the lattice where the right-hand side is a sum, or several."""
-    bodies = []
-    for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
-        c, core = expr.split_number(term)
-        if not isinstance(core, (expr.Sum, expr.Zero)):
-            raise DeriveError(f"{term} is no sum over the lattice, which is all that a name without an index can be")
-        bodies.append(expr.scale(c, core.args[0]) if isinstance(core, expr.Sum) else core)
-    return expr.add(*bodies)
+class Beyond(Region):
+    """At a border: arrays are read at steps that are numbers."""
+
+    def __init__(self, arrays: Arrays, edge: Edge):
+        super().__init__(arrays, Place(edge.steps, ((0, 0),) * len(edge.steps)))
+
+    def read(self, var: Var) -> str:
+        arrays = self.arrays
+        name = arrays.name(Ref(var.name))
+        if not var.index or not arrays.is_stored(var.name):
+            return name
+        return f"{name}[{arrays.rows_at(var)}]"
 
 
-def is_backward(var: Var) -> bool:
-    """Whether a variable is an adjoint, and so zero where it has no equation."""
-    return "bar" in var.marks or "delta" in var.marks
+def _grouped(items: Iterable[Item]) -> Iterator[tuple[type, list[Any]]]:
+    """Neighbouring items of a kind: sweeps, and statements for all points."""
+    group: list[Any] = []
+    for item in items:
+        if group and isinstance(item, Sweep) != isinstance(group[0], Sweep):
+            yield (Sweep if isinstance(group[0], Sweep) else Assign), group
+            group = []
+        group.append(item)
+    if group:
+        yield (Sweep if isinstance(group[0], Sweep) else Assign), group
 
 
-def _is_bar(var: Var) -> bool:
-    return bool(var.marks) and var.marks[-1] == "bar"
-
-
-def _asks_where(equation: Equation) -> bool:
-    """Whether an equation depends on the step by more than what it reads there."""
-    return any(isinstance(n, expr.At) for n in expr.walk(equation.rhs))
-
-
-def can_be_infinite(term: Node) -> bool:
-    """Whether a term may divide by zero where all that it reads is zero."""
-    for node in expr.walk(term):
-        if isinstance(node, expr.Power) and node.args[1].is_negative:
-            return True
-        if isinstance(node, expr.Apply):
-            row = functions.row(node.function)
-            if node.function in ("log", "sqrt") or (isinstance(row, functions.Elementwise) and row.formula is None):
-                return True
-    return False
-
-
-def beyond(index: Expr, length: Expr) -> bool:
-    """Whether a step that is a number, or a number after the end, is outside `1..length`."""
-    if index.is_Integer:
-        return bool(index < 1)
-    return bool((index - length).is_positive)
-
-
-def _axes(border: Border) -> int:
-    """Along how many axes of the lattice a border runs."""
-    return sum(not side.depth for side in border.sides)
+def _several(groups: Mapping[str, list[str]]) -> list[str]:
+    """`a, b = (np.zeros(…) for _ in range(2))`, as many of a shape in a line as fit."""
+    lines: list[str] = []
+    for source, names in groups.items():
+        left = names
+        while left:
+            count = next(k for k in range(len(left), 0, -1) if k == 1 or len(", ".join(left[:k]) + source) <= 80)
+            each = source if count == 1 else f"({source} for _ in range({count}))"
+            lines.append(f"{', '.join(left[:count])} = {each}")
+            left = left[count:]
+    return lines
 
 
 def _without_row(var: Var, text: str) -> str:

@@ -86,9 +86,32 @@ def function(signature: str, doc: str, lines: Iterable[str]) -> str:
     return "\n".join([f"def {signature}:", *indented(body)])
 
 
-GIVEN = '''
-def _given(what, given, shapes, sizes, optional=""):
-    """The arrays of `given` by name, each checked against its shape; the letters of shapes get their sizes here.
+ARRAYS = '''
+def _arrays(params, inputs, initial=None, targets=None):
+    """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
+    groups = [(PARAMETERS, params), (INPUTS, inputs), (INITIAL, initial or {}), (TARGETS_TABLE, targets or {})]
+    values = {name: np.asarray(given[name]) for table, given in groups for name in table if name in given}
+    sizes = _sizes(*(tuple((name, np.shape(given[name])) for name in given) for _, given in groups), targets is not None)
+    dtype = np.result_type(np.float32, *{array.dtype for array in values.values()})
+    values = {name: array.astype(dtype, copy=False) for name, array in values.items()}
+    return values, {**sizes, "dtype": dtype}
+'''
+
+SIZES = '''
+@functools.lru_cache(maxsize=256)
+def _sizes(params, inputs, initial, targets, with_targets):
+    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
+    sizes = {}
+    _check_shapes("params", dict(params), PARAMETERS, sizes)
+    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
+    if with_targets:
+        _check_shapes("targets", dict(targets), TARGETS_TABLE, sizes)
+    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
+    return sizes
+
+
+def _check_shapes(what, given, shapes, sizes, optional=""):
+    """Whether every array has its shape; the letters get their sizes here.
 
     `optional` is what an entry is called of which none is needed.
     """
@@ -96,20 +119,18 @@ def _given(what, given, shapes, sizes, optional=""):
         if optional and name not in shapes:
             known = f"the names are {', '.join(shapes)}" if shapes else "there is none"
             raise ValueError(f"{what} has {name!r}, which is no {optional}{_near(name, shapes)}; {known}")
-    arrays = {}
     for name, shape in shapes.items():
         letters = shape.split()
         if name in given:
-            arrays[name] = _fitting(f"{what}[{name!r}]", np.asarray(given[name]), letters, sizes)
+            _check_shape(f"{what}[{name!r}]", given[name], letters, sizes)
         elif not optional:
             others = [other for other in given if other not in shapes]
             raise ValueError(f"{what} lacks {name!r}, of shape ({', '.join(letters)}){_near(name, others)}")
-    return arrays
 
 
-def _fitting(what, array, letters, sizes):
-    """`array`, if its axes are as long as the letters say; a letter without a size gets that of the axis."""
-    found, known = list(array.shape), {letter: sizes[letter] for letter in letters if letter in sizes}
+def _check_shape(what, shape, letters, sizes):
+    """Whether the axes are as long as the letters say; a letter without a size gets that of the axis."""
+    found, known = list(shape), {letter: sizes[letter] for letter in letters if letter in sizes}
     if "..." in letters:
         start = letters.index("...")
         stop = len(found) - (len(letters) - 1 - start)
@@ -123,14 +144,33 @@ def _fitting(what, array, letters, sizes):
     if not fits:
         where = ", ".join(f"{letter} = {size}" for letter, size in known.items())
         where = f", with {where}" if where else ""
-        raise ValueError(f"{what} has shape {array.shape}; it should be ({', '.join(letters)}){where}")
+        raise ValueError(f"{what} has shape {shape}; it should be ({', '.join(letters)}){where}")
     sizes.update(repeated)
-    return array
 
 
 def _near(name, known):
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
+'''
+
+COTANGENTS = '''
+def _cotangents(cotangents, sizes):
+    """The cotangents by name; those that are left out are zero, without taking memory."""
+    shapes = {name: np.shape(array) for name, array in cotangents.items()}
+    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state with a cotangent")
+    zero = np.zeros((), sizes["dtype"])
+    found = {}
+    for name, shape in COTANGENTS.items():
+        axes = sum((sizes[letter] if letter == "..." else (int(sizes.get(letter, letter)),) for letter in shape.split()), ())
+        array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else zero
+        found[name] = np.broadcast_to(array, axes)
+    return found
+'''
+
+FLAT = '''
+def _flat(array):
+    """All leading axes as one: the rows of a matrix."""
+    return array.reshape(-1, array.shape[-1])
 '''
 
 BORDERED = '''
@@ -156,11 +196,11 @@ def check(seed=0):
         axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
         return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
 
-    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, STATES)){inputs}{targets}
+    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
 
     def value():
         states = forward(params, inputs, initial)
-        return sum(np.sum(cotangents[name] * states[name]) for name in STATES)
+        return sum(np.sum(cotangents[name] * states[name]) for name in COTANGENTS)
 
     def worst(value, gradients, step=1e-6):
         errors = [0.0]

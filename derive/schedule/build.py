@@ -59,7 +59,7 @@ class _Builder:
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
         gradients: tuple[Gradient, ...] = (*fusion.totals, *self._edges(computed(passes[1])))
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
-        shared = sharing(runs[0], arrays)
+        shared = {p: i for run in runs for p, i in sharing(run, arrays).items()}
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
         return Program(
             system=self.system,

@@ -134,7 +134,16 @@ class Storage:
         last = any(var.name == name for edge in self.gradients for var in read_by(edge))
         if offsets <= {0} and not last:
             return SCRATCH
-        return CARRIED if offsets <= {0, -1} else STORED
+        return CARRIED if offsets <= {0, -1} and not self._is_read_late(name, sweep) else STORED
+
+    def _is_read_late(self, name: str, sweep: Sweep) -> bool:
+        """Whether the value of the step before is read after that of this step was computed."""
+        done = False
+        for statement in statements((sweep,)):
+            if done and any(v.name == name and any(self.system.offset(v)) for v in read_by(statement)):
+                return True
+            done = done or name in [t.name for t in statement.targets]
+        return False
 
     def _as_stacks(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """What lies side by side is kept alike: as long as the part that is kept longest."""
@@ -148,13 +157,14 @@ class Storage:
 
 
 def sharing(items: Sequence[Item], arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Pieces that are read once, where a state is computed entry by entry from them: both may share their memory."""
+    """Pieces that are read once, where something is computed entry by entry from them: both may share their memory."""
     readers: dict[str, list[tuple[Var, Assign | Product]]] = {}
     for statement in statements(tuple(items)):
         for var in read_by(statement):
             readers.setdefault(var.name, []).append((var, statement))
     found: dict[str, str] = {}
-    for name, array in arrays.items():
+    own = [t.name for statement in statements(tuple(items)) for t in statement.targets]
+    for name, array in ((name, arrays[name]) for name in own):
         reading = readers.get(name, [])
         if array.origin == "part" and array.storage == STORED and len(reading) == 1:
             var, reader = reading[0]

@@ -1,0 +1,363 @@
+"""Nodes as calls of NumPy's universal functions that write where they are told: nothing is allocated inside a loop.
+
+`Steps.of(target, value)` makes the calls for `target = value`, the target's array holding what is in the making; parts that
+need a place of their own get scratch.  What is no such call (`softmax`, a product with a matrix state) is printed as an
+expression and copied.  `merged` takes calls together that do the same to neighbours in a stack: one sigmoid for three gates.
+
+A `Ref` is an array, or a run of parts of a stack, at an offset from the step of the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from derive import expr
+from derive.emit import library
+from derive.emit.code import ArrayPrinter, kind_of
+from derive.expr import Node, Shape, Var
+from derive.lattice import Offset
+from derive.schedule import Program
+from derive.schedule.program import STORED
+
+
+@dataclass(frozen=True)
+class Ref:
+    """`count` consecutive parts of an array, from the one called `name`, at `offset`.
+
+    `scratch`: a place for intermediate values.  `lifted`: one part that is spread over several.
+    """
+
+    name: str
+    offset: Offset = ()
+    count: int = 1
+    scratch: bool = False
+    lifted: bool = False
+
+
+Operand: TypeAlias = "Ref | str"
+"""An array, or source: a number."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """`function(*operands, out=out)`; a function that is no name is a template of an expression, copied to `out`."""
+
+    function: str
+    operands: tuple[Operand, ...]
+    out: Ref
+    each: bool = False
+    """Whether the operands are arrays of parts, the parts on an axis of their own."""
+
+    @property
+    def refs(self) -> list[Ref]:
+        return [o for o in self.operands if isinstance(o, Ref)]
+
+
+class Steps:
+    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape."""
+
+    def __init__(
+        self,
+        program: Program,
+        printer: ArrayPrinter,
+        expression: Callable[[Node], tuple[str, tuple[Ref, ...]]],
+        scratch: Callable[[Shape, int], str],
+    ):
+        self.program, self.printer, self.expression, self.new_scratch = program, printer, expression, scratch
+        self.scratches: dict[Ref, Shape] = {}
+        self.calls: list[Call] = []
+        self.free: list[Ref] = []
+
+    def of(self, target: Ref, value: Node) -> list[Call]:
+        """The calls for one statement."""
+        self.calls, self.free = [], []
+        self._to(target, value)
+        return self.calls
+
+    def ref(self, var: Var) -> Ref:
+        """Where a variable is; what is kept for one step only is in one place, whichever step is read."""
+        array = self.program.arrays.get(var.name)
+        name = self.program.shared.get(var.name, var.name)
+        if not var.index or (array is not None and array.storage != STORED):
+            return Ref(name)
+        return Ref(name, self.program.system.offset(var))
+
+    # --- one node -------------------------------------------------------------------------------------------------------
+
+    def _to(self, out: Ref, node: Node) -> None:
+        """The calls after which `out` holds `node`."""
+        if isinstance(node, Var):
+            if self.ref(node) != out:
+                self._call("{0}", (self.ref(node),), out)
+            return
+        rule = RULES.get(type(node))
+        if rule is None or not rule(self, out, node):
+            text, refs = self.expression(node)
+            self._call(text, refs, out)
+
+    def _operand(self, node: Node, place: Ref | None = None) -> Operand:
+        """Where a node can be read: where it is, or in `place`, which is scratch unless it is given."""
+        if isinstance(node, Var):
+            return self.ref(node)
+        number = expr.as_number(node) if expr.is_scalar(node) else None
+        c, core = expr.split_number(node)
+        if number is None and isinstance(core, expr.Ones):
+            number = c
+        if number is not None and not number.free_symbols:
+            return self.printer.number(number)
+        place = place or self._scratch(node)
+        self._to(place, node)
+        return place
+
+    def _scratch(self, node: Node) -> Ref:
+        shape = node.shape
+        for ref in self.free:
+            if self.scratches[ref] == shape:
+                self.free.remove(ref)
+                return ref
+        in_use = {r for call in self.calls for r in (*call.refs, call.out) if r.scratch}
+        known = [r for r, s in self.scratches.items() if s == shape and r not in in_use]
+        if known:
+            return known[0]
+        ref = Ref(self.new_scratch(shape, list(self.scratches.values()).count(shape)), scratch=True)
+        self.scratches[ref] = shape
+        return ref
+
+    def _call(self, function: str, operands: Sequence[Operand], out: Ref) -> None:
+        self.calls.append(Call(function, tuple(operands), out))
+        used = dict.fromkeys(o for o in operands if isinstance(o, Ref) and o.scratch and o != out)
+        self.free += [o for o in used if o not in self.free]
+
+    def fold(self, out: Ref, function: str, first: Node, rest: Sequence[tuple[str, Node]]) -> None:
+        """`first`, then each of the rest by its function; `out` is written only once nothing needs what it held."""
+        held = any(self.ref(v) == out for _, node in rest for v in expr.variables(node))
+        acc: Operand = out
+        if isinstance(first, Var) or held or not _is_worked(first):
+            acc = self._operand(first)
+        else:
+            self._to(out, first)
+        places = [out] if acc != out and not held else []
+        operands = [self._operand(node, places.pop() if places and _is_worked(node) else None) for _, node in rest]
+        # What stands in the place of the result is used first.
+        pairs = sorted(zip(rest, operands, strict=True), key=lambda pair: pair[1] != out)
+        for (name, _), operand in pairs:
+            self._call(name, (acc, operand), out)
+            acc = out
+
+
+def _is_worked(node: Node) -> bool:
+    """Whether a node needs calls of its own."""
+    _, core = expr.split_number(node)
+    return not isinstance(core, (Var, expr.Ones, expr.Zero)) or (isinstance(core, Var) and node is not core)
+
+
+Rule: TypeAlias = "Callable[[Steps, Ref, Any], bool]"
+
+
+def _add(s: Steps, out: Ref, node: expr.Add) -> bool:
+    if not all(_same_kind(t, node) for t in node.args):
+        return False
+    terms = [(*expr.split_number(t), t) for t in node.args]
+    positive = [t for t in terms if not t[0].is_negative]
+    if not positive:
+        return False
+    # What needs calls of its own comes first, so that it is made where the sum will be; what `out` holds, before all.
+    mine = next((t for t in positive if isinstance(t[2], Var) and s.ref(t[2]) == out), None)
+    first = mine or next((t for t in positive if _is_worked(t[2])), positive[0])
+    rest: list[tuple[str, Node]] = []
+    for c, core, term in terms:
+        if term is not first[2]:
+            rest.append(("np.subtract", expr.scale(-c, core)) if c.is_negative else ("np.add", term))
+    s.fold(out, "np.add", first[2], rest)
+    return True
+
+
+def _same_kind(part: Node, whole: Node) -> bool:
+    return part.shape == whole.shape
+
+
+def _had(s: Steps, out: Ref, node: expr.Had) -> bool:
+    factors = list(node.args)
+    if any(f.shape != node.shape for f in factors):
+        return False
+    above = [f for f in factors if not (isinstance(f, expr.Power) and f.args[1].is_negative)]
+    below = [f for f in factors if f not in above]
+    if not above or any(f.args[1] != -1 for f in below):
+        return False
+    mine = next((f for f in above if isinstance(f, Var) and s.ref(f) == out), None)
+    first = mine or next((f for f in above if _is_worked(f)), above[0])
+    rest: list[tuple[str, Node]] = [("np.multiply", f) for f in above if f is not first]
+    rest += [("np.divide", f.args[0]) for f in below]
+    s.fold(out, "np.multiply", first, rest)
+    return True
+
+
+def _scale(s: Steps, out: Ref, node: expr.Scale) -> bool:
+    c, body = node.args
+    if isinstance(c, Node) or c.free_symbols:
+        return False
+    if c == -1:
+        s._call("np.negative", (_inside(s, out, body),), out)
+    else:
+        s._call("np.multiply", (_inside(s, out, body), s.printer.number(c)), out)
+    return True
+
+
+def _inside(s: Steps, out: Ref, body: Node) -> Operand:
+    """The argument of a function of one operand: read where it is, else made where the result goes."""
+    if isinstance(body, Var):
+        return s.ref(body)
+    s._to(out, body)
+    return out
+
+
+def _power(s: Steps, out: Ref, node: expr.Power) -> bool:
+    body, exponent = node.args
+    if exponent == 2:
+        operand = _inside(s, out, body)
+        s._call("np.multiply", (operand, operand), out)
+    elif exponent == -1:
+        s._call("np.reciprocal", (_inside(s, out, body),), out)
+    else:
+        return False
+    return True
+
+
+def _apply(s: Steps, out: Ref, node: expr.Apply) -> bool:
+    if node.order or len(node.arguments) != 1 or kind_of(node.arguments[0]) != kind_of(node):
+        return False
+    function = "sigmoid" if node.function == "sigmoid" else _ufunc(node.function)
+    if not function:
+        return False
+    operand = _inside(s, out, node.arguments[0])
+    if function == "sigmoid":
+        s.printer.call("sigmoid_to", "", "")
+        s._call("sigmoid_to", (operand,), out)
+    else:
+        s._call(function, (operand, *(["0"] if function == "np.maximum" else [])), out)
+    return True
+
+
+def _ufunc(name: str) -> str:
+    """The universal function that a row of the table is, if it is one of one operand."""
+    template = library.inline(name) or ""
+    head, _, tail = template.partition("(")
+    return head if tail in ("{x})", "{x}, 0.0)") else ""
+
+
+RULES: dict[type, Rule] = {
+    expr.Add: _add,
+    expr.Had: _had,
+    expr.Scale: _scale,
+    expr.Power: _power,
+    expr.Apply: _apply,
+}
+
+
+# --- neighbours ---------------------------------------------------------------------------------------------------------------
+
+
+class Neighbours:
+    """Where parts lie in their stacks; what shares its memory is called by the name of what it becomes.
+
+    `everywhere`: a statement covers all rows of an array, so that offsets do not tell pieces of memory apart.
+    """
+
+    def __init__(self, program: Program, everywhere: bool):
+        self.everywhere = everywhere
+        self.place = {p.name: (s.name, k) for s in program.stacks for k, p in enumerate(s.parts)}
+        self.parts = {s.name: s.parts for s in program.stacks}
+
+    def follows(self, ref: Ref, first: Ref, count: int) -> bool:
+        """Whether `ref` is the part `count` after `first`."""
+        if ref.name not in self.place or first.name not in self.place or ref.offset != first.offset:
+            return False
+        stack, k = self.place[first.name]
+        return self.place[ref.name] == (stack, k + count) and not ref.scratch
+
+    def sizes_agree(self, first: Ref, count: int) -> bool:
+        stack, k = self.place[first.name]
+        return len({p.shape for p in self.parts[stack][k : k + count]}) == 1
+
+    def touched(self, ref: Ref) -> set[tuple[str, Offset]]:
+        """The pieces of memory that a reference covers."""
+        names = [ref.name]
+        if ref.name in self.place:
+            stack, k = self.place[ref.name]
+            names = [p.name for p in self.parts[stack][k : k + ref.count]]
+        return {(name, () if self.everywhere else ref.offset) for name in names}
+
+
+def merged(calls: Sequence[Call], neighbours: Neighbours) -> list[Call]:
+    """The calls, those that do the same to neighbours as one; an operand that they share is spread over them."""
+    left = list(calls)
+    found: list[Call] = []
+    while left:
+        first = left.pop(0)
+        count = 1
+        alike = [True] * len(first.operands)
+        same = [True] * len(first.operands)
+        while True:
+            k = _next(first, count, left, neighbours, alike, same)
+            if k is None:
+                break
+            call = left.pop(k)
+            alike = [
+                a and _steps_on(c, f, count, neighbours)
+                for a, c, f in zip(alike, call.operands, first.operands, strict=True)
+            ]
+            same = [s and c == f for s, c, f in zip(same, call.operands, first.operands, strict=True)]
+            count += 1
+        found.append(first if count == 1 else _together(first, count, alike))
+    return found
+
+
+def _next(
+    first: Call, count: int, left: Sequence[Call], neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
+) -> int | None:
+    """The position of the call that does to the next part what `first` does to its own, if it may be done here."""
+    if not first.function.replace(".", "").isidentifier():
+        return None
+    written = set(neighbours.touched(replace(first.out, count=count)))
+    read: set[Any] = {m for r in first.refs for m in neighbours.touched(replace(r, count=count))}
+    for k, call in enumerate(left):
+        if call.function == first.function and _continues(call, first, count, neighbours, alike, same):
+            mine_read = {m for r in call.refs for m in neighbours.touched(r)}
+            mine_written = neighbours.touched(call.out)
+            if not (mine_read & written or mine_written & (read | written)):
+                return k
+        written |= neighbours.touched(call.out)
+        read |= {m for r in call.refs for m in neighbours.touched(r)}
+    return None
+
+
+def _continues(
+    call: Call, first: Call, count: int, neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
+) -> bool:
+    if not neighbours.follows(call.out, first.out, count) or len(call.operands) != len(first.operands):
+        return False
+    spread = False
+    for mine, his, a, s in zip(call.operands, first.operands, alike, same, strict=True):
+        if a and _steps_on(mine, his, count, neighbours):
+            continue
+        if not (s and mine == his):
+            return False
+        spread = spread or isinstance(mine, Ref)
+    return not spread or neighbours.sizes_agree(first.out, count + 1)
+
+
+def _steps_on(mine: Operand, his: Operand, count: int, neighbours: Neighbours) -> bool:
+    return isinstance(mine, Ref) and isinstance(his, Ref) and neighbours.follows(mine, his, count)
+
+
+def _together(first: Call, count: int, alike: Sequence[bool]) -> Call:
+    spread = any(isinstance(o, Ref) and not a for o, a in zip(first.operands, alike, strict=True))
+    operands: list[Operand] = []
+    for operand, a in zip(first.operands, alike, strict=True):
+        if isinstance(operand, str):
+            operands.append(operand)
+        else:
+            operands.append(replace(operand, count=count) if a else replace(operand, lifted=True))
+    return Call(first.function, tuple(operands), replace(first.out, count=count), each=spread)
