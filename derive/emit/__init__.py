@@ -14,7 +14,7 @@ from derive.errors import DeriveError, did_you_mean
 if TYPE_CHECKING:
     from derive.system import System
 
-BACKENDS = {"numpy": "derive.emit.numpy"}
+BACKENDS = {"numpy": "derive.emit.numpy", "torch": "derive.emit.torch"}
 DTYPES = ("float32", "float64")
 
 

@@ -9,17 +9,16 @@ from functools import cached_property
 from sympy import Expr
 
 from derive import expr
-from derive.emit.code import RANK, ROW, kind_of, wrapped
-from derive.emit.layout import Layout, Names, Place, applied
+from derive.emit.code import ROW, kind_of, wrapped
+from derive.emit.face import Face, law
+from derive.emit.layout import Names, Place
 from derive.emit.source import (
     UNKNOWN,
     called_in,
     dictionary,
-    docstring,
     function,
     indented,
     quoted,
-    tuple_of,
     uses,
     without_double_blanks,
 )
@@ -30,17 +29,15 @@ from derive.emit.torch.printer import definitions
 from derive.emit.torch.second import second_adjoint
 from derive.expr import Node, Var
 from derive.lattice import Border
-from derive.notation import Notation
 from derive.partials import Entry, table
-from derive.printing import text as unicode_text
 from derive.schedule import Program, schedule
-from derive.schedule.program import STORED, Assign, Edge, OuterTotal, Sweep, Total, statements
+from derive.schedule.program import STORED, Edge, OuterTotal, Total, statements
 from derive.schedule.terms import COTANGENT
-from derive.system import LOSS, Equation, System, Variable
+from derive.system import LOSS, System, Variable
 
 BAR = "_bar"
 RESERVED = ("torch", "ctx", "new_empty", "new_zeros", "new_ones", "arrays", "states", "directions", "found", "like", "points",
-            "batch", "SEEDS", "ARGUMENTS", "Recurrence", "Adjoint", "self", "T_", "steps", "rows", "bordered", "cotangent",
+            "batch", "functools", "COTANGENTS", "ARGUMENTS", "Recurrence", "Adjoint", "self", "T_", "steps", "rows", "bordered", "cotangent",
             "inward", "outward", "slope_of_tanh", "slope_of_sigmoid", "sum_outer", "sum_leading")  # fmt: skip
 
 
@@ -52,10 +49,7 @@ class TorchNames(Names):
         variables = [*variables]
         super().__init__(system, ())
         self.taken |= {*RESERVED}
-        self.of = {name: self._new(name) for name in variables}
-
-    def new_name(self, wanted: str) -> str:
-        return self._new(wanted)
+        self.of = {name: self.new(name) for name in variables}
 
 
 class Body:
@@ -299,16 +293,13 @@ class Module:
     def __init__(self, system: System, seeds: tuple[str, ...] | None = None):
         self.system = system
         self.program = schedule(system, seeds)
-        self.derived = bool(system.parts.given)
-        self.states = [v for v in system.states if self.derived or v.name != LOSS]
-        self.loss = None if self.derived or not system.has_loss else system.equations[LOSS]
-        read = {v.name for s in self.states for v in expr.variables(system.equations[s.name].rhs)}
-        self.targets = [] if self.derived else list(system.of_kind("target"))
-        self.fed = [v for v in self.targets if v.name in read]
-        """Targets that a state reads: `forward` finds them among its inputs."""
-        kinds = ("input", "target", "cotangent") if self.derived else ("input",)
-        self.inputs = [*system.of_kind(*kinds), *self.fed]
+        self.face = Face(self.program)
+        self.derived, self.states, self.loss = self.face.derived, self.face.states, self.face.loss
+        self.targets, self.fed, self.inputs = self.face.targets, self.face.fed, self.face.inputs
         self.unknown: list[str] = []
+        """The functions without a formula that the source calls, known once it is written."""
+        self.needed: list[str] = []
+        """Those that it calls but for gradients of gradients."""
         self.dimension = system.lattice.dimension
         self.names = self._names(self.program)
         extra = [self.loss.rhs] if self.loss else []
@@ -346,19 +337,25 @@ class Module:
     def source(self) -> str:
         pull = [] if self.derived else [self._pull()]
         run = self._run("".join(pull))
+        second = "" if self.derived else self._second()
         parts = [self._forward()]
         if not self.derived:
             parts = [self._module_class(), *parts, self._vjp(), *([self._value_and_grad()] if self.loss else [])]
-            parts += [self._check(), text.RECURRENCE.format(), text.ADJOINT.format(), run, *pull, self._second()]
+            parts += [self.face.check(text.CHECK, text.CHECK_LOSS), text.RECURRENCE.format(), text.ADJOINT.format()]
+            parts += [run, *pull, second]
         else:
             parts += [run]
         body = "\n\n\n".join(p.strip("\n") for p in parts)
         helpers = text.helpers(body, self.dimension)
         called = definitions([*called_in(self.called, [body, *helpers])])
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called.values()))
-        tail = [text.arguments(bool(self.loss and self.targets), not self.inputs), *helpers, *called.values(), *([UNKNOWN] if self.unknown else []), text.given()]
+        first = body.replace(second, "") if second else body
+        needed = definitions([*called_in(self.called, [first, *helpers])])
+        self.needed = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(needed.values()))
+        lengths = [] if self.inputs else [str(n) for n in self.system.lattice.lengths]
+        tail = [text.arguments(bool(self.targets), lengths), *helpers, *called.values(), *([UNKNOWN] if self.unknown else [])]
         tail += [] if self.derived else [text.MAIN]
-        head = "\n".join([self._docstring(), "", "import difflib", "import math", "", "import torch", "", *self._tables()])
+        head = "\n".join([self._docstring(), "", "import difflib", "import functools", "import math", "", "import torch", "", *self._tables()])
         return "\n\n\n".join([head, body, *(p.strip("\n") for p in tail)]) + "\n"
 
     def _computed(self, items: Sequence[object]) -> set[str]:
@@ -457,7 +454,7 @@ class Module:
         lines = [*lines, "", *gradients, "return gradients"]
         own = [e for e in (self.program.adjoint.own if self.program.adjoint else ()) if e.name != LOSS + BAR]
         doc = "The adjoint equations, from the cotangents of states to gradients.\n\n"
-        doc += "\n".join(f"    {line}" for e in own for line in unicode_text(_law(e), BARRED).splitlines())
+        doc += "\n".join(f"    {line}" for e in own for line in law(e))
         cotangents = [self.system.variables[name].var.marked(COTANGENT).name for name in self.program.seeds]
         found = body.function([*seeds, *lines], computed, cotangents)
         return function("pull(values, sizes, cotangents)", doc, without_double_blanks(found))
@@ -503,13 +500,13 @@ class Module:
         if self.derived:
             totals = ' | {name: found[name] for name in TOTALS}' if self._totals() else ""
             lines = [
-                "values, sizes = arguments(params, inputs, initial or {})",
+                "values, sizes = arguments(params, inputs, initial)",
                 "found = run(values, sizes)",
                 f"return trajectories(found, sizes){totals}",
             ]
         else:
             lines = [
-                "values, sizes = arguments(params, inputs, initial or {})",
+                "values, sizes = arguments(params, inputs, initial)",
                 "return dict(zip(STATES, Recurrence.apply(sizes, *map(values.get, ARGUMENTS)), strict=True))",
             ]
         doc = """
@@ -543,7 +540,7 @@ class Module:
         first, after = self._direct(body, place)
         lines += [*first, "gradients = pull(values, sizes, cotangents)", *after, "return loss, gradients"]
         self.collected(body)
-        head = ["values, sizes = arguments(params, inputs, initial or {}, targets)" if self.targets else "values, sizes = arguments(params, inputs, initial or {})", "values = run(values, sizes)"]
+        head = ["values, sizes = arguments(params, inputs, initial, targets)", "values = run(values, sizes)"]
         fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in self.fed)
         if fed:
             head = [f"inputs = {{**inputs{fed}}}", *head]
@@ -589,7 +586,7 @@ class Module:
             value = to.printer.full(to.printer.value(gradient), gradient)
             if value.batched and not isinstance(gradient, Var):
                 return [], value.text, []
-        local = self.names.of.setdefault(f"{name} direct", self.names.new_name(f"{name}_direct"))
+        local = self.names.of.setdefault(f"{name} direct", self.names.new(f"{name}_direct"))
         source = to.called(var) if is_input or len(self.memory.of[name].parts) == 1 else to.called(var)
         lines = [f"{local} = torch.zeros_like({source})"]
         for entry, gradient in entries:
@@ -611,7 +608,7 @@ class Module:
 
     def _module_class(self) -> str:
         system = self.system
-        shapes = self.shapes()
+        shapes = self.face.shapes()
         letters = [part for shape in shapes["PARAMETERS"].values() for part in shape.split()]
         order = [str(s) for s in (*system.dimensions, *system.lattice.lengths) if str(s) in letters]
         return text.module_class(
@@ -619,86 +616,20 @@ class Module:
             [str(n) for n in system.lattice.lengths] if not self.inputs else [],
         )  # fmt: skip
 
-    def _check(self) -> str:
-        system = self.system
-        count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
-        count |= {str(n): 3 + k for k, n in enumerate(system.lattice.lengths)}
-        fixed = {str(n) for v in system.variables.values() for n in v.shape if n.is_Integer and n != 1} | {"1"}
-        used = {part for shape in self.shapes().values() for part in " ".join(shape.values()).split()}
-        count |= {n: int(n) for n in sorted(fixed & used)}
-        entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
-        low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
-        lengths = "" if self.inputs else ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
-        return text.check(", ".join(entries), low, high, lengths, bool(self.loss))
-
-    def shapes(self) -> dict[str, dict[str, str]]:
-        """The tables of the module: names with their shapes, as letters."""
-        lattice = [str(n) for n in self.system.lattice.lengths]
-
-        def shape(var: Var, *leading: str) -> str:
-            sizes = [] if var.shape == expr.SCALAR else [var.shape[0]] if var.shape[1] == 1 else [*var.shape]
-            return " ".join([*leading, *map(str, sizes)])
-
-        params = {v.name: shape(v.var) for v in self.system.parameters}
-        initial = {}
-        for border in self.known_borders(self.system):
-            along = [n for n, side in zip(lattice, border.sides, strict=True) if not side.depth]
-            var = self.system.variables[border.variable].var
-            if self.system.boundary[border.variable] == "learned":
-                params[border.key] = shape(var, *along)
-            else:
-                initial[border.key] = shape(var, *along, "...")
-        indexed = [v.var for v in self.states if v.var.index]
-        tables = {
-            "PARAMETERS": params,
-            "INPUTS": {v.name: shape(v.var, *lattice, "...") for v in self.inputs},
-            "TARGETS": {v.name: shape(v.var, *lattice, "...") for v in self.targets},
-            "INITIAL": initial,
-            "STATES": {v.name: shape(v, *lattice, "...") for v in indexed},
-        }
-        return tables
-
     def _tables(self) -> list[str]:
-        lines = ['# Shapes by name; "..." are the axes of a batch, which may be missing.']
-        for name, entries in self.shapes().items():
-            lines += dictionary(f"{name} = ", {key: f'"{shape}"' for key, shape in entries.items()})
-        if self.derived:
-            lines += tuple_of("TOTALS = ", self._totals())
-        else:
-            lines += ["", "# What the recurrence is a function of, in this order; the states that may have cotangents."]
-            lines.append("ARGUMENTS = (*PARAMETERS, *INPUTS, *INITIAL)")
-            lines += tuple_of("SEEDS = ", self.program.seeds)
-        if not self.inputs:
-            lines += tuple_of("LENGTHS = ", [str(n) for n in self.system.lattice.lengths])
-        if self.unknown:
-            lines += ["", "# The functions without a formula, to be filled in by name.", "FUNCTIONS = {}"]
+        lines = self.face.tables(bool(self.unknown))
+        if not self.derived:
+            lines += ["", "# What the recurrence is a function of, in this order.", "ARGUMENTS = (*PARAMETERS, *INPUTS, *INITIAL)"]
         return lines
 
     def _docstring(self) -> str:
-        system = self.system
-        ranges = ", ".join(f"{i} = 1..{n}" for i, n in zip(system.lattice.indices, system.lattice.lengths, strict=True))
-        lines = [f"{system.title}, in PyTorch.", "", f"For {ranges}:", ""]
-        for equation in system.equations.values():
-            if self.derived or equation.name != LOSS or self.loss:
-                lines += [f"    {line}" for line in unicode_text(_law(equation), BARRED).splitlines()]
-        if self.loss and system.loss == "last":
-            lines += ["", "The loss is that of the last step."]
-        order = ", ".join([*map(str, system.lattice.lengths), "[batch,] n"])
-        lines += ["", f"Arrays are time-major, ({order}); gradients of parameters are summed over the batch."]
-        if not self.derived:
-            lines += [f"`{class_name(system.name)}` is a torch.nn.Module; the backward pass of `forward` is the derived adjoint, whose own",
-                      "backward pass is the second adjoint: gradients of gradients are exact as well."]  # fmt: skip
-            lines += ["Run as a program, the module compares its gradients with finite differences."]
-        lines += ["", f"Source: {system.reference}."] if system.reference else []
-        lines += ["Written by derive."]
-        return docstring("\n".join(lines))
-
-
-BARRED = Notation(adjoint="bar")
-
-
-def _law(equation: Equation) -> expr.Equals:
-    return expr.Equals(equation.target, equation.rhs)
+        text = self.face.docstring("PyTorch")
+        if self.derived:
+            return text
+        name = class_name(self.system.name)
+        more = f"""`{name}` is a torch.nn.Module; the backward pass of `forward` is the derived adjoint, and its own
+backward pass the second adjoint, so that gradients of gradients are exact as well."""
+        return text.replace("Run as a program,", f"{more}\nRun as a program,")
 
 
 def source_at(var: Var, index: Sequence[Expr]) -> Var:
@@ -711,5 +642,3 @@ def class_name(name: str) -> str:
     found = "".join(re.sub(r"(rnn|gru|lstm)$", lambda m: m.group().upper(), w[0].upper() + w[1:], flags=re.I) for w in words)
     return found if found[0].isalpha() else f"System{found}"
 
-
-_ = (RANK, Layout, Assign, Sweep)

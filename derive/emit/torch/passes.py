@@ -142,7 +142,7 @@ class Pass:
             return self.names.of[block.parts[0][0]]
         if block.name not in self.names.renamed:
             self.names.renamed.add(block.name)
-            self.names.of[block.name] = self.names.new_name(joined([p[0] for p in block.parts]))
+            self.names.of[block.name] = self.names.new(joined([p[0] for p in block.parts]))
         return self.names.of[block.name]
 
     # --- parameters ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from derive.emit.source import GIVEN, docstring, function, uses
+from derive.emit.source import SIZES, quoted, uses
 
 RECURRENCE = '''
 class Recurrence(torch.autograd.Function):
@@ -23,11 +23,11 @@ class Recurrence(torch.autograd.Function):
     def backward(ctx, *cotangents):
         given = {{name: array for name, array in zip(STATES, cotangents, strict=True) if array is not None}}
         for name in given:
-            if name not in SEEDS:
-                raise ValueError(f"this module has gradients of {{', '.join(SEEDS)}}; export it with the seed {{name}} as well")
+            if name not in COTANGENTS:
+                raise ValueError(f"this module has gradients of {{', '.join(COTANGENTS)}}; export it with the seed {{name}} as well")
         values = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         if torch.is_grad_enabled():
-            arrays = [*map(values.get, ARGUMENTS), *map(given.get, SEEDS)]
+            arrays = [*map(values.get, ARGUMENTS), *map(given.get, COTANGENTS)]
             return (None, *Adjoint.apply(ctx.sizes, values, *arrays))
         gradients = pull(values, ctx.sizes, given)
         return (None, *(gradients.get(name) if name in values else None for name in ARGUMENTS))
@@ -39,7 +39,7 @@ class Adjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, sizes, values, *arrays):
-        given = {{name: array for name, array in zip(SEEDS, arrays[len(ARGUMENTS) :], strict=True) if array is not None}}
+        given = {{name: array for name, array in zip(COTANGENTS, arrays[len(ARGUMENTS) :], strict=True) if array is not None}}
         gradients = pull(values, sizes, given)
         ctx.sizes, ctx.given, ctx.present = sizes, tuple(given), [name for name in ARGUMENTS if name in values]
         ctx.save_for_backward(*(values[name] for name in ctx.present), *given.values())
@@ -58,11 +58,11 @@ class Adjoint(torch.autograd.Function):
             values[f"{{head}}_dot{{bracket}}{{rest}}"] = direction
         for name, array in zip(ctx.given, ctx.saved_tensors[count:], strict=True):
             values[f"{{name}}_ct"] = array
-        for name in SEEDS:
+        for name in COTANGENTS:
             values.setdefault(f"{{name}}_ct", zero_of(values, ctx.sizes, STATES[name]))
         gradients, tangents = second(values, ctx.sizes)
         found = [gradients.get(name) if name in ctx.present else None for name in ARGUMENTS]
-        return (None, None, *found, *(tangents.get(name) if name in ctx.given else None for name in SEEDS))
+        return (None, None, *found, *(tangents.get(name) if name in ctx.given else None for name in COTANGENTS))
 '''
 
 VJP = '''
@@ -72,9 +72,10 @@ def vjp(params, inputs, cotangents, initial=None):
 
     Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
     """
-    values, sizes = arguments(params, inputs, initial or {})
-    shapes = {name: STATES[name] for name in SEEDS}
-    given = _given("cotangents", cotangents, shapes, sizes, optional="state with a cotangent here")
+    values, sizes = arguments(params, inputs, initial)
+    given = {name: torch.as_tensor(array) for name, array in cotangents.items()}
+    shapes = {name: tuple(array.shape) for name, array in given.items()}
+    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state with a cotangent")
     return pull(run(values, sizes), sizes, given)
 '''
 
@@ -120,26 +121,28 @@ def module_class(name: str, title: str, sizes: Sequence[str], inputs: Sequence[s
 
 
 ARGUMENTS = '''
-def arguments(params, inputs, initial{targets}):
-    """The arrays by name, checked, of one dtype; and what the letters of their shapes stand for."""
-    sizes = {sizes}
-    values = _given("params", params, PARAMETERS, sizes)
-    values |= _given("inputs", inputs, INPUTS, sizes){more}
-    values |= _given("initial", initial, INITIAL, sizes, optional="boundary value")
-    sizes.setdefault("...", ())
-    sizes["batch"] = math.prod(sizes["..."])
-    dtype = torch.float32
-    for array in values.values():
-        dtype = torch.promote_types(dtype, array.dtype)
-    return {{name: array.to(dtype) for name, array in values.items()}}, sizes
+def arguments(params, inputs, initial=None, targets=None):
+    """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
+    groups = (PARAMETERS, params), (INPUTS, {inputs}), (INITIAL, initial or {{}}), ({targets}, targets or {{}})
+    given = [{{name: torch.as_tensor(array) for name, array in some.items()}} for _, some in groups]
+    shapes = [tuple((name, tuple(array.shape)) for name, array in some.items()) for some in given]
+    sizes = dict(_sizes(*shapes, targets is not None)){lengths}
+    batch = sizes.setdefault("...", ())
+    values = {{name: some[name] for (table, _), some in zip(groups, given, strict=True) for name in table if name in some}}
+    dtype = functools.reduce(torch.promote_types, {{array.dtype for array in values.values()}}, torch.float32)
+    return {{name: array.to(dtype) for name, array in values.items()}}, {{**sizes, "batch": math.prod(batch)}}
 '''
 
 
-def arguments(targets: bool, lengths: bool) -> str:
-    """The function that checks what is given."""
-    more = '\n    if targets is not None:\n        values |= _given("targets", targets, TARGETS, sizes)' if targets else ""
-    size = "{name: int(inputs[name]) for name in LENGTHS}" if lengths else "{}"
-    return ARGUMENTS.format(targets=", targets=None" if targets else "", more=more, sizes=size).strip("\n")
+def arguments(targets: bool, lengths: Sequence[str]) -> str:
+    """The function that takes what is given; `lengths` are asked for by name where there is no input."""
+    table = "TARGETS" if targets else "{}"
+    source = ARGUMENTS.format(
+        targets=table,
+        inputs="{}" if lengths else "inputs",
+        lengths=f" | {{name: int(inputs[name]) for name in ({quoted(lengths)})}}" if lengths else "",
+    )
+    return "\n\n\n".join([source.strip("\n"), SIZES.strip("\n").replace("TARGETS_TABLE", table)])
 
 
 HELPERS = {
@@ -183,12 +186,6 @@ def helpers(body: str, dimension: int) -> list[str]:
     return found
 
 
-def given() -> str:
-    """`_given` of the NumPy module, for tensors."""
-    text = GIVEN.replace("np.asarray(given[name])", "torch.as_tensor(given[name])")
-    return text.replace("{array.shape}", "{tuple(array.shape)}")
-
-
 CHECK = '''
 def check(seed=0):
     """The largest difference between gradients and central finite differences, relative to 1 + |slope|.
@@ -201,15 +198,15 @@ def check(seed=0):
     def draw(shapes):
         axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
         uniform = {{name: torch.rand(axes[name], generator=generator, dtype=torch.float64) for name in shapes}}
-        return {{name: {low} + {width} * array for name, array in uniform.items()}}
+        return {{name: {low} + ({high} - {low}) * array for name, array in uniform.items()}}
 
-    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, {{name: STATES[name] for name in SEEDS}})){inputs}{targets}
+    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
     free = {{name: array for name, array in (params | inputs | initial).items() if torch.is_tensor(array)}}
     directions = {{name: torch.rand(array.shape, generator=generator).to(array) - 0.5 for name, array in free.items()}}
 
     def value():
         states = forward(params, inputs, initial)
-        return sum((cotangents[name] * states[name]).sum() for name in SEEDS)
+        return sum((cotangents[name] * states[name]).sum() for name in COTANGENTS)
 
     def slope():
         gradients = vjp(params, inputs, cotangents, initial)
@@ -255,14 +252,3 @@ MAIN = """
 if __name__ == "__main__":
     print(f"largest difference between the gradients and finite differences: {check():.1e}")
 """
-
-
-def check(sizes: str, low: float, high: float, lengths: str, loss: bool) -> str:
-    return CHECK.format(
-        sizes=sizes, low=low, width=high - low,
-        inputs=f"\n    inputs |= {{{lengths}}}" if lengths else "",
-        loss=CHECK_LOSS if loss else "", targets="\n    targets = draw(TARGETS)" if loss else "",
-    )  # fmt: skip
-
-
-_ = (docstring, function)
