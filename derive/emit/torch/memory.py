@@ -19,12 +19,14 @@ from derive.schedule.program import (
     STORED,
     Array,
     Assign,
+    Product,
     Program,
     Stack,
     Sweep,
     statements,
 )
 from derive.schedule.storage import _entrywise, read_by, sharing
+from derive.schedule.terms import can_be_infinite
 from derive.system import System
 
 Margins = tuple[tuple[int, int], ...]
@@ -186,10 +188,15 @@ def _is_buffer(name: str, sweep: Sweep, system: System) -> bool:
         for statement in statements((item,)):
             old = [v for v in read_by(statement) if v.name == name and any(system.offset(v))]
             here = name in [t.name for t in statement.targets]
-            if old and (written or here and not (isinstance(statement, Assign) and read_once(statement.value, old[0]))):
+            if old and (written or here and not _in_place(statement, old[0])):
                 return False
             written = written or here
     return True
+
+
+def _in_place(statement: Assign | Product, old: Var) -> bool:
+    """Whether the new value may take the place of the old one, entry by entry."""
+    return isinstance(statement, Assign) and read_once(statement.value, old) and not can_be_infinite(statement.value)
 
 
 def read_once(value: Node, var: Var) -> bool:

@@ -92,19 +92,20 @@ class Body:
         return [*self._parts(block, lines), *self._views(lines, [b for b in self.memory.blocks if b is not block], True)]
 
     def _views(self, lines: Sequence[str], late: Sequence[Block], only_late: bool = False) -> list[str]:
-        found = []
         others = [self.to.block_name(b) for b in late if len(b.parts) > 1]
-        for name, t in self.to.views.items():
-            is_late = any(t.startswith(f"{other}[") for other in others)
-            if uses(lines, name) and not is_late:
-                if only_late and t.endswith(".T"):
-                    continue
-                found.append(f"{name} = {t}")
-        return found
+        texts = dict(self.to.views)
+        used: set[str] = set()
+        for name, text in reversed(texts.items()):
+            if uses([*lines, *(texts[other] for other in used)], name):
+                used.add(name)
+        is_late = {name for name, t in texts.items() if any(t.startswith(f"{other}[") for other in others)}
+        found = [name for name in texts if name in used - is_late and not (only_late and texts[name].endswith(".T"))]
+        return [f"{name} = {texts[name]}" for name in found]
 
     def _is_used(self, block: Block, lines: Sequence[str]) -> bool:
         names = {self.to.block_name(block), *(self.names.of[p[0]] for p in block.parts)}
-        names |= {v for v, t in self.to.views.items() if t.startswith(f"{self.to.block_name(block)}[")}
+        for view, text in self.to.views.items():
+            names |= {view} if any(text.startswith((f"{name}[", f"{name}.")) for name in names) else set()
         return any(uses(lines, name) for name in names)
 
     def _allocated(self, block: Block) -> list[str]:
@@ -255,6 +256,9 @@ class Body:
         plain, late = self.to.edge(item)
         entry = f'gradients["{key}"]'
         shape = ", ".join([*self._along(border), "batch", *(self.names.size(n) for n in var.shape if n != 1)])
+        if plain and not late:
+            (outward,) = self.edge_outward(border, entry, "=", plain[0])
+            return wrapped(f"{entry} = ", outward.removeprefix(f"{entry} = "))
         lines = wrapped(f"{entry} = ", plain[0]) if plain else [f"{entry} = new_zeros({shape})"]
         for condition, (term,) in late:
             lines += [f"if {condition}:", *indented(wrapped(f"{entry} = {entry} + ", term))]
@@ -266,6 +270,7 @@ class Body:
         row = "[..., None, :]" if kind_of(var) == ROW else ""
         text = source or entry
         if self.system.boundary[border.variable] == "learned":
+            text = text if re.fullmatch(r"\w+(\[[^]]*\])*", text) else f"({text})"
             return [f"{entry} {operator} {text}.sum({along}){row}"]
         return [f"{entry} {operator} outward({text}, sizes, {along}){row}"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sympy import Expr, Integer
 
@@ -10,12 +10,12 @@ from derive import expr
 from derive.emit.code import COLUMN, MATRIX, RANK, ROW, SCALAR, kind_of, wrapped
 from derive.emit.layout import Names, Place, spaced
 from derive.emit.source import indented, under_conditions
+from derive.emit.torch.groups import Accumulated, Fused, accumulated, fused
 from derive.emit.torch.memory import Block, Memory, read_once, summed
 from derive.emit.torch.printer import TorchPrinter
 from derive.emit.torch.statements import Into
 from derive.expr import Node, Var
 from derive.schedule.program import (
-    SCRATCH,
     STORED,
     Assign,
     Edge,
@@ -25,9 +25,7 @@ from derive.schedule.program import (
     Product,
     Sweep,
     Total,
-    statements,
 )
-from derive.schedule.storage import read_by
 from derive.schedule.terms import can_be_infinite, is_backward, terms_of
 
 AS_MATRIX = {MATRIX: "{}", ROW: "{}[None]", COLUMN: "{}[:, None]", SCALAR: "{}[None, None]"}
@@ -55,6 +53,7 @@ class Pass:
         """The blocks that a statement makes: they need no memory beforehand."""
         self.stepped: dict[str, tuple[str, str]] = {}
         self.local: set[str] = set()
+        self.fused: Fused | None = None
         every = memory.margins.values()
         self.shift = [max([1, *(m[axis][0] for m in every)]) - 1 for axis in range(self.lattice.dimension)]
 
@@ -78,7 +77,19 @@ class Pass:
 
     def read(self, var: Var) -> str:
         """A variable at the place of the statement."""
-        return self.at(self.called(var), var)
+        return self.at(self._together(var) if self.fused else self.called(var), var)
+
+    def _together(self, var: Var) -> str:
+        """What a variable of a fused statement is called: its span, with an axis for the parts where one vector is shared."""
+        assert self.fused is not None
+        parts = self.fused.spans.get(var.name)
+        if parts is None:
+            name = self.called(var)
+            return self.view(f"{name}_each", f"{name}[..., None, :]") if var.name in self.fused.shared else name
+        name = self.span(parts)
+        if not self.fused.shared:
+            return name
+        return self.view(f"{name}_each", f"{name}.unflatten(-1, ({len(parts)}, -1))")
 
     def at(self, name: str, var: Var) -> str:
         """The memory of `name`, where `var` is read."""
@@ -185,7 +196,7 @@ class Pass:
     def sweep(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
         around = {**outer, sweep.axis: {name: sweep.direction * p for name, p in sweep.shifts.items()}}
         body: list[tuple[str, list[str]]] = []
-        for item in merged(sweep.body, self) if not any(sweep.shifts.values()) else sweep.body:
+        for item in self._grouped(sweep):
             if isinstance(item, Sweep):
                 body.append(("", self.sweep(item, around)))
             else:
@@ -196,6 +207,12 @@ class Pass:
                 body.append((guard, self.statement(item)))
                 self.place, self.inside = self.everywhere, False
         return [f"for {self.names.index[sweep.axis]} in {self._range(sweep)}:", *indented(under_conditions(body))]
+
+    def _grouped(self, sweep: Sweep) -> Sequence[Item]:
+        """What a sweep does, with neighbours taken together where all are at the same step."""
+        if any(sweep.shifts.values()):
+            return sweep.body
+        return fused(accumulated(sweep.body, self.memory), self.memory, self.made)
 
     def _place(self, behind: Mapping[int, int]) -> Place:
         steps = tuple(i - behind[axis] if axis in behind else None for axis, i in enumerate(self.lattice.indices))
@@ -223,7 +240,10 @@ class Pass:
         return moved
 
     def statement(self, item: Assign | Product) -> list[str]:
-        return self.assign(item) if isinstance(item, Assign) else self.product(item)
+        self.fused = item if isinstance(item, Fused) else None
+        lines = self.assign(item) if isinstance(item, Assign) else self.product(item)
+        self.fused = None
+        return lines
 
     # --- assignments --------------------------------------------------------------------------------------------------------
 
@@ -394,59 +414,6 @@ class Pass:
                 elif index.has(n) and index != n:
                     conditions[f"{n - index} < {self.names.length[axis]}"] = None
         return " and ".join(conditions)
-
-
-# --- what is one operation --------------------------------------------------------------------------------------------------
-
-
-class Accumulated(Product):
-    """A product that is added to what is there."""
-
-
-def merged(body: Sequence[Item], to: Pass) -> list[Item]:
-    """A product that is only added to pieces which lie as its targets do is added there: `p + U h` in the place of `p`."""
-    found = list(body)
-    for item in body:
-        if isinstance(item, Product) and not item.transposed and item.bias is None:
-            swap = _added_to(item, body, to)
-            if swap:
-                place = found.index(item)
-                found[place] = Accumulated(tuple(swap[t] for t in item.targets), item.pack, item.operands)
-                gone = {t: expr.Zero(*t.shape) for t in item.targets}
-                found = [
-                    Assign(s.target, expr.replace(s.value, gone)) if isinstance(s, Assign) else s for s in found
-                ]
-    return found
-
-
-def _added_to(item: Product, body: Sequence[Item], to: Pass) -> dict[Var, Var]:
-    swap: dict[Var, Var] = {}
-    for target in item.targets:
-        block = to.block(target)
-        if block is None or block.storage != SCRATCH:
-            return {}
-        readers = [s for s in statements(tuple(body)) if any(v.name == target.name for v in read_by(s))]
-        if len(readers) != 1 or not isinstance(readers[0], Assign) or readers[0] not in body:
-            return {}
-        (reader,) = readers
-        into = [v for v in _beside(reader.value, target) if to.called(v) == to.called(reader.target)]
-        into = [v for v in into if v.index == target.index == reader.target.index and v.name != reader.target.name]
-        if len(into) != 1:
-            return {}
-        swap[target] = into[0]
-    blocks = {id(to.block(v)) for v in swap.values()}
-    if len(blocks) != 1:
-        return {}
-    block = to.block(next(iter(swap.values())))
-    assert block is not None
-    place = [next(k for k, part in enumerate(block.parts) if v.name in part) for v in swap.values()]
-    return swap if place == list(range(place[0], place[0] + len(place))) else {}
-
-
-def _beside(value: Node, var: Var) -> Iterable[Var]:
-    """The variables that are added to `var`, at the one place where it stands."""
-    sums = [n for n in expr.walk(value) if isinstance(n, expr.Add) and var in n.args]
-    return [v for v in sums[0].args if isinstance(v, Var) and v != var] if len(sums) == 1 else []
 
 
 def joined(names: Sequence[str]) -> str:
