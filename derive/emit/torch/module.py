@@ -99,7 +99,7 @@ class Body:
             if uses([*lines, *(texts[other] for other in used)], name):
                 used.add(name)
         is_late = {name for name, t in texts.items() if any(t.startswith(f"{other}[") for other in others)}
-        found = [name for name in texts if name in used - is_late and not (only_late and texts[name].endswith(".T"))]
+        found = [name for name in texts if name in used - is_late and not (only_late and texts[name].endswith((".T", ")")))]
         return [f"{name} = {texts[name]}" for name in found]
 
     def _is_used(self, block: Block, lines: Sequence[str]) -> bool:

@@ -165,6 +165,12 @@ class Pass:
         name = self.matrix(pack)
         return self.view(f"{name}_T", f"{name}.T") if name.isidentifier() else f"{name}.T"
 
+    def by_columns(self, pack: Pack) -> str:
+        """For a product in a loop, where the copy pays."""
+        name = self.matrix(pack)
+        text = self.printer.call("by_columns", name)
+        return self.view(f"{name}_columns" if name.isidentifier() else "columns", text)
+
     def bias(self, pack: Pack) -> str:
         return self._pack(pack, AS_VECTOR)
 
@@ -327,7 +333,9 @@ class Pass:
     # --- products -----------------------------------------------------------------------------------------------------------
 
     def product(self, item: Product) -> list[str]:
-        matrix = self.matrix(item.pack) if item.transposed else self.transposed(item.pack)
+        matrix = self.transposed(item.pack)
+        if item.transposed:
+            matrix = self.by_columns(item.pack) if self.inside else self.matrix(item.pack)
         first = self._moved(item.operands[0])
         assert isinstance(first, Var)
         operand = self.at(self.span(item.operands), first)
@@ -336,10 +344,11 @@ class Pass:
         assert isinstance(target, Var)
         name = self.span(item.targets)
         bias = self.bias(item.bias) if item.bias else ""
+        added = f".add_({bias})" if bias else ""
         if not self.inside and self._is_made(item):
             self.made.add(item.target.name)
             rows = self.printer.call("rows", operand)
-            text = f"torch.addmm({bias}, {rows}, {matrix})" if bias else f"torch.mm({rows}, {matrix})"
+            text = f"torch.mm({rows}, {matrix}){added}"
             block = self.block(item.target)
             assert block is not None
             parts = [f"@ {block.name}"] if len(block.parts) > 1 else []
@@ -352,8 +361,7 @@ class Pass:
                 out = f"{out}.view(-1, {self._width(item.targets)})"
             if isinstance(item, Accumulated):
                 return wrapped("", f"{out}.addmm_({operand}, {matrix})")
-            call = f"torch.addmm({bias}, " if bias else "torch.mm("
-            return wrapped("", f"{call}{operand}, {matrix}, out={out})")
+            return wrapped("", f"torch.mm({operand}, {matrix}, out={out}){added}")
         product = f"{operand} @ {matrix}"
         return wrapped("", f"torch.add({product}, {bias}, out={out})" if bias else f"{out}.copy_({product})")
 
