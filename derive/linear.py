@@ -251,7 +251,49 @@ def _merged(a: Chain, b: Chain) -> Chain | None:
     if more or x.kind != "hadamard" or y.kind != "hadamard" or x.node is None or y.node is None:
         return None
     total = expr.add(expr.scale(a.coefficient, x.node), expr.scale(b.coefficient, y.node))
-    c, node = expr.split_number(total)
+    c, node = expr.split_number(_over_one_denominator(total))
     if isinstance(node, expr.Zero):
         return Chain(Integer(0))
     return Chain(c, (*a.ops[:i], Op("hadamard", node), *a.ops[i + 1 :]))
+
+
+def _over_one_denominator(total: Node) -> Node:
+    """A sum as one quotient, where that has fewer terms: `1/s - f/s²` with `s = f + i` is `i/s²`.
+
+    So the law `(u/s)' = (u' s - u s')/s²` is written as people do, without what cancels in it.
+    """
+    terms = total.args if isinstance(total, expr.Add) else ()
+    for base in _denominators(terms[0]) if terms else ():
+        powers = [_denominators(term).get(base, 0) for term in terms]
+        highest = max(powers)
+        if 0 < min(powers) >= highest - 1:
+            over = [_over(term, base, k, highest) for term, k in zip(terms, powers, strict=True)]
+            numerator = _collected(part for product in over for part in product)
+            if not isinstance(numerator, expr.Add) or len(numerator.args) < len(terms):
+                return expr.had(numerator, expr.power(base, -highest))
+    return total
+
+
+def _denominators(term: Node) -> dict[expr.Add, int]:
+    """The sums that a term is divided by, each with its power."""
+    _, body = expr.split_number(term)
+    factors = body.args if isinstance(body, expr.Had) else (body,)
+    found = [f.args for f in factors if isinstance(f, expr.Power) and isinstance(f.args[0], expr.Add)]
+    return {base: int(-k) for base, k in found if k.is_Integer and k < 0}
+
+
+def _over(term: Node, base: expr.Add, power: int, highest: int) -> list[Node]:
+    """The terms of `term * base**highest`, of which `base**power` divides the term, and at most one more is multiplied out."""
+    whole = expr.had(term, expr.power(base, power))
+    return [whole] if power == highest else [expr.had(whole, summand) for summand in base.args]
+
+
+def _collected(terms: Iterable[Node]) -> Node:
+    """The sum, with products of the same factors in whatever order as one term."""
+    coefficients: dict[frozenset[Node], tuple[Expr, Node]] = {}
+    for term in terms:
+        c, body = expr.split_number(term)
+        factors = frozenset(body.args if isinstance(body, expr.Had) else (body,))
+        before, first = coefficients.get(factors, (Integer(0), body))
+        coefficients[factors] = before + c, first
+    return expr.add(*(expr.scale(c, body) for c, body in coefficients.values()))

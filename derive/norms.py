@@ -21,7 +21,7 @@ from sympy import Expr, Integer
 from derive import affine, expr, functions
 from derive.errors import DeriveError
 from derive.expr import Node, Var
-from derive.ranges import Range, as_function, over_interval, range_of_function
+from derive.ranges import Range, as_function, over_interval, over_ranges, range_of_function
 from derive.system import System
 
 OfEntries: TypeAlias = "Callable[[Node], Node | None]"
@@ -135,7 +135,7 @@ def _by_name(node: expr.Had, size: OfEntries | None) -> list[Node]:
 
 
 def range_of_state(system: System, var: Var) -> Range | None:
-    """What the entries of a state may be, inside the lattice: where it is one activation, or a function of one such."""
+    """What the entries of a state may be, inside the lattice: where it is one activation, or a function of such."""
     equation = system.equations.get(var.name)
     if equation is None:
         return None
@@ -144,10 +144,18 @@ def range_of_state(system: System, var: Var) -> Range | None:
         elementwise = isinstance(functions.row(rhs.function), functions.Elementwise) and len(rhs.arguments) == 1
         return range_of_function(rhs.function, rhs.order) if elementwise else None
     names = expr.variables(rhs)
-    if len(names) != 1 or names[0].index != equation.target.index or names[0].name == var.name:
+    if any(v.index != equation.target.index or v.name == var.name for v in names):
         return None
-    domain, inside = range_of_state(system, names[0]), as_function(rhs, names[0])
-    return over_interval(inside, domain) if domain is not None and inside is not None else None
+    if len(names) == 1:
+        domain, inside = range_of_state(system, names[0]), as_function(rhs, names[0])
+        return over_interval(inside, domain) if domain is not None and inside is not None else None
+    domains: dict[Var, Range] = {}
+    for name in names:
+        found = range_of_state(system, name)
+        if found is None:
+            return None
+        domains[name] = found
+    return over_ranges(rhs, domains) if domains else None
 
 
 def largest(found: Range | None) -> Node | None:

@@ -2,11 +2,12 @@
 
 A formula of one free scalar is a SymPy expression of it.  Where it is a quotient of polynomials in `E = exp(ku)` its
 range over `0 < E` follows from the zeros of its derivative and the limits at both ends; pieces of polynomials are left
-to SymPy.
+to SymPy.  A formula of several numbers that rises or falls in each has its ends at two corners of their ranges.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -65,16 +66,20 @@ def range_of_function(name: str, order: int = 0) -> Range | None:
 
 def as_function(node: Node, of: Var) -> Expr | None:
     """A formula as an expression in `u`, the value of the name."""
+    return _in_values(node, {of: _u})
+
+
+def _in_values(node: Node, values: Mapping[Var, Symbol]) -> Expr | None:
     done: dict[Basic, Expr | None] = {}
     for part in expr.walk(node):
         if isinstance(part, Node):
-            done[part] = _value(part, of, done)
+            done[part] = _value(part, values, done)
     return done[node]
 
 
-def _value(node: Node, of: Var, done: dict[Basic, Expr | None]) -> Expr | None:
-    if node == of:
-        return _u
+def _value(node: Node, values: Mapping[Var, Symbol], done: dict[Basic, Expr | None]) -> Expr | None:
+    if isinstance(node, Var):
+        return values.get(node)
     if isinstance(node, expr.Ones):
         return sympy.S.One
     if isinstance(node, expr.Zero):
@@ -155,6 +160,46 @@ def over_interval(value: Expr, domain: Range) -> Range | None:
     """The range of a polynomial in `u` over an interval."""
     closed = sympy.Interval(domain.low, domain.high, not domain.low_taken, not domain.high_taken)
     return _of_polynomial(value, closed)
+
+
+def over_ranges(node: Node, domains: Mapping[Var, Range]) -> Range | None:
+    """The range of a formula of several names, each with its own range, where it rises or falls strictly in every one.
+
+    `f / (f + i)` of two gates is in `(0, 1)`: it rises with `f` and falls with `i`.
+    """
+    symbols = {var: _signed(f"u_{k}", domain) for k, (var, domain) in enumerate(domains.items())}
+    value = _in_values(node, symbols)
+    if value is None:
+        return None
+    return _over_corners(sympy.together(value), tuple((symbols[var], domain) for var, domain in domains.items()))
+
+
+def _signed(name: str, domain: Range) -> Symbol:
+    """A symbol that knows the sign of what it stands for."""
+    if domain.low > 0 or (domain.low == 0 and not domain.low_taken):
+        return Symbol(name, positive=True)
+    if domain.high < 0 or (domain.high == 0 and not domain.high_taken):
+        return Symbol(name, negative=True)
+    return Symbol(name, real=True)
+
+
+@lru_cache(maxsize=256)
+def _over_corners(value: Expr, domains: tuple[tuple[Symbol, Range], ...]) -> Range | None:
+    """Strictly monotone in each symbol: its ends are limits at two corners, taken where each of their sides is."""
+    numerator, denominator = sympy.fraction(value)
+    if not (numerator.is_polynomial() and denominator.is_polynomial() and denominator.is_nonzero):
+        return None
+    corners: list[tuple[list[Expr], bool]] = [([], True), ([], True)]
+    for symbol, domain in domains:
+        slope = sympy.factor(value.diff(symbol))
+        if not (slope.is_positive or slope.is_negative):
+            return None
+        ends = (domain.low, domain.low_taken), (domain.high, domain.high_taken)
+        for k, (end, taken) in enumerate(ends if slope.is_positive else ends[::-1]):
+            corners[k] = ([*corners[k][0], end], corners[k][1] and taken)
+    names = [symbol for symbol, _ in domains]
+    low, high = (value.subs(list(zip(names, corner, strict=True))) for corner, _ in corners)
+    return Range(low, high, corners[0][1], corners[1][1]) if low.is_finite and high.is_finite else None
 
 
 def _joined(parts: list[Range]) -> Range | None:

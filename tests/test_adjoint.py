@@ -108,6 +108,31 @@ def test_names_for_shared_pullbacks_change_nothing(system: System):
     assert not any(n.endswith("_delta") for n in adjoint(system, (), False).equations)
 
 
+QUOTIENTS = {
+    "f[t] / (f[t] + i[t])": ("diag(i_t / (f_t + i_t)²)", "-diag(f_t / (f_t + i_t)²)"),
+    "f[t] * i[t] / (f[t] + i[t])": ("diag(i_t² / (f_t + i_t)²)", "diag(f_t² / (f_t + i_t)²)"),
+    "f[t] / (f[t] + i[t]) ** 2": ("diag(-2 f_t / (f_t + i_t)³ + 1 / (f_t + i_t)²)", "-2 diag(f_t / (f_t + i_t)³)"),
+    "f[t] / (2 * i[t] + 1)": ("diag(1 / (2 i_t + 1))", "-2 diag(f_t / (2 i_t + 1)²)"),
+    "(f[t] - i[t]) / (f[t] + i[t])": ("2 diag(i_t / (f_t + i_t)²)", "-2 diag(f_t / (f_t + i_t)²)"),
+}
+
+
+@pytest.mark.parametrize("rhs", QUOTIENTS)
+def test_what_cancels_in_the_derivative_of_a_quotient_is_left_out(rhs: str):
+    """One quotient where it has fewer terms, else two; and each is exactly the derivative."""
+    system = System(
+        "quotient",
+        equations=f"f[t] = sigmoid(W @ x[t])\ni[t] = sigmoid(V @ x[t])\nq[t] = {rhs}\nh[t] = q[t] * h[t-1] + x[t]",
+        inputs="x: n",
+        parameters="W V",
+        shapes="h: n",
+    )
+    found = table(system)
+    assert tuple(str(found["q", name, (0,)].jacobian()) for name in "fi") == QUOTIENTS[rhs]
+    verdict = system.derive("table").check()
+    assert verdict.verdict == "holds", str(verdict)
+
+
 def test_nothing_flows_through_what_is_held():
     held = adjoint(catalogue.load("lstm"), ("f", "i", "g", "o"))
     bars = {n.removesuffix("_bar") for n in held.equations if n.endswith("_bar")}
@@ -118,7 +143,7 @@ def test_nothing_flows_through_what_is_held():
 # --- second order -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["linear-rnn", "irnn", "linear-attention", "mdrnn"])
+@pytest.mark.parametrize("name", ["linear-rnn", "irnn", "linear-attention", "mdrnn", "minlstm"])
 def test_the_tangent_of_the_adjoint_holds_exactly(name: str):
     """The system of the adjoint is unrolled and differentiated once more by the field: every `v_bar_dot` is its derivative."""
     first = catalogue.load(name).adjoint()

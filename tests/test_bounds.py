@@ -141,6 +141,43 @@ def test_the_suprema_of_the_table(function: str, order: int, value: object):
     assert 0.999 * float(found) <= seen <= float(found) + 1e-12, f"{function}, order {order}: {seen} against {found}"
 
 
+RANGES = {
+    "f[t] / (f[t] + i[t])": "(0, 1)",
+    "f[t] * (i[t] + 1)": "(0, 2)",
+    "f[t] - i[t] / 2": "(-1/2, 1)",
+    "f[t] * (1 - a[t]) + a[t]": None,  # SymPy does not see that 1 - a is positive
+    "f[t] / (f[t] + a[t])": None,  # it has a pole
+    "f[t] * a[t]": None,  # whether it rises with f depends on the sign of a
+    "f[t] * c[t]": None,  # relu has no largest value
+}
+
+
+@pytest.mark.parametrize("rhs", RANGES)
+def test_the_range_of_what_several_activations_make(rhs: str):
+    system = System(
+        "several",
+        equations=f"""
+            f[t] = sigmoid(x[t])
+            i[t] = sigmoid(V * x[t])
+            a[t] = tanh(x[t])
+            c[t] = relu(x[t])
+            h[t] = {rhs}
+            y[t] = h[t] + f[t] + i[t] + a[t] + c[t]
+        """,
+        inputs="x: n",
+        parameters="V: n",
+    )
+    found = norms.range_of_state(system, system.variables["h"].var)
+    assert str(found) == str(RANGES[rhs])
+    if found is not None:
+        rng = numpy.random.default_rng(4)
+        h = system.compile("numpy").forward({"V": rng.normal(size=300)}, {"x": rng.normal(size=(20, 300)) * 9})["h"]
+        low, high = float(found.low), float(found.high)
+        assert low <= h.min() and h.max() <= high, f"{rhs}, seed 4: from {h.min()} to {h.max()}, not within {found}"
+        reached = 0.05 * (high - low)
+        assert h.min() < low + reached and h.max() > high - reached, f"{rhs}, seed 4: {found} is wider than it need be"
+
+
 def test_what_has_no_bound_says_so():
     assert norms.greatest(range_of_function("relu", 0)) is None
     growing = System(
@@ -220,6 +257,7 @@ def test_what_has_no_bound_is_a_sentence(name: str, query: str, words: str):
         ("lstm", "N_t is the matrix of the norms of the blocks"),
         ("skip-rnn", "¼ ‖W‖ + ¼ ‖M‖ < 1"),
         ("elman", "¼ ‖U_h‖ < 1"),
+        ("minlstm", "This bound never falls below 1"),
     ],
 )
 def test_the_condition_is_said(name: str, words: str):

@@ -56,7 +56,8 @@ def visits(system: System, length: int) -> Iterator[tuple[str, tuple[int, ...]]]
 def test_names_are_those_of_the_issue():
     assert catalogue.names() == (
         "birnn", "blstm", "elman", "gru", "gru-before", "irnn", "jordan", "linear-attention", "linear-rnn", "lstm",
-        "lstm-coupled", "lstm-peephole", "mdlstm", "mdrnn", "rnn", "rnn-relu", "skip-rnn", "stacked-lstm",
+        "lstm-coupled", "lstm-peephole", "mdlstm", "mdrnn", "mingru", "minlstm", "rnn", "rnn-relu", "skip-rnn",
+        "stacked-lstm",
     )  # fmt: skip
 
 

@@ -75,7 +75,8 @@ SYSTEMS = {
 }
 LAST = {name: [e for e in s.equations if e != LOSS][-1] for name, s in SYSTEMS.items()}
 CATALOGUE = [("linear-rnn", "h"), ("lstm", "c"), ("lstm-coupled", "c"), ("lstm-peephole", "c"), ("gru", "h"), ("gru-before", "h"),
-             ("linear-attention", "S"), ("blstm", "c_fwd"), ("blstm", "c_bwd"), ("stacked-lstm", "c_2")]  # fmt: skip
+             ("mingru", "h"), ("minlstm", "h"), ("linear-attention", "S"),
+             ("blstm", "c_fwd"), ("blstm", "c_bwd"), ("stacked-lstm", "c_2")]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

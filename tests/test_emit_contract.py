@@ -337,7 +337,7 @@ def test_cotangents_left_out_are_zero_and_none_are_needed():
         a = f.vjp(case.params, case.inputs, given, case.initial)
         b = f.vjp(case.params, case.inputs, full, case.initial)
         for key in b:
-            np.testing.assert_array_equal(a[key], b[key])
+            np.testing.assert_allclose(a[key], b[key], rtol=1e-12, atol=1e-14)
 
 
 def test_boundary_values_left_out_are_zero():
@@ -503,8 +503,9 @@ def test_source_runs_by_itself(name: str, tmp_path):
     spec.loader.exec_module(module)
     assert module.check() < 1e-6
     case = Case(CATALOGUE[name])
-    wanted = case.compiled().vjp(case.params, case.inputs, case.cotangents, case.initial)
-    found = module.vjp(case.params, case.inputs, case.cotangents, case.initial)
+    cotangents = {key: case.cotangents[key] for key in module.COTANGENTS}
+    wanted = case.compiled().vjp(case.params, case.inputs, cotangents, case.initial)
+    found = module.vjp(case.params, case.inputs, cotangents, case.initial)
     for key, value in wanted.items():
         np.testing.assert_array_equal(found[key], value)
 

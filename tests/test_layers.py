@@ -52,6 +52,7 @@ ORDER = [
     "reader",
     "cells",
     "catalogue",
+    "interchange",
     "pictures",
     "verdicts",
     "render",

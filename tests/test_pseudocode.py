@@ -20,13 +20,13 @@ from derive import catalogue, cli, expr
 from derive.canonical import canonical
 from derive.emit.algorithm import program
 from derive.emit.columns import ColumnPrinter
-from derive.emit.numpy import summand
 from derive.errors import DeriveError
 from derive.expr import Equals, strip_labels
 from derive.notation import NOTATIONS, notation
 from derive.reader.own import read_back, scope_of
 from derive.render import pdf, tex
 from derive.render.pseudocode import Algorithm, algorithms
+from derive.schedule.terms import summand
 from derive.system import LOSS, System
 
 latexified = pytest.importorskip("derive.render.latexified", reason="latexify is not there")

@@ -1,158 +1,194 @@
-"""`torch.nn`'s recurrent layers with the same weights: states and every gradient, multi-step, both directions, two layers."""
+"""`torch.nn`'s recurrent layers with the same weights: states and every gradient, both directions, several layers."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from derive.catalogue import load
+from derive.errors import DeriveError
+from derive.interchange import LAYOUTS, from_torch, to_torch
 
 torch = pytest.importorskip("torch")
-STEPS, BATCH, INPUT, HIDDEN, SEED = 5, 3, 4, 6, 11
+STEPS, BATCH, INPUT, HIDDEN, CLASSES, SEED = 5, 3, 4, 6, 2, 11
 
 
-def weights(layer, part, gates):
-    """The rows of a stacked weight or bias of `torch.nn`, by gate."""
-    stacked = getattr(layer, part).detach().numpy()
-    return dict(zip(gates, np.split(stacked, len(gates)), strict=True))
+@dataclass(frozen=True)
+class Case:
+    """A layer of `torch.nn`, and what its output and its first states are called in the system."""
+
+    module: str
+    states: tuple[str, ...] = ("h",)
+    initial: tuple[str, ...] = ("h[0]",)
+    cells: tuple[str, ...] = ()
+    options: dict[str, object] = field(default_factory=dict)
+    output: str = ""
+    """What the system computes from the states by a linear layer."""
+
+    def layer(self, dtype=torch.float64):
+        torch.manual_seed(SEED)
+        return getattr(torch.nn, self.module)(INPUT, HIDDEN, **self.options).to(dtype)
+
+    def linear(self, dtype=torch.float64):
+        torch.manual_seed(SEED + 1)
+        return torch.nn.Linear(HIDDEN * len(self.states), CLASSES).to(dtype)
 
 
-def gated(layer, suffix, gates, rename=lambda name: name):
-    """`W_g`, `U_g`, `b_g` from the weights of one layer and direction; the two biases of a gate act as their sum."""
-    params = {}
-    w, u, b, c = (
-        weights(layer, f"{kind}_{suffix}", gates) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    for g in gates:
-        params |= {rename(f"W_{g}"): w[g], rename(f"U_{g}"): u[g], rename(f"b_{g}"): b[g] + c[g]}
-    return params
+def stacked(layers):
+    numbers = range(1, layers + 1)
+    h, c = (tuple(f"{name}_{k}[0]" for k in numbers) for name in "hc")
+    return Case("LSTM", (f"h_{layers}",), h, c, {"num_layers": layers})
 
 
-def run(layer):
-    """Input, output, cotangent, and the gradients that PyTorch finds."""
-    torch.manual_seed(SEED)
-    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64, requires_grad=True)
-    out, _ = layer(x)
-    cotangent = torch.randn_like(out)
-    out.backward(cotangent)
-    return x.detach().numpy(), out.detach().numpy(), cotangent.numpy(), x.grad.numpy()
+RELU, BOTH = {"nonlinearity": "relu"}, {"bidirectional": True}
+FIRST = {name: (f"{name}_fwd[0]", f"{name}_bwd[T+1]") for name in "hc"}
+CASES = {
+    "rnn": Case("RNN", output="o"),
+    "rnn-relu": Case("RNN", options=RELU, output="o"),
+    "irnn": Case("RNN", options=RELU, output="o"),
+    "birnn": Case("RNN", ("h_fwd", "h_bwd"), FIRST["h"], options=BOTH, output="o"),
+    "mdrnn(1)": Case("RNN", initial=()),
+    "gru": Case("GRU"),
+    "lstm": Case("LSTM", cells=("c[0]",)),
+    "mdlstm(1)": Case("LSTM", initial=()),
+    "stacked-lstm": stacked(2),
+    "stacked-lstm(1)": stacked(1),
+    "stacked-lstm(3)": stacked(3),
+    "blstm": Case("LSTM", ("h_fwd", "h_bwd"), FIRST["h"], FIRST["c"], BOTH, output="y_hat"),
+}
+MODES = {
+    "RNN_TANH": ("RNN", {}),
+    "RNN_RELU": ("RNN", RELU),
+    "GRU": ("GRU", {}),
+    "LSTM": ("LSTM", {}),
+}
 
 
 def same(found, wanted, what):
     np.testing.assert_allclose(found, wanted, atol=1e-10, err_msg=f"{what}, seed {SEED}")
 
 
-def compare_gates(gradients, layer, suffix, gates, rename=lambda name: name):
-    for kind, letter in (("weight_ih", "W"), ("weight_hh", "U"), ("bias_ih", "b")):
-        grads = np.split(getattr(layer, f"{kind}_{suffix}").grad.numpy(), len(gates))
-        for g, wanted in zip(gates, grads, strict=True):
-            same(gradients[rename(f"{letter}_{g}")], wanted, f"{letter}_{g}")
+def test_every_layer_is_compared():
+    assert LAYOUTS.keys() <= CASES.keys()
 
 
-def test_rnn():
-    torch.manual_seed(SEED)
-    layer = torch.nn.RNN(INPUT, HIDDEN).double()
-    x, out, cotangent, x_grad = run(layer)
-    p = {k: getattr(layer, f"{k}_l0").detach().numpy() for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    params = {"U": p["weight_ih"], "W": p["weight_hh"], "b": p["bias_ih"] + p["bias_hh"]}
-    params |= {"V": np.zeros((2, HIDDEN)), "c": np.zeros(2)}
-    f = load("rnn").compile("numpy")
-    same(f.forward(params, {"x": x})["h"], out, "h")
-    gradients = f.vjp(params, {"x": x}, {"h": cotangent})
-    same(gradients["x"], x_grad, "x")
-    same(gradients["U"], layer.weight_ih_l0.grad.numpy(), "U")
-    same(gradients["W"], layer.weight_hh_l0.grad.numpy(), "W")
-    same(gradients["b"], layer.bias_ih_l0.grad.numpy(), "b")
+@pytest.mark.parametrize("name", CASES)
+def test_states_and_every_gradient(name):
+    """Cotangents on the states and on the output above them; the gradients of both biases of a pair, too."""
+    case = CASES[name]
+    layer, linear = case.layer(), case.linear()
+    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64, requires_grad=True)
+    first = torch.randn(2, len(case.initial), BATCH, HIDDEN, dtype=torch.float64, requires_grad=True)
+    given = first[0] if not case.cells else (first[0], first[1])
+    states, _ = layer(x, given) if case.initial else layer(x)
+    output = linear(states)
+    on_states, on_output = torch.randn_like(states), torch.randn_like(output)
+    (states * on_states).sum().backward(retain_graph=True)
+    if case.output:
+        (output * on_output).sum().backward()
 
-
-def test_bidirectional_rnn():
-    torch.manual_seed(SEED)
-    layer = torch.nn.RNN(INPUT, HIDDEN, bidirectional=True).double()
-    x, out, cotangent, x_grad = run(layer)
-    params = {"V_fwd": np.zeros((2, HIDDEN)), "V_bwd": np.zeros((2, HIDDEN)), "b_o": np.zeros(2)}
-    suffixes = {"fwd": "l0", "bwd": "l0_reverse"}
-    for direction, suffix in suffixes.items():
-        w, u, b, c = (
-            getattr(layer, f"{kind}_{suffix}").detach().numpy()
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        params |= {f"W_{direction}": w, f"U_{direction}": u, f"b_{direction}": b + c}
-    f = load("birnn").compile("numpy")
-    states = f.forward(params, {"x": x})
-    same(states["h_fwd"], out[..., :HIDDEN], "h_fwd")
-    same(states["h_bwd"], out[..., HIDDEN:], "h_bwd")
-    gradients = f.vjp(params, {"x": x}, {"h_fwd": cotangent[..., :HIDDEN], "h_bwd": cotangent[..., HIDDEN:]})
-    same(gradients["x"], x_grad, "x")
-    for direction, suffix in suffixes.items():
-        for letter, kind in {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih"}.items():
-            same(gradients[f"{letter}_{direction}"], getattr(layer, f"{kind}_{suffix}").grad.numpy(), letter)
-
-
-def test_gru():
-    torch.manual_seed(SEED)
-    layer = torch.nn.GRU(INPUT, HIDDEN).double()
-    x, out, cotangent, x_grad = run(layer)
-    names = {"r": "r", "z": "z", "n": "h"}
-    params = {}
-    parts = {k: weights(layer, f"{k}_l0", "rzn") for k in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    for g, ours in names.items():
-        params |= {f"W_{ours}": parts["weight_ih"][g], f"U_{ours}": parts["weight_hh"][g]}
-        together = parts["bias_ih"][g] + (parts["bias_hh"][g] if g != "n" else 0)
-        params[f"b_{ours}"] = together
-    params["c_h"] = parts["bias_hh"]["n"]
-    f = load("gru").compile("numpy")
-    same(f.forward(params, {"x": x})["h"], out, "h")
-    gradients = f.vjp(params, {"x": x}, {"h": cotangent})
-    same(gradients["x"], x_grad, "x")
-    compare_gates(gradients, layer, "l0", "rzn", lambda name: name.replace("_n", "_h"))
-    same(gradients["c_h"], np.split(layer.bias_hh_l0.grad.numpy(), 3)[2], "c_h")
-
-
-def test_lstm():
-    torch.manual_seed(SEED)
-    layer = torch.nn.LSTM(INPUT, HIDDEN).double()
-    x, out, cotangent, x_grad = run(layer)
-    params = gated(layer, "l0", "ifgo")
-    f = load("lstm").compile("numpy")
-    same(f.forward(params, {"x": x})["h"], out, "h")
-    gradients = f.vjp(params, {"x": x}, {"h": cotangent})
-    same(gradients["x"], x_grad, "x")
-    compare_gates(gradients, layer, "l0", "ifgo")
-
-
-def test_bidirectional_lstm():
-    torch.manual_seed(SEED)
-    layer = torch.nn.LSTM(INPUT, HIDDEN, bidirectional=True).double()
-    x, out, cotangent, x_grad = run(layer)
-    renames = {"l0": lambda name: f"{name}_fwd", "l0_reverse": lambda name: f"{name}_bwd"}
-    system = load("blstm")
-    params = {k: v for suffix, rename in renames.items() for k, v in gated(layer, suffix, "ifgo", rename).items()}
-    sizes = {"n": HIDDEN, "m": INPUT, "q": 2}
-    params |= {
-        v.name: np.zeros([sizes[str(s)] for s in v.shape if s != 1]) for v in system.parameters if v.name not in params
+    params = from_torch(layer, name) | (from_torch(linear, name) if case.output else {})
+    assert list(params) and params.keys() == {v.name for v in load(name).parameters}
+    initial = {
+        key: array
+        for keys, arrays in zip((case.initial, case.cells), first.detach().numpy(), strict=True)
+        for key, array in zip(keys, arrays, strict=False)
     }
-    f = system.compile("numpy")
-    states = f.forward(params, {"x": x})
-    same(states["h_fwd"], out[..., :HIDDEN], "h_fwd")
-    same(states["h_bwd"], out[..., HIDDEN:], "h_bwd")
-    gradients = f.vjp(params, {"x": x}, {"h_fwd": cotangent[..., :HIDDEN], "h_bwd": cotangent[..., HIDDEN:]})
-    same(gradients["x"], x_grad, "x")
-    for suffix, rename in renames.items():
-        compare_gates(gradients, layer, suffix, "ifgo", rename)
+    f = load(name).compile("numpy")
+    found = f.forward(params, {"x": x.detach().numpy()}, initial)
+    cotangents = dict(zip(case.states, np.split(on_states.numpy(), len(case.states), -1), strict=True))
+    same(np.concatenate([found[s] for s in case.states], -1), states.detach().numpy(), "states")
+    if case.output:
+        same(found[case.output], output.detach().numpy(), case.output)
+        cotangents[case.output] = on_output.numpy()
+    gradients = f.vjp(params, {"x": x.detach().numpy()}, cotangents, initial)
+    same(gradients["x"], x.grad.numpy(), "x")
+    for keys, wanted in zip((case.initial, case.cells), first.grad.numpy() if case.initial else [(), ()], strict=True):
+        for key, gradient in zip(keys, wanted, strict=False):
+            same(gradients[key], gradient, key)
+    modules = {None: layer, "Linear": linear} if case.output else {None: layer}
+    for kind, module in modules.items():
+        sent = to_torch(gradients, name, kind, gradients=True)
+        wanted = {key: p.grad for key, p in module.named_parameters()}
+        assert sent.keys() == wanted.keys()
+        for key, gradient in wanted.items():
+            same(sent[key].numpy(), gradient.numpy(), key)
 
 
-def test_two_layers():
+@pytest.mark.parametrize("name", CASES)
+def test_there_and_back(name):
+    """Another layer that loads them computes the same; the parameters come back as they were."""
+    case = CASES[name]
+    layer, other = case.layer(), getattr(torch.nn, case.module)(INPUT, HIDDEN, **case.options).double()
+    params = from_torch(layer, name)
+    state = to_torch(params, name)
+    assert list(state) == list(layer.state_dict())
+    other.load_state_dict(state)
+    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    same(other(x)[0].detach().numpy(), layer(x)[0].detach().numpy(), name)
+    back = from_torch(other, name)
+    assert back.keys() == params.keys() and all(np.array_equal(back[k], params[k]) for k in params)
+
+
+@pytest.mark.parametrize("name", ["rnn", "rnn-relu", "gru", "lstm"])
+def test_a_cell(name):
+    module = getattr(torch.nn, f"{CASES[name].module}Cell")
     torch.manual_seed(SEED)
-    layer = torch.nn.LSTM(INPUT, HIDDEN, num_layers=2).double()
-    x, out, cotangent, x_grad = run(layer)
-    system = load("stacked-lstm")
-    params = {}
-    renames = {f"l{k}": (lambda name, k=k: f"{name}_{k + 1}") for k in (0, 1)}
-    for suffix, rename in renames.items():
-        params |= gated(layer, suffix, "ifgo", rename)
-    f = system.compile("numpy")
-    same(f.forward(params, {"x": x})["h_2"], out, "h_2")
-    gradients = f.vjp(params, {"x": x}, {"h_2": cotangent})
-    same(gradients["x"], x_grad, "x")
-    for suffix, rename in renames.items():
-        compare_gates(gradients, layer, suffix, "ifgo", rename)
+    cell = module(INPUT, HIDDEN, **CASES[name].options).double()
+    params = from_torch(cell, name)
+    full = {v.name: np.zeros([{"n": HIDDEN, "q": CLASSES}[str(s)] for s in v.shape if s != 1])
+            for v in load(name).parameters if v.name not in params}  # fmt: skip
+    x = torch.randn(1, BATCH, INPUT, dtype=torch.float64)
+    step = cell(x[0])
+    h = load(name).compile("numpy").forward(params | full, {"x": x.numpy()})["h"][0]
+    same(h, (step[0] if isinstance(step, tuple) else step).detach().numpy(), name)
+    other = module(INPUT, HIDDEN, **CASES[name].options).double()
+    other.load_state_dict(to_torch(params, name, f"{CASES[name].module}Cell"))
+    assert all(np.array_equal(v, params[k]) for k, v in from_torch(other, name).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+def test_the_dtype_is_kept(dtype):
+    params = from_torch(CASES["gru"].layer(dtype), "gru")
+    assert all(p.dtype == str(dtype).partition(".")[2] for p in params.values())
+    assert all(t.dtype == dtype for t in to_torch(params, "gru").values())
+
+
+def test_without_biases():
+    layer = torch.nn.GRU(INPUT, HIDDEN, bias=False).double()
+    params = from_torch(layer, "gru")
+    assert not any(params[name].any() for name in ("b_z", "b_r", "b_h", "c_h"))
+    x = torch.randn(STEPS, BATCH, INPUT, dtype=torch.float64)
+    same(load("gru").compile("numpy").forward(params, {"x": x.numpy()})["h"], layer(x)[0].detach().numpy(), "h")
+
+
+def test_what_comes_is_a_copy():
+    layer = CASES["lstm"].layer()
+    params = from_torch(layer, "lstm")
+    before = params["W_i"].copy()
+    with torch.no_grad():
+        layer.weight_ih_l0.zero_()
+    assert np.array_equal(params["W_i"], before) and params["W_i"].flags.writeable
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_module_of_another_kind(name, mode):
+    """Whatever its size: with five units 3 gates are no multiple of 4, with four they are."""
+    module, options = MODES[mode]
+    wanted = LAYOUTS.get(name, LAYOUTS["stacked-lstm"]).mode
+    for hidden in (4, 5) if mode != wanted else ():
+        layers = {k: v for k, v in CASES[name].options.items() if k not in RELU}
+        layer = getattr(torch.nn, module)(INPUT, hidden, **options, **layers)
+        with pytest.raises(DeriveError, match=f"the module is of mode {mode}, .* of {wanted}"):
+            from_torch(layer, name)
+        if "RNN" not in mode or "RNN" not in wanted:
+            with pytest.raises(DeriveError, match="has the shape"):
+                from_torch(layer.state_dict(), name)
+
+
+def test_what_numpy_has_no_dtype_for():
+    with pytest.raises(DeriveError, match=r"weight_ih_l0 has the dtype torch.bfloat16, which NumPy lacks"):
+        from_torch(CASES["lstm"].layer(torch.bfloat16), "lstm")

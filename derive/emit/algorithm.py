@@ -19,11 +19,12 @@ from derive.adjoint import adjoint
 from derive.emit.code import WIDTH, wrapped
 from derive.emit.columns import ColumnPrinter, definitions
 from derive.emit.layout import Names, spaced
-from derive.emit.numpy import beyond, can_be_infinite, is_backward, summand
 from derive.emit.source import indented, under_conditions, uses
 from derive.emit.sweeps import sweeps
 from derive.expr import Node, Var
 from derive.lattice import Border, Loop
+from derive.schedule.borders import is_beyond
+from derive.schedule.terms import can_be_infinite, is_backward, summand
 from derive.system import LOSS, Equation, System
 
 BAR = "_bar"
@@ -325,7 +326,7 @@ class _Sweep:
         def leaf(node: Any) -> Any:
             if not isinstance(node, Var) or not node.index or not (is_backward(node) or "ct" in node.marks):
                 return node
-            outside = (beyond(index, n) for index, n in zip(node.index, self.lattice.lengths, strict=True))
+            outside = (is_beyond(index, n) for index, n in zip(node.index, self.lattice.lengths, strict=True))
             return expr.Zero(*node.shape) if any(outside) else node
 
         return expr.rewrite(rhs, leaf)

@@ -6,11 +6,16 @@ import linecache
 import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from derive.emit import compile_system
+from derive.emit.cuts import asked
+from derive.emit.lengths import Batch
+from derive.emit.segments import Segmented
+from derive.emit.weighted import Weighted
 from derive.errors import DeriveError
 from derive.system import System
 
@@ -23,6 +28,9 @@ class Compiled:
     Arrays are time-major, `(T, [batch,] n)`, on a grid `(I, J, [batch,] n)`; keys are names as typed: `"W_z"`, `"x"`,
     `"h[0]"`.  With dtype "float64" the arrays' own dtype decides (float32 stays float32), with "float32" they are rounded
     to that first.  A wrong shape or a missing name is a `ValueError`.
+
+    `lengths`: how many steps every sample of a padded batch has, of the batch's shape; on a grid with one more axis, for the
+    axes of the lattice.  Results are those of every sample alone on its own length, zero beyond it.
     """
 
     def __init__(
@@ -33,41 +41,99 @@ class Compiled:
         functions: Mapping[str, Callable[..., Any]],
         seeds: Sequence[str],
         emit: Callable[[tuple[str, ...]], Compiled],
+        backend: str = "numpy",
     ):
         self.system, self.source, self.dtype, self.functions = system, source, dtype, dict(functions)
-        self.seeds, self._emit = tuple(seeds), cache(emit)
+        self.seeds, self._emit, self.backend = tuple(seeds), cache(emit), backend
         self.module = _run(source, system.name)
         if hasattr(self.module, "FUNCTIONS"):
             self.module.FUNCTIONS.update(functions)
 
-    def forward(self, params: Arrays, inputs: Arrays, initial: Arrays | None = None) -> dict[str, np.ndarray]:
+    def forward(
+        self, params: Arrays, inputs: Arrays, initial: Arrays | None = None, *, lengths: Any = None
+    ) -> dict[str, Any]:
         """The trajectory of every state.  A boundary value that `initial` leaves out is zero."""
-        return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
+        if lengths is None:
+            return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
+        batch = Batch(self.system, lengths, inputs, {}, initial or {})
+        return batch.run(lambda p, x, _, initial: self.forward(p, x, initial), params)
 
     def vjp(
-        self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None
-    ) -> dict[str, np.ndarray]:
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        cotangents: Arrays,
+        initial: Arrays | None = None,
+        *,
+        lengths: Any = None,
+        truncate: int | None = None,
+        checkpoint: int | bool | None = None,
+    ) -> dict[str, Any]:
         """The gradients of `Σ <cotangent, state>` by every parameter, input and boundary value.
 
         Cotangents may name any state; those that are left out are zero.  `source` is the module for those of `seeds`; for
         others a module is emitted when they are first given.  A parameter's gradient, and that of a learned
         boundary value, is summed over the batch.
+
+        `truncate=k`: truncated backpropagation: gradients of states end every k steps, counted from where the states
+        start to flow, as with `detach`; those by inputs, read at whatever step, do not.  A boundary value such as h[0]
+        gets its gradient from the first k steps.
+        `checkpoint=k`: the same gradients with less memory: in segments of k steps (True: about the root of T), each of
+        which runs forwards a second time.
+        Raises `DeriveError` where these are asked of a grid, or of states that flow both ways.
         """
-        missing = f"{self.system.name} was derived from another system; compile that one for gradients"
-        vjp = self._function("vjp", missing)
-        more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
-        if more:
-            return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
-        return vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
+        self._function("vjp", f"{self.system.name} was derived from another system; compile that one for gradients")
+        if lengths is None:
+            return self._vjp(params, inputs, cotangents, initial or {}, truncate, checkpoint)
+        batch = Batch(self.system, lengths, inputs, cotangents, initial or {})
+        return batch.run(lambda p, x, c, initial: self._vjp(p, x, c, initial, truncate, checkpoint), params)
+
+    def _vjp(
+        self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays, truncate: Any, checkpoint: Any
+    ) -> dict[str, Any]:
+        if not asked(truncate) and not asked(checkpoint):
+            more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
+            if more:
+                return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
+            return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
+        return self._segmented.vjp(params, inputs, cotangents, initial, truncate, checkpoint)
 
     def value_and_grad(
-        self, params: Arrays, inputs: Arrays, targets: Arrays, initial: Arrays | None = None
-    ) -> tuple[Any, dict[str, np.ndarray]]:
-        """The loss, summed over the batch, and its gradients.  Raises `DeriveError` where the loss is left abstract."""
+        self,
+        params: Arrays,
+        inputs: Arrays,
+        targets: Arrays,
+        initial: Arrays | None = None,
+        *,
+        lengths: Any = None,
+        truncate: int | None = None,
+        checkpoint: int | bool | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """The loss, summed over the batch, and its gradients; the options are those of `vjp`.
+
+        With `lengths` a loss of the last step is that of every sample's own last step.  Raises `DeriveError` where the
+        loss is left abstract.
+        """
         outputs = ", ".join(self.system.outputs)
         missing = f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {outputs}"
         value_and_grad = self._function("value_and_grad", missing)
-        return value_and_grad(self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial))
+        if lengths is None and not asked(truncate) and not asked(checkpoint):
+            return value_and_grad(self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial))
+        return self._weighted.value_and_grad(
+            params, inputs, targets, initial or {}, lengths, truncate=truncate, checkpoint=checkpoint
+        )
+
+    @cached_property
+    def _segmented(self) -> Segmented:
+        return Segmented(self.system, self._alike)
+
+    @cached_property
+    def _weighted(self) -> Weighted:
+        return Weighted(self.system, self._alike)
+
+    def _alike(self, system: System) -> Any:
+        """Another system, compiled in the same way."""
+        return compile_system(system, self.backend, self.dtype, self.functions)
 
     def function(self, query: str, **options: Any) -> Callable[..., Any]:
         """The result of a query as one function of arrays, through SymPy's `lambdify`; its docstring lists the arguments.

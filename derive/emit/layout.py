@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sympy import Expr, Integer
@@ -87,11 +87,6 @@ class Layout:
         start = self.before[axis] + offset + margin[0]
         stop = self.after[axis] - offset + margin[1]
         return f"{start or ''}:{-stop or ''}"
-
-    def rows_at(self, place: Place, offset: Sequence[int]) -> str:
-        """The rows at an offset from a place."""
-        steps = enumerate(zip(place.steps, offset, strict=True))
-        return ", ".join(self.slice(k, o, place.margins[k]) if s is None else self.row(s + o, k) for k, (s, o) in steps)
 
     def rows(self, axis: int) -> str:
         """How many rows there are."""

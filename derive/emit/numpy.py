@@ -47,9 +47,9 @@ from derive.lattice import Border
 from derive.partials import table
 from derive.schedule import schedule
 from derive.schedule.program import (
-    Array,
     Assign,
     Edge,
+    Gradient,
     Item,
     OuterTotal,
     Pack,
@@ -122,7 +122,7 @@ class _Module:
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
         body += [*called, *([UNKNOWN] if self.unknown else [])]
         body += [FLAT] if any("_flat(" in part for part in body) else []
-        body += [text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}") for text in (ARRAYS, SIZES)]
+        body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
         if any("_bordered(" in part for part in body):
@@ -136,6 +136,17 @@ class _Module:
         tables = self.face.tables(bool(self.unknown))
         head = "\n".join([self.face.docstring("NumPy"), "", *imports, "", "import numpy as np", "", *tables])
         return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
+
+    def _filled(self, text: str) -> str:
+        """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
+        text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
+        if self.face.inputs:
+            return text
+        lengths = quoted(str(n) for n in self.system.lattice.lengths)
+        text = text.replace("(INPUTS, inputs)", "(INPUTS, {})")
+        return text.replace(
+            "{**sizes, ", f'{{"...": (), **sizes, **{{name: int(inputs[name]) for name in ({lengths})}}, '
+        )
 
     # --- statements -------------------------------------------------------------------------------------------------------
 
@@ -211,10 +222,8 @@ class _Module:
         show = self.region.part_text if call.each else self.region.text
         out = show(call.out)
         operands = [o if isinstance(o, str) else show(o) for o in call.operands]
-        if call.function == "{0}":
-            return self._copied(out, operands[0])
-        if not re.fullmatch(r"[\w.]+", call.function):
-            return self._copied(out, call.function)
+        if not call.function:
+            return self._copied(out, call.copied or operands[0])
         sign = IN_PLACE.get(call.function)
         if sign and operands[0] == out and out.isidentifier():
             return wrapped(f"{out} {sign}= ", operands[1])
@@ -230,7 +239,7 @@ class _Module:
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         if isinstance(self.region, Everywhere) and chain:
-            lines = [f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))"]
+            lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))")
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
@@ -239,7 +248,7 @@ class _Module:
             lines = [f"{out} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._pack(product.bias)
-            lines.append(f"{out} += {bias}" if out.isidentifier() else f"np.add({out}, {bias}, out={out})")
+            lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, out={out})")
         return lines
 
     def _run_text(self, variables: Sequence[Var]) -> str:
@@ -300,6 +309,7 @@ class _Module:
 
     def _placed(self, statement: Assign) -> list[str]:
         """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""
+        assert isinstance(self.region, Region)
         place = self.region.place
         plain, guarded = self._terms(statement.value)
         target = self.region.read(statement.target)
@@ -337,8 +347,7 @@ class _Module:
         guarded = []
         for term in terms_of(value):
             read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)]
-            offsets = {self.system.offset(v) for v in read}
-            (offset,) = offsets if len(offsets) == 1 else ((),)
+            offset = next((o for v in read if any(o := self.system.offset(v))), ())
             if any(offset) and can_be_infinite(term):
                 guarded.append((offset, term))
             elif not isinstance(term, expr.Zero):
@@ -401,10 +410,12 @@ class _Module:
         arrays = self._made(program.forward, needed)
         borders = self._set_borders([*face.inputs, *face.states])
         inputs = [
-            self._input(v) for v in face.inputs if v.name not in self.arrays.bare or uses([*needed, *borders], v.name)
+            self._input(v)
+            for v in face.inputs
+            if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
         ]
         body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
-        kept = [*face.inputs, *face.states, *self._kept_parts()]
+        kept = [*(v.var for v in (*face.inputs, *face.states) if v.var.index), *self._kept_parts()]
         given = {v.name for v in face.inputs} & self.arrays.bare
         known = {v.name: self.names.of[v.name] for v in kept if v.name not in given}
         known |= {name: name for name in self.kept_stacks}
@@ -440,8 +451,9 @@ class _Module:
     def _packing(self, packs: Mapping[Pack, str]) -> list[str]:
         """Parameters below one another."""
         return [
-            f"{name} = np.concatenate([values[name] for name in ({quoted(p.name for p in pack.parts)})])"
+            line
             for pack, name in packs.items()
+            for line in wrapped(f"{name} = ", f"np.concatenate([{', '.join(self._entry(p.name) for p in pack.parts)}])")
         ]
 
     def _made(self, items: Iterable[Item], body: Sequence[str]) -> list[str]:
@@ -550,7 +562,8 @@ class _Module:
         pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
-        return [f"{', '.join(left for left, _ in pairs)} = {', '.join(right for _, right in pairs)}"]
+        halves = [pairs] if len(pairs) <= 6 else [pairs[:4], pairs[4:]]
+        return [f"{', '.join(left for left, _ in half)} = {', '.join(right for _, right in half)}" for half in halves]
 
     def _note(self) -> list[str]:
         rows = []
@@ -583,6 +596,9 @@ class _Module:
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
+        known = {t.stem for g in program.gradients for t in _targets(g)}
+        unread = [v.name for v in self.system.parameters if v.name not in known]
+        body += [f'gradients["{name}"] = np.zeros_like({self._entry(name)})' for name in unread]
         for v in self.system.inputs:
             body += self._input_gradient(v)
         body.append("return gradients")
@@ -592,7 +608,9 @@ class _Module:
         mine = {pack: name for pack, name in packs.items() if name not in kept}
         own = {t.name for s in statements(program.backward) for t in s.targets}
         trajectories = [
-            v.name for v in (*self.face.inputs, *self.face.states, *self._kept_parts()) if v.name not in own
+            v.name
+            for v in (*(s.var for s in (*self.face.inputs, *self.face.states)), *self._kept_parts())
+            if v.name not in own
         ]
         used = [name for name in trajectories if uses(body, self.names.of[name])]
         points = self._points(body)
@@ -641,22 +659,22 @@ class _Module:
                 return self._edge(gradient)
         raise AssertionError(gradient)
 
-    def _outer_total(self, gradient: OuterTotal) -> list[str]:
+    def _outer_total(self, gradient: OuterTotal, into: str = "gradients") -> list[str]:
         left = f"_flat({self._run_text(gradient.left)})"
         text = f"{left}.sum(0)"
         if gradient.right is not None:
             text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
-        names = [t.stem for t in gradient.targets]
+        names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
         if len(names) == 1:
             is_row = kind_of(gradient.targets[0]) == ROW
-            return [f'gradients["{names[0]}"] = {f"({text})[None]" if is_row else text}']
+            return [f'{into}["{names[0]}"] = {f"({text})[None]" if is_row else text}']
         sizes = [self.names.size(v.shape[0]) for v in gradient.left]
         if len(set(sizes)) == 1:
             n = sizes[0]
-            each = f"    gradients[name] = total[k * {n} : (k + 1) * {n}]"
+            each = f"    {into}[name] = total[k * {n} : (k + 1) * {n}]"
             return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
         cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
-        pieces = [f'gradients["{name}"]' for name in names]
+        pieces = [f'{into}["{name}"]' for name in names]
         return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
 
     def _input_gradient(self, variable: Variable) -> list[str]:
@@ -759,7 +777,8 @@ class _Module:
                 after += wrapped(f'gradients["{source.name}"] += ', text)
             elif kind in ("state", "input"):
                 offset = entry.offset or ()
-                where = f"[{self.layout.rows_at(place, offset or (0,) * len(place.steps))}]"
+                rows = self.arrays.rows(source.name, place, offset)
+                where = f"[{rows}]" if rows else ""
                 bar = f'{"direct" if kind == "input" else "bars"}["{source.name}"]'
                 found.setdefault(source.name, []).extend(
                     wrapped(f"{bar}{where} += ", self._text(self._at(gradient, place)))
@@ -782,7 +801,9 @@ class _Module:
             if is_input:
                 row = "[..., None, :]" if kind_of(var) == ROW else ""
                 first.append(f'direct["{name}"] = np.zeros_like({self._entry(name)})')
-                returned.append(f'gradients["{name}"] += direct["{name}"][{self.layout.inner}]{row}')
+                rows = self.arrays.rows(name, self.everywhere)
+                rows = f"[{rows}]" if rows else ""
+                returned.append(f'gradients["{name}"] += direct["{name}"]{rows}{row}')
             for border in borders:
                 place = f'direct["{name}"][{self.layout.border(border)}]'
                 if not is_input:
@@ -815,8 +836,8 @@ class _Module:
             return wrapped(f'values["{gradient.key}"] = ', self._text(gradient.value))
         self.region = Everywhere(self.arrays, self.everywhere)
         if isinstance(gradient, Total):
-            return wrapped(f"{self.names.of[gradient.target.name]} = ", total(self.printer, gradient.value))
-        return [line.replace('gradients["', 'values["') for line in self._outer_total(gradient)]
+            return wrapped(f'values["{gradient.target.name}"] = ', total(self.printer, gradient.value))
+        return self._outer_total(gradient, "values")
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------
@@ -836,6 +857,17 @@ class Beyond(Region):
         if not var.index or not arrays.is_stored(var.name):
             return name
         return f"{name}[{arrays.rows_at(var)}]"
+
+
+def _targets(gradient: Gradient) -> tuple[Var, ...]:
+    """The adjoints of parameters that a gradient gives."""
+    return (
+        gradient.targets
+        if isinstance(gradient, OuterTotal)
+        else (gradient.target,)
+        if isinstance(gradient, Total)
+        else ()
+    )
 
 
 def _grouped(items: Iterable[Item]) -> Iterator[tuple[type, list[Any]]]:

@@ -101,15 +101,31 @@ class Arrays:
         return ", ".join(parts)
 
 
+LONGEST = 24
+
+
 def run_name(names: Sequence[str]) -> str:
-    """One name for several: `ifo`, `ifo_delta`, `W_ifo`."""
+    """One name for several: `ifo`, `ifo_delta`, `W_ifo`, `U_ifo_fwd`; from the first to the last where that would be long."""
     stems, roles = zip(*(_split(n) for n in names), strict=True)
-    if not any(roles):
-        heads, _, tails = zip(*(n.partition("_") for n in names), strict=True)
-        if len(set(heads)) == 1 and all(tails):
-            return f"{heads[0]}_{run_name(tails)}"
-    together = "".join(stems) if all(len(s) == 1 for s in stems) else "_".join(stems)
-    return "_".join([together, *(roles[-1:] if roles[-1] else ())])
+    pieces = [stem.split("_") for stem in stems]
+    head = _common(pieces)
+    tail = _common([p[: len(head) - 1 : -1] if head else p[::-1] for p in pieces])[::-1]
+    middles = ["_".join(p[len(head) : len(p) - len(tail)]) for p in pieces]
+    if not all(middles):
+        head, tail, middles = [], [], list(stems)
+    together = "".join(middles) if all(len(m) == 1 for m in middles) else "_".join(middles)
+    name = "_".join([*head, together, *tail, *(roles[-1:] if roles[-1] else ())])
+    return name if len(name) <= LONGEST else f"{names[0]}_to_{'_'.join([middles[-1], *tail])}"
+
+
+def _common(pieces: Sequence[Sequence[str]]) -> list[str]:
+    """What all of them start with."""
+    found = []
+    for parts in zip(*pieces, strict=False):
+        if len(set(parts)) > 1:
+            break
+        found.append(parts[0])
+    return found
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -91,7 +91,8 @@ def _arrays(params, inputs, initial=None, targets=None):
     """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
     groups = [(PARAMETERS, params), (INPUTS, inputs), (INITIAL, initial or {}), (TARGETS_TABLE, targets or {})]
     values = {name: np.asarray(given[name]) for table, given in groups for name in table if name in given}
-    sizes = _sizes(*(tuple((name, np.shape(given[name])) for name in given) for _, given in groups), targets is not None)
+    shapes = [tuple((name, np.shape(array)) for name, array in given.items()) for _, given in groups]
+    sizes = _sizes(*shapes, targets is not None)
     dtype = np.result_type(np.float32, *{array.dtype for array in values.values()})
     values = {name: array.astype(dtype, copy=False) for name, array in values.items()}
     return values, {**sizes, "dtype": dtype}
@@ -157,11 +158,13 @@ COTANGENTS = '''
 def _cotangents(cotangents, sizes):
     """The cotangents by name; those that are left out are zero, without taking memory."""
     shapes = {name: np.shape(array) for name, array in cotangents.items()}
-    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state with a cotangent")
+    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state")
     zero = np.zeros((), sizes["dtype"])
     found = {}
     for name, shape in COTANGENTS.items():
-        axes = sum((sizes[letter] if letter == "..." else (int(sizes.get(letter, letter)),) for letter in shape.split()), ())
+        axes = []
+        for letter in shape.split():
+            axes += sizes[letter] if letter == "..." else [int(sizes.get(letter, letter))]
         array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else zero
         found[name] = np.broadcast_to(array, axes)
     return found

@@ -42,11 +42,12 @@ Operand: TypeAlias = "Ref | str"
 
 @dataclass(frozen=True)
 class Call:
-    """`function(*operands, out=out)`; a function that is no name is a template of an expression, copied to `out`."""
+    """`function(*operands, out=out)`; without a function, `copied` is an expression of the operands that is copied to `out`."""
 
     function: str
     operands: tuple[Operand, ...]
     out: Ref
+    copied: str = ""
     each: bool = False
     """Whether the operands are arrays of parts, the parts on an axis of their own."""
 
@@ -90,12 +91,12 @@ class Steps:
         """The calls after which `out` holds `node`."""
         if isinstance(node, Var):
             if self.ref(node) != out:
-                self._call("{0}", (self.ref(node),), out)
+                self._call("", (self.ref(node),), out)
             return
         rule = RULES.get(type(node))
         if rule is None or not rule(self, out, node):
             text, refs = self.expression(node)
-            self._call(text, refs, out)
+            self._call("", refs, out, text)
 
     def _operand(self, node: Node, place: Ref | None = None) -> Operand:
         """Where a node can be read: where it is, or in `place`, which is scratch unless it is given."""
@@ -125,8 +126,8 @@ class Steps:
         self.scratches[ref] = shape
         return ref
 
-    def _call(self, function: str, operands: Sequence[Operand], out: Ref) -> None:
-        self.calls.append(Call(function, tuple(operands), out))
+    def _call(self, function: str, operands: Sequence[Operand], out: Ref, copied: str = "") -> None:
+        self.calls.append(Call(function, tuple(operands), out, copied))
         used = dict.fromkeys(o for o in operands if isinstance(o, Ref) and o.scratch and o != out)
         self.free += [o for o in used if o not in self.free]
 
@@ -228,23 +229,22 @@ def _power(s: Steps, out: Ref, node: expr.Power) -> bool:
 def _apply(s: Steps, out: Ref, node: expr.Apply) -> bool:
     if node.order or len(node.arguments) != 1 or kind_of(node.arguments[0]) != kind_of(node):
         return False
-    function = "sigmoid" if node.function == "sigmoid" else _ufunc(node.function)
+    function, numbers = _ufunc(node.function)
     if not function:
         return False
-    operand = _inside(s, out, node.arguments[0])
-    if function == "sigmoid":
-        s.printer.call("sigmoid_to", "", "")
-        s._call("sigmoid_to", (operand,), out)
-    else:
-        s._call(function, (operand, *(["0"] if function == "np.maximum" else [])), out)
+    if function == "sigmoid_to":
+        s.printer.call(function)
+    s._call(function, (_inside(s, out, node.arguments[0]), *numbers), out)
     return True
 
 
-def _ufunc(name: str) -> str:
-    """The universal function that a row of the table is, if it is one of one operand."""
-    template = library.inline(name) or ""
-    head, _, tail = template.partition("(")
-    return head if tail in ("{x})", "{x}, 0.0)") else ""
+def _ufunc(name: str) -> tuple[str, tuple[str, ...]]:
+    """The universal function that a row of the table is, and the numbers that follow its operand."""
+    if name == "sigmoid":
+        return "sigmoid_to", ()
+    head, _, tail = (library.inline(name) or "").partition("({x}")
+    numbers = tuple(tail.removesuffix(")").removeprefix(", ").split(", ")) if tail != ")" else ()
+    return (head, numbers) if tail and "{" not in tail else ("", ())
 
 
 RULES: dict[type, Rule] = {
@@ -318,7 +318,7 @@ def _next(
     first: Call, count: int, left: Sequence[Call], neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
 ) -> int | None:
     """The position of the call that does to the next part what `first` does to its own, if it may be done here."""
-    if not first.function.replace(".", "").isidentifier():
+    if not first.function:
         return None
     written = set(neighbours.touched(replace(first.out, count=count)))
     read: set[Any] = {m for r in first.refs for m in neighbours.touched(replace(r, count=count))}

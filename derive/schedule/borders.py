@@ -51,7 +51,7 @@ def _beyond(rhs: Node, steps: list[Expr | None], lattice: Lattice, inside: Colle
     def leaf(node: Any) -> Any:
         if isinstance(node, Var) and node.index and (is_backward(node) or node.name in inside):
             where = zip(node.index, steps, lattice.lengths, strict=True)
-            if any(step is not None and _is_beyond(index, n) for index, step, n in where):
+            if any(step is not None and is_beyond(index, n) for index, step, n in where):
                 return expr.Zero(*node.shape)
         return node
 
@@ -59,7 +59,7 @@ def _beyond(rhs: Node, steps: list[Expr | None], lattice: Lattice, inside: Colle
     return expr.rewrite(expr.at(rhs, at), leaf)
 
 
-def _is_beyond(index: Expr, length: Expr) -> bool:
+def is_beyond(index: Expr, length: Expr) -> bool:
     """Whether a step that is a number, or a number after the end, is outside `1..length`."""
     if index.is_Integer:
         return bool(index < 1)

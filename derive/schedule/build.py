@@ -25,7 +25,7 @@ from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
 from derive.schedule.program import Edge, Gradient, Product, Program, statements
-from derive.schedule.storage import Storage, ordered, reads, sharing, stacked_alike
+from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, seeded, summand
 from derive.system import LOSS, Equation, System
 
@@ -53,13 +53,14 @@ class _Builder:
         sums = self._sums()
         backward = self._backward(sums)
         forward = self._with_shared(self._forward(), [rhs for _, rhs in (*backward.values(), *sums.values())])
-        passes = [self.factoring.factored(self.hoister.hoisted(forward))]
-        passes += [self.factoring.factored(self.hoister.hoisted(self._with_names(backward)))]
-        fusion = Fusion(self.system, self.names, passes, totals(self._with_names(sums), self.factoring))
+        backward, sums = self._with_names(backward), self._with_names(sums)
+        passes = [self.factoring.factored(self.hoister.hoisted(one)) for one in (forward, backward)]
+        fusion = Fusion(self.system, self.names, passes, totals(sums, self.factoring))
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
-        gradients: tuple[Gradient, ...] = (*fusion.totals, *self._edges(computed(passes[1])))
+        gradients: list[Gradient] = list(fusion.totals)
+        gradients += self._edges(computed(passes[1]))
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
-        shared = {p: i for run in runs for p, i in sharing(run, arrays).items()}
+        shared = in_stacks(sharing(runs, gradients, arrays), fusion.stacks)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
         return Program(
             system=self.system,
@@ -71,7 +72,7 @@ class _Builder:
             shared=shared,
             forward=runs[0],
             backward=runs[1],
-            gradients=gradients,
+            gradients=tuple(gradients),
         )
 
     def _edges(self, inside: Sequence[str]) -> Iterator[Edge]:
@@ -109,7 +110,7 @@ class _Builder:
     def _with_shared(self, forward: Equations, readers: Sequence[Node]) -> Equations:
         """The forward equations, with names for the pieces that are needed again."""
         found: Equations = {}
-        pieces = shared_pieces(forward, readers)
+        pieces = shared_pieces(self.system, forward, readers)
         for name, (target, rhs) in forward.items():
             for piece in pieces:
                 if piece not in self.named and piece in expr.walk(rhs):
@@ -120,7 +121,16 @@ class _Builder:
         return found
 
     def _with_names(self, equations: Equations) -> Equations:
-        return {n: (target, expr.replace(rhs, self.named)) for n, (target, rhs) in equations.items()}
+        """The equations with the names of pieces, at whatever point these are read."""
+        return {n: (target, self._recognised(rhs)) for n, (target, rhs) in equations.items()}
+
+    def _recognised(self, rhs: Node) -> Node:
+        found = expr.replace(rhs, self.named)
+        for offset in {self.system.offset(v) for v in expr.variables(rhs) if v.index}:
+            if any(offset):
+                there = self.system.lattice.shifted(offset)
+                found = expr.replace(found, {expr.at(p, there): expr.at(v, there) for p, v in self.named.items()})
+        return found
 
     def _loop_of(self, one: Factored) -> dict[str, int]:
         """Which loop computes a name, before products are fused: those of different loops stay apart."""

@@ -38,7 +38,7 @@ class Fusion:
         self.orders = arrangement(filter(self._can_be_stacked, sets), self._key)
         self.matrix_order = self._matrix_order(passes)
         self.stacks = [self._stack(order) for order in self.orders if len(order) > 1]
-        self.totals = [
+        self.totals: list[Total | OuterTotal] = [
             *(t for t in totals if isinstance(t, Total)),
             *(total for group in grouped.values() for total in self._fused_totals(group)),
         ]

@@ -6,7 +6,7 @@ Equations are a dictionary from names to `(target, right-hand side)`, all at the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from derive import expr
@@ -91,22 +91,24 @@ def _moved(equation: tuple[Var, Node], var: Var) -> Node:
     return expr.at(rhs, {i: e for i, e in zip(target.index, var.index, strict=True) if i != e})
 
 
-def shared_pieces(forward: Equations, readers: Iterable[Node]) -> list[Node]:
-    """Costly pieces of the forward equations that `readers` need again, the largest of each: they are stored."""
+def shared_pieces(system: System, forward: Equations, readers: Sequence[Node]) -> list[Node]:
+    """Costly pieces of the forward equations that `readers` need again, the largest of each, at whatever point."""
     pieces = {
         part: None
         for _, rhs in forward.values()
         for part in expr.walk(rhs)
         if isinstance(part, Node) and part is not rhs and not isinstance(part, Var) and is_costly(part)
     }
-    pieces = {p: None for p in pieces if any(v.index for v in expr.variables(p))}
+    varying = [p for p in pieces if any(v.index for v in expr.variables(p))]
+    offsets = {system.offset(v) for rhs in readers for v in expr.variables(rhs) if v.index}
+    moved = {expr.at(p, system.lattice.shifted(o)): p for o in sorted(offsets, key=any, reverse=True) for p in varying}
     found: dict[Node, None] = {}
     for rhs in readers:
         pending: list[Any] = [rhs]
         while pending:
             node = pending.pop()
-            if node in pieces:
-                found[node] = None
+            if node in moved:
+                found[moved[node]] = None
             elif not isinstance(node, Var):
                 pending.extend(a for a in node.args if isinstance(a, (Node, expr.Tuple)))
     return list(found)

@@ -146,11 +146,11 @@ class Factoring:
         """A right-hand side in which the products that were found have their names, if that is all of its products."""
         scratch = Factored({})
         known = dict(self.joined), dict(self.named), set(self.names.taken)
+        # What is no adjoint is not zero beyond the lattice, where this is for: it is written out.
+        self.named = {node: var for node, var in self.named.items() if any(map(is_backward, expr.variables(node)))}
         value = self._without(equation, Var("recalled", (), self.system.lattice.indices, *equation.shape), scratch)
-        if scratch.equations or scratch.single or scratch.joint:
-            self.joined, self.named, self.names.taken = known
-            return equation
-        return value
+        self.joined, self.named, self.names.taken = known
+        return equation if scratch.equations or scratch.single or scratch.joint else value
 
     def _matrix_and_column(self, node: Node) -> tuple[Any, Node] | None:
         """`(M, v)` of `M v`, M a parameter or its transpose and v a column that has an index."""

@@ -23,7 +23,7 @@ from derive.schedule.program import (
     Sweep,
     statements,
 )
-from derive.schedule.terms import asks_where
+from derive.schedule.terms import asks_where, can_be_infinite
 from derive.system import System
 
 
@@ -123,7 +123,9 @@ class Storage:
 
     def _in_sweep(self, name: str) -> str:
         sweep = self.sweep_of[name]
-        if self.system.lattice.dimension > 1 or any(sweep.shifts.values()):
+        # A term that may divide by zero beyond the lattice is added under a condition, in a step of its own.
+        guarded = any(isinstance(s, Assign) and can_be_infinite(s.value) for s in statements((sweep,)))
+        if self.system.lattice.dimension > 1 or any(sweep.shifts.values()) or guarded:
             return STORED
         offsets = {
             self.system.offset(var)[0] * sweep.direction
@@ -156,27 +158,43 @@ class Storage:
         return arrays
 
 
-def sharing(items: Sequence[Item], arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Pieces that are read once, where something is computed entry by entry from them: both may share their memory."""
-    readers: dict[str, list[tuple[Var, Assign | Product]]] = {}
-    for statement in statements(tuple(items)):
-        for var in read_by(statement):
-            readers.setdefault(var.name, []).append((var, statement))
+def sharing(
+    passes: Sequence[Sequence[Item]], gradients: Iterable[Gradient], arrays: Mapping[str, Array]
+) -> dict[str, str]:
+    """Pieces that are read once, where their own pass computes something entry by entry from them.
+
+    Both may share their memory.
+    """
+    readers: dict[str, list[tuple[Var, Assign | Product | Gradient]]] = {}
+    runs = [list(statements(tuple(items))) for items in passes]
+    for reader in (*(statement for run in runs for statement in run), *gradients):
+        for var in read_by(reader):
+            readers.setdefault(var.name, []).append((var, reader))
     found: dict[str, str] = {}
-    own = [t.name for statement in statements(tuple(items)) for t in statement.targets]
-    for name, array in ((name, arrays[name]) for name in own):
-        reading = readers.get(name, [])
-        if array.origin == "part" and array.storage == STORED and len(reading) == 1:
-            var, reader = reading[0]
-            target = arrays[reader.targets[0].name]
-            free = (
-                target.storage == STORED
-                and target.var.shape == array.var.shape
-                and target.var.name not in found.values()
-            )
-            if free and var == array.var and isinstance(reader, Assign) and _entrywise(reader.value, var):
-                found[name] = target.var.name
-    return found
+    for run in runs:
+        for name in (t.name for statement in run for t in statement.targets):
+            becomes = _becomes(arrays[name], readers.get(name, []), run)
+            if becomes is not None and arrays[becomes.name].storage == STORED and becomes.name not in found.values():
+                found[name] = becomes.name
+    return {name: _last(name, found) for name in found}
+
+
+def _becomes(
+    array: Array, reading: Sequence[tuple[Var, Assign | Product | Gradient]], run: Sequence[Assign | Product]
+) -> Var | None:
+    """What is computed from an array entry by entry, where nothing else reads it."""
+    if array.origin != "part" or array.storage != STORED or len(reading) != 1:
+        return None
+    var, reader = reading[0]
+    if var != array.var or not isinstance(reader, Assign) or reader not in run or can_be_infinite(reader.value):
+        return None
+    return reader.target if reader.target.shape == var.shape and _entrywise(reader.value, var) else None
+
+
+def _last(name: str, becomes: Mapping[str, str]) -> str:
+    while name in becomes:
+        name = becomes[name]
+    return name
 
 
 def _entrywise(value: Node, var: Var) -> bool:
@@ -189,6 +207,18 @@ def _entrywise(value: Node, var: Var) -> bool:
     if isinstance(value, expr.Apply) and not isinstance(functions.row(value.function), functions.Elementwise):
         return False
     return _entrywise(inside[0], var)
+
+
+def in_stacks(shared: Mapping[str, str], stacks: Iterable[Stack]) -> dict[str, str]:
+    """What may share its memory, parts of a stack only all together, and only with what is in no other stack."""
+    taken = {p.name for stack in stacks for p in stack.parts}
+    left = dict(shared)
+    for stack in stacks:
+        names = [p.name for p in stack.parts]
+        if not all(n in left for n in names) or not taken.isdisjoint(left[n] for n in names):
+            for name in names:
+                left.pop(name, None)
+    return left
 
 
 def stacked_alike(shared: Mapping[str, str], stacks: Iterable[Stack], arrays: Mapping[str, Array]) -> Iterator[Stack]:
