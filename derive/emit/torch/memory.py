@@ -57,7 +57,8 @@ class Memory:
         self.margins = _margins(program, extra)
         self.arrays = _kept(program)
         self.backward = {t.name for s in statements(program.backward) for t in s.targets}
-        self.alias = self._alias()
+        self.alias: dict[str, str] = {}
+        self._alias()
         self.blocks = self._blocks()
         self.of = {name: block for block in self.blocks for name in block.names}
         for block in self.blocks:
@@ -67,16 +68,23 @@ class Memory:
 
     # --- what shares memory -----------------------------------------------------------------------------------------------
 
-    def _alias(self) -> dict[str, str]:
-        """For every name, the one whose memory it uses."""
+    def _alias(self) -> None:
+        """Finds for every name the one whose memory it uses."""
         program = self.program
-        kept = {v.name for s in (*statements(program.backward), *program.gradients) for v in read_by(s)}
-        later = {v.name for s in program.gradients for v in read_by(s)}
-        shared = {a: b for a, b in program.shared.items() if a not in kept}
-        for a, b in sharing(program.backward, self.arrays).items():
-            if {a, b} <= self.backward and a not in later:
-                shared[a] = b
-        return shared
+        self.alias = sharing((program.forward, program.backward), program.gradients, self.arrays)
+        while (stack := self._torn()) is not None:
+            self.alias = {a: b for a, b in self.alias.items() if a not in [p.name for p in stack.parts]}
+
+    def _torn(self) -> Stack | None:
+        """A stack that shares its memory, of which a part would lie in two places."""
+        keys: dict[str, tuple[str, ...]] = {}
+        for stack in sorted(self.program.stacks, key=lambda s: any(p.name in self.alias for p in s.parts)):
+            key = self._key(stack)
+            shares = any(p.name in self.alias for p in stack.parts)
+            if len({*key}) < len(key) or any(keys.setdefault(root, key) != key for root in key):
+                if shares:
+                    return stack
+        return None
 
     def _root(self, name: str) -> str:
         while name in self.alias:
@@ -84,17 +92,10 @@ class Memory:
         return name
 
     def _blocks(self) -> list[Block]:
-        """Stacks first; a share that would put one part into two places is given up."""
-        placed: dict[str, str] = {}
+        """Stacks first; those that share all their parts are one."""
         stacks: dict[tuple[str, ...], list[Stack]] = {}
         for stack in self.program.stacks:
-            for part in stack.parts:
-                root = self._root(part.name)
-                if placed.get(root, stack.name) != stack.name and self._key(stack) not in stacks:
-                    self.alias = {a: b for a, b in self.alias.items() if self._root(a) != root or a not in (part.name,)}
-            key = self._key(stack)
-            stacks.setdefault(key, []).append(stack)
-            placed.update(dict.fromkeys(key, stack.name))
+            stacks.setdefault(self._key(stack), []).append(stack)
         found = [self._block(list(key), stack[0].name) for key, stack in stacks.items()]
         inside = {name for block in found for name in block.names}
         rest = dict.fromkeys(self._root(name) for name in self.arrays if name not in inside)

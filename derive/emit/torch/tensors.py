@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from derive.emit.compiled import Arrays, Compiled
 from derive.emit.torch.module import Module, class_name
 from derive.errors import DeriveError
@@ -32,7 +34,7 @@ def compile(
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
-    return Tensors(system, source, dtype, functions, module.program.seeds, again)
+    return Tensors(system, source, dtype, functions, module.program.seeds, again, "torch")
 
 
 class Tensors(Compiled):
@@ -41,12 +43,26 @@ class Tensors(Compiled):
     `forward` is differentiable, twice; `layer` makes the `torch.nn.Module`.
     """
 
+    def forward(
+        self, params: Arrays, inputs: Arrays, initial: Arrays | None = None, *, lengths: Any = None
+    ) -> dict[str, Any]:
+        return super().forward(*map(self._cast, (params, inputs, initial)), lengths=lengths)
+
+    def vjp(
+        self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays | None = None, **options: Any
+    ) -> dict[str, Any]:
+        return super().vjp(*map(self._cast, (params, inputs, cotangents, initial)), **options)
+
+    def value_and_grad(
+        self, params: Arrays, inputs: Arrays, targets: Arrays, initial: Arrays | None = None, **options: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        return super().value_and_grad(*map(self._cast, (params, inputs, targets, initial)), **options)
+
     def layer(self, *sizes: int, **options: Any) -> Any:
         """The `torch.nn.Module` of these sizes."""
         return getattr(self.module, class_name(self.system.name))(*sizes, **options)
 
     def _cast(self, arrays: Arrays | None) -> Arrays:
-        import numpy as np
         import torch
 
         wanted = torch.float32 if self.dtype == "float32" else None
