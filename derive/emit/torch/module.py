@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
@@ -38,7 +39,7 @@ from derive.system import LOSS, System, Variable
 BAR = "_bar"
 RESERVED = ("torch", "ctx", "new_empty", "new_zeros", "new_ones", "arrays", "states", "directions", "found", "like", "points",
             "batch", "functools", "COTANGENTS", "ARGUMENTS", "Recurrence", "Adjoint", "self", "T_", "steps", "rows", "bordered", "cotangent",
-            "inward", "outward", "slope_of_tanh", "slope_of_sigmoid", "sum_outer", "sum_leading")  # fmt: skip
+            "named", "outward", "by_columns", "zero_of", "vjp", "run", "pull", "second", "trajectories", "arguments", "slope_of_tanh", "slope_of_sigmoid", "sum_outer", "sum_leading")  # fmt: skip
 
 
 class TorchNames(Names):
@@ -73,7 +74,8 @@ class Body:
         late_blocks = [b for b in self.memory.blocks if b.name in late]
         split = [line for b in (*loaded, *blocks) for line in self._parts(b, [*lines, *fill])]
         split += self._views([*lines], [*late_blocks])
-        packs = [f"{name} = {t}" for name, t in self.to.packs.items() if uses([*lines, *split], name)]
+        used = [(name, t) for name, t in self.to.packs.items() if uses([*lines, *split], name)]
+        packs = [line for name, t in used for line in wrapped(f"{name} = ", t)]
         arrays = self.arrays([*lines, *fill], given)
         unpacked = self.unpacked([self.to.block_name(b) for b in loaded])
         params = self.parameters([*lines, *packs, *split])
@@ -129,9 +131,9 @@ class Body:
             return []
         sizes = [self.names.size(n) for n in block.sizes]
         each = sizes[0] if len(set(sizes)) == 1 else f"({', '.join(sizes)})"
-        text = f"{', '.join(names)} = {self.to.block_name(block)}.split({each}, -1)"
+        text = _targets(names, f"{self.to.block_name(block)}.split({each}, -1)")
         scalars = [n for n, part in zip(names, block.parts, strict=True) if self._kind(part[0]) == "scalar"]
-        return [text, *(f"{n} = {n}[..., 0]" for n in scalars)]
+        return [*text, *(f"{n} = {n}[..., 0]" for n in scalars)]
 
     def _kind(self, name: str) -> str:
         return kind_of(self.memory.arrays[name].var)
@@ -275,6 +277,14 @@ class Body:
         return [f"{entry} {operator} outward({text}, sizes, {along}){row}"]
 
 
+def _targets(names: Sequence[str], text: str) -> list[str]:
+    """`a, b, c = text`, in brackets where that is too long."""
+    line = f"{', '.join(names)} = {text}"
+    if len(line) <= 100:
+        return [line]
+    return ["(", *indented(textwrap.wrap(", ".join(names) + ",", 96)), f") = {text}"]
+
+
 def unpacked(pairs: Mapping[str, str]) -> list[str]:
     """`W, U = values["W"], values["U"]`, as many in a line as fit."""
     lines: list[str] = []
@@ -346,7 +356,7 @@ class Module:
         parts = [self._forward()]
         if not self.derived:
             parts = [self._module_class(), *parts, self._vjp(), *([self._value_and_grad()] if self.loss else [])]
-            parts += [self.face.check(text.CHECK, text.CHECK_LOSS), text.RECURRENCE.format(), text.ADJOINT.format()]
+            parts += [self.face.check(text.CHECK, text.CHECK_LOSS), text.RECURRENCE, text.ADJOINT]
             parts += [run, *pull, second]
         else:
             parts += [run]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sympy import Expr, Integer
 
 from derive import expr
-from derive.emit.code import COLUMN, MATRIX, RANK, ROW, SCALAR, kind_of, wrapped
+from derive.emit.code import COLUMN, MATRIX, ROW, SCALAR, WIDTH, kind_of, wrapped
 from derive.emit.layout import Names, Place, spaced
 from derive.emit.source import indented, under_conditions
 from derive.emit.torch.groups import Accumulated, Fused, accumulated, fused
@@ -273,7 +273,7 @@ class Pass:
             if full.batched:
                 return wrapped(f"{out} = ", full.text)
             self.made.discard(target.name)
-        return wrapped("", text) if text != out else []
+        return chained(text, out, 4 * sum(step is not None for step in self.place.steps)) if text != out else []
 
     def _there(self, target: Var, value: Node) -> Var | None:
         """What is read in the place where the result goes."""
@@ -298,8 +298,9 @@ class Pass:
         guarded = []
         for term in terms_of(value):
             offsets = {self.system.offset(v) for v in expr.variables(term) if v.index and self._is_adjoint(v)}
+            offsets = {offset for offset in offsets if any(offset)}
             (offset,) = offsets if len(offsets) == 1 else ((),)
-            if any(offset) and can_be_infinite(term):
+            if offset and can_be_infinite(term):
                 guarded.append((offset, term))
             else:
                 plain.append(term)
@@ -422,6 +423,22 @@ class Pass:
                 elif index.has(n) and index != n:
                     conditions[f"{n - index} < {self.names.length[axis]}"] = None
         return " and ".join(conditions)
+
+
+def chained(text: str, out: str, indent: int) -> list[str]:
+    """A chain of operations in place, on one line where it fits, else an operation a line."""
+    if indent + len(text) <= WIDTH:
+        return [text]
+    calls, depth, start = [], 0, 0
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if c == "." and depth == 0 and text[i - 1] in ")]" and i > 0:
+            calls.append(text[start:i])
+            start = i
+    calls.append(text[start:])
+    if calls[0] == out:
+        calls = [calls[0] + calls[1], *calls[2:]]
+    return [line for k, call in enumerate(calls) for line in wrapped("", f"{out if k else ''}{call}", 0)]
 
 
 def joined(names: Sequence[str]) -> str:

@@ -12,8 +12,7 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, sizes, *arrays):
-        values = {{name: array for name, array in zip(ARGUMENTS, arrays, strict=True) if array is not None}}
-        values = run(values, sizes)
+        values = run(named(ARGUMENTS, arrays), sizes)
         ctx.sizes, ctx.names = sizes, tuple(values)
         ctx.save_for_backward(*values.values())
         ctx.set_materialize_grads(False)
@@ -21,10 +20,11 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *cotangents):
-        given = {{name: array for name, array in zip(STATES, cotangents, strict=True) if array is not None}}
+        given = named(STATES, cotangents)
         for name in given:
             if name not in COTANGENTS:
-                raise ValueError(f"this module has gradients of {{', '.join(COTANGENTS)}}; export it with the seed {{name}} as well")
+                known = ", ".join(COTANGENTS)
+                raise ValueError(f"this module has gradients of {known}; export it with the seed {name} as well")
         values = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         if torch.is_grad_enabled():
             arrays = [*map(values.get, ARGUMENTS), *map(given.get, COTANGENTS)]
@@ -35,11 +35,11 @@ class Recurrence(torch.autograd.Function):
 
 ADJOINT = '''
 class Adjoint(torch.autograd.Function):
-    """The gradients as a function of what the states depend on, and of cotangents; its derivative is the second adjoint."""
+    """The gradients as one function of the same, and of cotangents; its derivative is the second adjoint."""
 
     @staticmethod
     def forward(ctx, sizes, values, *arrays):
-        given = {{name: array for name, array in zip(COTANGENTS, arrays[len(ARGUMENTS) :], strict=True) if array is not None}}
+        given = named(COTANGENTS, arrays[len(ARGUMENTS) :])
         gradients = pull(values, sizes, given)
         ctx.sizes, ctx.given, ctx.present = sizes, tuple(given), [name for name in ARGUMENTS if name in values]
         ctx.save_for_backward(*(values[name] for name in ctx.present), *given.values())
@@ -51,15 +51,15 @@ class Adjoint(torch.autograd.Function):
     def backward(ctx, *directions):
         count = len(ctx.present)
         values = dict(zip(ctx.present, ctx.saved_tensors[:count], strict=True))
-        along = dict(zip(ARGUMENTS, directions, strict=True))
+        along = named(ARGUMENTS, directions)
         for name in ctx.present:
-            direction = along[name] if along[name] is not None else torch.zeros_like(values[name])
             head, bracket, rest = name.partition("[")
-            values[f"{{head}}_dot{{bracket}}{{rest}}"] = direction
+            direction = along[name] if name in along else torch.zeros_like(values[name])
+            values[f"{head}_dot{bracket}{rest}"] = direction
         for name, array in zip(ctx.given, ctx.saved_tensors[count:], strict=True):
-            values[f"{{name}}_ct"] = array
+            values[f"{name}_ct"] = array
         for name in COTANGENTS:
-            values.setdefault(f"{{name}}_ct", zero_of(values, ctx.sizes, STATES[name]))
+            values.setdefault(f"{name}_ct", zero_of(values, ctx.sizes, STATES[name]))
         gradients, tangents = second(values, ctx.sizes)
         found = [gradients.get(name) if name in ctx.present else None for name in ARGUMENTS]
         return (None, None, *found, *(tangents.get(name) if name in ctx.given else None for name in COTANGENTS))
@@ -128,7 +128,8 @@ def arguments(params, inputs, initial=None, targets=None):
     shapes = [tuple((name, tuple(array.shape)) for name, array in some.items()) for some in given]
     sizes = dict(_sizes(*shapes, targets is not None)){lengths}
     batch = sizes.setdefault("...", ())
-    values = {{name: some[name] for (table, _), some in zip(groups, given, strict=True) for name in table if name in some}}
+    tables = zip((table for table, _ in groups), given, strict=True)
+    values = {{name: some[name] for table, some in tables for name in table if name in some}}
     dtype = functools.reduce(torch.promote_types, {{array.dtype for array in values.values()}}, torch.float32)
     return {{name: array.to(dtype) for name, array in values.items()}}, {{**sizes, "batch": math.prod(batch)}}
 '''
@@ -146,6 +147,11 @@ def arguments(targets: bool, lengths: Sequence[str]) -> str:
 
 
 HELPERS = {
+    "named": '''
+def named(names, arrays):
+    """The arrays by name, those that are there."""
+    return {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
+''',
     "outward": '''
 def outward(array, sizes, axes=DIMENSION):
     """`array` with the axes of the batch as they were given, in place of the one behind the first `axes`."""
@@ -213,15 +219,14 @@ def check(seed=0):
         return sum((directions[name] * gradient).sum() for name, gradient in gradients.items())
 
     def second_gradients():
-        for array in free.values():
-            array.requires_grad_()
-        known = [name for name in free if name in vjp(params, inputs, cotangents, initial)]
-        first = torch.autograd.grad(value(), [free[name] for name in known], create_graph=True)
-        along = sum((directions[name] * gradient).sum() for name, gradient in zip(known, first, strict=True))
-        found = torch.autograd.grad(along, [free[name] for name in known], allow_unused=True) if along.requires_grad else [None] * len(known)
-        for array in free.values():
+        known = [free[name].requires_grad_() for name in gradients]
+        first = torch.autograd.grad(value(), known, create_graph=True)
+        along = sum((directions[name] * gradient).sum() for name, gradient in zip(gradients, first, strict=True))
+        found = torch.autograd.grad(along, known, allow_unused=True) if along.requires_grad else [None] * len(known)
+        for array in known:
             array.requires_grad_(False)
-        return {{name: torch.zeros_like(free[name]) if g is None else g for name, g in zip(known, found, strict=True)}}
+        pairs = zip(gradients, known, found, strict=True)
+        return {{name: torch.zeros_like(array) if g is None else g for name, array, g in pairs}}
 
     def worst(value, gradients, step=1e-6):
         errors = [0.0]
@@ -237,7 +242,8 @@ def check(seed=0):
                 errors.append(abs(found - float(gradients[name].reshape(-1)[k])) / (1 + abs(found)))
         return max(errors)
 
-    error = max(worst(value, vjp(params, inputs, cotangents, initial)), worst(slope, second_gradients())){loss}
+    gradients = vjp(params, inputs, cotangents, initial)
+    error = max(worst(value, gradients), worst(slope, second_gradients())){loss}
     return error
 '''
 
