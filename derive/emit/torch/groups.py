@@ -67,6 +67,7 @@ def _added_to(item: Product, body: Sequence[Item], memory: Memory) -> dict[Var, 
         if len(readers) != 1 or not isinstance(readers[0], Assign) or readers[0] not in body:
             return {}
         (reader,) = readers
+        assert isinstance(reader, Assign)
         into = [v for v in _beside(reader.value, target) if _same_place(memory, v, reader.target)]
         if len(into) != 1:
             return {}

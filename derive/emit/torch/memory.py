@@ -29,6 +29,27 @@ from derive.schedule.storage import _entrywise, read_by, sharing
 from derive.schedule.terms import can_be_infinite
 from derive.system import System
 
+RESERVED = frozenset(
+    """
+    torch ctx self functools new_empty new_zeros new_ones arrays states directions found points batch steps rows bordered
+    cotangent named outward by_columns zero_of vjp run pull second trajectories arguments slope_of_tanh slope_of_sigmoid
+    sum_outer sum_leading tangents COTANGENTS ARGUMENTS Recurrence Adjoint
+    """.split()
+)
+"""What names mean in a module already."""
+
+
+class TorchNames(Names):
+    """Python names; pieces of memory get theirs while the lines are written."""
+
+    def __init__(self, system: System, variables: Iterable[str]):
+        self.renamed: set[str] = set()
+        variables = [*variables]
+        super().__init__(system, ())
+        self.taken |= RESERVED
+        self.of = {name: self.new(name) for name in variables}
+
+
 Margins = tuple[tuple[int, int], ...]
 """Along every axis: the rows before the lattice and after it."""
 
@@ -63,7 +84,9 @@ class Memory:
         self.of = {name: block for block in self.blocks for name in block.names}
         for block in self.blocks:
             both = [self.margins[name] for name in block.names]
-            block.margins = tuple((max(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*both, strict=True))
+            block.margins = tuple(
+                (max(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*both, strict=True)
+            )
             self.margins.update(dict.fromkeys(block.names, block.margins))
 
     # --- what shares memory -----------------------------------------------------------------------------------------------
@@ -81,9 +104,9 @@ class Memory:
         for stack in sorted(self.program.stacks, key=lambda s: any(p.name in self.alias for p in s.parts)):
             key = self._key(stack)
             shares = any(p.name in self.alias for p in stack.parts)
-            if len({*key}) < len(key) or any(keys.setdefault(root, key) != key for root in key):
-                if shares:
-                    return stack
+            torn = len({*key}) < len(key) or any(keys.setdefault(root, key) != key for root in key)
+            if torn and shares:
+                return stack
         return None
 
     def _root(self, name: str) -> str:
@@ -189,7 +212,7 @@ def _is_buffer(name: str, sweep: Sweep, system: System) -> bool:
         for statement in statements((item,)):
             old = [v for v in read_by(statement) if v.name == name and any(system.offset(v))]
             here = name in [t.name for t in statement.targets]
-            if old and (written or here and not _in_place(statement, old[0])):
+            if old and (written or (here and not _in_place(statement, old[0]))):
                 return False
             written = written or here
     return True

@@ -147,7 +147,7 @@ class TorchPrinter(ArrayPrinter):
 
     def total(self, body: Node) -> str:
         """The sum of `body` over all leading axes: one matrix product for a sum of outer products, term by term."""
-    
+
         text = ""
         for term in terms_of(body):
             c, core = expr.split_number(term)
@@ -239,7 +239,10 @@ def _definition(name: str, order: int) -> str:
 
 
 RENAMED: tuple[tuple[str, str], ...] = (
-    (r"np\.where\((.*), ([-\d./ ]+), ([-\d./ ]+)\)\.astype\(x\.dtype\)", r"torch.where(\1, torch.full_like(x, \2), \3)"),
+    (
+        r"np\.where\((.*), ([-\d./ ]+), ([-\d./ ]+)\)\.astype\(x\.dtype\)",
+        r"torch.where(\1, torch.full_like(x, \2), \3)",
+    ),
     (r"np\.minimum\((\w+), ", r"torch.clamp(\1, max="),
     (r"np\.maximum\((\w+), ", r"torch.clamp(\1, min="),
     (r"np\.clip\(", "torch.clamp("),

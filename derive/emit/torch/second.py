@@ -7,10 +7,13 @@ system, in which only the tangents of parameters, inputs and boundary values are
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from derive import expr
 from derive.adjoint import adjoint
+from derive.schedule.program import Program, Sweep, statements
+from derive.schedule.storage import read_by
 from derive.schedule.terms import COTANGENT, seeded
 from derive.system import Equation, System
 from derive.tangent import MARK, tangent
@@ -40,6 +43,20 @@ def _wanted(system: System, seeds: tuple[str, ...]) -> set[str]:
     found = {v.var.marked("bar", MARK).name for v in (*system.parameters, *system.inputs)}
     found |= {system.variables[b.variable].var.marked("bar", MARK).name for b in system.borders}
     return found | {system.variables[name].var.marked(MARK).name for name in seeds}
+
+
+def live(program: Program, wanted: Collection[str]) -> Program:
+    """`program` without the statements outside of loops that compute neither what is wanted nor what another one reads."""
+    while True:
+        every = [*statements(program.forward), *statements(program.backward), *program.gradients]
+        read = {v.name for s in every for v in read_by(s)} | {*wanted}
+        kept = [
+            tuple(i for i in items if isinstance(i, Sweep) or any(t.name in read for t in i.targets))
+            for items in (program.forward, program.backward)
+        ]
+        if kept == [program.forward, program.backward]:
+            return program
+        program = replace(program, forward=kept[0], backward=kept[1])
 
 
 def _needed(equations: dict[str, Equation], wanted: list[str]) -> set[str]:

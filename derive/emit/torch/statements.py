@@ -13,7 +13,6 @@ from derive.emit.torch.printer import INPLACE, TorchPrinter
 from derive.expr import Node, Var
 from derive.schedule.terms import terms_of
 
-
 PLAIN = "torch.{f}({x}, out={out})"
 OUT = {"relu": "torch.clamp({x}, min=0, out={out})"}
 """How a function writes into memory, where that is no argument of its own."""
@@ -240,4 +239,3 @@ def _one_minus(node: Node) -> Node | None:
         if isinstance(one, expr.Ones) and c == -1:
             return body
     return None
-

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from derive.emit.compiled import Arrays, Compiled
-from derive.emit.torch.module import Module, class_name
+from derive.emit.torch.frame import class_name
+from derive.emit.torch.module import Module
 from derive.errors import DeriveError
 from derive.system import System
 

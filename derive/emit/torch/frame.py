@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from derive.emit.source import SIZES, quoted, uses
@@ -258,3 +259,12 @@ MAIN = """
 if __name__ == "__main__":
     print(f"largest difference between the gradients and finite differences: {check():.1e}")
 """
+
+
+def class_name(name: str) -> str:
+    """`GRU`, `StackedLSTM`, `GRUBefore`: every word with a capital, the names of cells in capitals."""
+    words = re.findall(r"[A-Za-z]+|\d+", name) or ["System"]
+    found = "".join(
+        re.sub(r"(rnn|gru|lstm)$", lambda m: m.group().upper(), w[0].upper() + w[1:], flags=re.I) for w in words
+    )
+    return found if found[0].isalpha() else f"System{found}"
