@@ -186,14 +186,6 @@ SOURCES: dict[str, str] = {
 def step(x):
     return np.asarray(x > 0, dtype=x.dtype)
 """,
-    "sigmoid_to": '''
-def sigmoid_to(x, out):
-    """1 / (1 + exp(-x)), written to `out`."""
-    np.multiply(x, 0.5, out=out)
-    np.tanh(out, out=out)
-    out *= 0.5
-    out += 0.5
-''',
     "erf": '''
 def erf(x):
     """The error function, to the last digit: NumPy has none, so it is Python's, entry by entry."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -97,10 +98,16 @@ class _Module:
         self.scratch: dict[tuple[str, tuple[str, ...], int], str] = {}
         """Scratch arrays of the function that is being written: `(whether for all rows, sizes, which) -> name`."""
         self.scratch_names: dict[tuple[str, int], str] = {}
-        self.packs: dict[Pack, str] = {}
-        """The packs of the function that is being written, with their names."""
         self.inside = {t.name for s in statements(program.backward) for t in s.targets}
         """What the backward pass computes: zero beyond the lattice."""
+        self.numbers: dict[str, str] = {}
+        self.halves: set[str] = set()
+        """Products that come halved, and below, the sigmoids that take them."""
+        self.halved = self._halved()
+        self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
+        """Copies of packs as products read them, with the lines that make them."""
+        self.packs: dict[Pack, str] = {}
+        """The packs of the function that is being written, with their names."""
         self.kept_stacks: dict[str, None] = {}
         """The stacks of the forward pass of which the backward pass reads several parts at once."""
         self.unknown: list[str] = []
@@ -128,11 +135,7 @@ class _Module:
         if any("_bordered(" in part for part in body):
             body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
         body += [MAIN] if backward else []
-        imports = [
-            "import difflib",
-            "import functools",
-            *(["import math"] if any("math." in c for c in called) else []),
-        ]
+        imports = ["import difflib", "import functools", "import math"]
         tables = self.face.tables(bool(self.unknown))
         head = "\n".join([self.face.docstring("NumPy"), "", *imports, "", "import numpy as np", "", *tables])
         return "\n\n\n".join([head, *(part.strip("\n") for part in body)]) + "\n"
@@ -140,12 +143,21 @@ class _Module:
     def _filled(self, text: str) -> str:
         """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
         text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
+        if self.face.derived:
+            text = text.replace("(math.prod(batch),) if math.prod(batch) != 1 else ()", "batch")
         if self.face.inputs:
             return text
+        # Lengths stand where shapes do: nothing else has them.
+        text = text.replace("np.asarray(array) for name", "np.asarray(array) for name").replace(
+            '_check_shapes("inputs", _shapes(inputs), INPUTS, sizes)', 'sizes |= {"...": ()} | dict(inputs)'
+        )
+        text = text.replace("given = (params, inputs,", "given = (params, {},").replace(
+            "sizes = _sizes(*found,",
+            "found[1] = tuple((name, int(inputs[name])) for name in LENGTHS)\n    sizes = _sizes(*found,",
+        )
         lengths = quoted(str(n) for n in self.system.lattice.lengths)
-        text = text.replace("(INPUTS, inputs)", "(INPUTS, {})")
-        return text.replace(
-            "{**sizes, ", f'{{"...": (), **sizes, **{{name: int(inputs[name]) for name in ({lengths})}}, '
+        return text.replace("LENGTHS", f"({lengths})").replace(
+            "(params, inputs, initial, targets) for *_", "(params, initial, targets) for *_"
         )
 
     # --- statements -------------------------------------------------------------------------------------------------------
@@ -185,7 +197,9 @@ class _Module:
     def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:
         """Assignments and products at one place: neighbouring assignments are taken together."""
         lines: list[str] = []
-        steps = Steps(self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k))
+        steps = Steps(
+            self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
+        )
         waiting: list[Call] = []
         neighbours = Neighbours(self.program, isinstance(self.region, Everywhere))
 
@@ -221,34 +235,46 @@ class _Module:
         """A call as a line; what is no universal function is an expression that is copied."""
         show = self.region.part_text if call.each else self.region.text
         out = show(call.out)
-        operands = [o if isinstance(o, str) else show(o) for o in call.operands]
+        operands = [self._number(o) if isinstance(o, str) else show(o) for o in call.operands]
         if not call.function:
             return self._copied(out, call.copied or operands[0])
         sign = IN_PLACE.get(call.function)
         if sign and operands[0] == out and out.isidentifier():
             return wrapped(f"{out} {sign}= ", operands[1])
-        return [f"{call.function}({', '.join([*operands, f'out={out}'])})"]
+        return wrapped("", f"{call.function}({', '.join([*operands, out])})")
+
+    def _number(self, text: str) -> str:
+        """A number as an array without axes, which is not converted at every call."""
+        if text not in self.numbers:
+            known = {"1": "one", "0": "zero", "0.5": "half", "2": "two"}
+            self.numbers[text] = self.names.new(known.get(text, "number_" + re.sub(r"\W+", "_", text)))
+        return self.numbers[text]
+
+    def _number_lines(self, body: Sequence[str]) -> list[str]:
+        used = {text: name for text, name in self.numbers.items() if uses(body, name)}
+        return [f"{name} = np.asarray({text}, dtype)" for text, name in used.items()]
 
     def _copied(self, out: str, text: str) -> list[str]:
         return wrapped(f"{out} = " if out.endswith("]") else f"{out}[...] = ", text)
 
     def _product(self, product: Product) -> list[str]:
         """One matrix product; for all steps of a chain the rows of all steps are the rows of one matrix."""
-        pack = self._pack(product.pack)
-        factor = pack if product.transposed else f"{pack}.T"
+        factor = self._factor(product)
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         if isinstance(self.region, Everywhere) and chain:
-            lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, out=_flat({out}))")
+            lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
-            lines = [f"np.matmul({operand}, {factor}, out={out})"]
+            # `dot` costs less than `matmul`, and asks for an array of its own.
+            whole = not self.arrays.is_stored(product.target.name)
+            lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             lines = [f"{out} = {operand} @ {factor}"]
         if product.bias is not None:
-            bias = self._pack(product.bias)
-            lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, out={out})")
+            bias = self._bias(product)
+            lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, {out})")
         return lines
 
     def _run_text(self, variables: Sequence[Var]) -> str:
@@ -257,6 +283,67 @@ class _Module:
         var = variables[0]
         offset = system.offset(var) if self.arrays.is_stored(var.name) else ()
         return self.region.text(Ref(var.name, offset, len(variables)))
+
+    def _halved(self) -> set[str]:
+        """Sigmoids of sums of products that nothing else reads: these come halved, since σ(a) = (1 + tanh(a / 2)) / 2."""
+        found = list(statements(self.program.forward))
+        single = {s.target.name: s.value for s in found if isinstance(s, Assign)}
+        products = {t.name for s in found if isinstance(s, Product) and not s.transposed for t in s.targets}
+        every = (*found, *statements(self.program.backward), *self.program.gradients)
+        count = Counter(v.name for s in every for v in _read(s))
+        halved = set()
+        looped = {name for item in self.program.forward if isinstance(item, Sweep) for name in item.names}
+        looped -= {n for i in self.program.forward if isinstance(i, Sweep) and self._is_zipped(i) for n in i.names}
+        for name, value in ((n, v) for n, v in single.items() if n not in looped):
+            if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
+                terms = terms_of(value.arguments[0])
+                if all(isinstance(t, Var) and t.name in products and count[t.name] == 1 for t in terms):
+                    self.halves |= {t.name for t in terms if isinstance(t, Var)}
+                    halved.add(name)
+        return halved
+
+    def _spans(self, product: Product) -> list[str]:
+        """The runs of targets of a product that come halved, as slices."""
+        found = []
+        sizes = [t for t in product.targets]
+        k = 0
+        while k < len(sizes):
+            stop = k
+            while stop < len(sizes) and sizes[stop].name in self.halves:
+                stop += 1
+            if stop > k:
+                start = width(self.arrays, sizes[:k]) if k else ""
+                end = width(self.arrays, sizes[:stop]) if stop < len(sizes) else ""
+                found.append(f"{start} : {end}".strip() if start or end else ":")
+            k = max(stop, k + 1)
+        return found
+
+    def _factor(self, product: Product) -> str:
+        """The right factor of a product; in a loop, a copy whose rows lie as they are read."""
+        pack = self._pack(product.pack)
+        if product.transposed:
+            return pack
+        spans = self._spans(product)
+        if not spans and not isinstance(self.region, Zipped):
+            return f"{pack}.T"
+        key = product.pack, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{pack}_T_half" if spans else f"{pack}_T")
+            self.turned[key] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
+            if spans:
+                self._number("0.5")
+        return self.turned[key][0]
+
+    def _bias(self, product: Product) -> str:
+        assert product.bias is not None
+        bias, spans = self._pack(product.bias), self._spans(product)
+        if not spans:
+            return bias
+        key = product.bias, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{bias}_half")
+            self.turned[key] = name, [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= half" for s in spans)]
+        return self.turned[key][0]
 
     def _pack(self, pack: Pack) -> str:
         if len(pack.parts) == 1:
@@ -367,17 +454,15 @@ class _Module:
     # --- the functions ----------------------------------------------------------------------------------------------------
 
     def _forward(self) -> str:
-        lines = ["values, _ = _run(*_arrays(params, inputs, initial))"]
+        lines = ["values, sizes = _run(*_arrays(params, inputs, initial))"]
         states, inner = self.face.states, self.layout.inner
-        pick = f"{{name: values[name][{inner}] for name in STATES}}"
+        lines.append(f"states = {{name: values[name][{inner}] for name in STATES}}")
         rows = [v for v in states if v.var.index and kind_of(v.var) == ROW]
-        more = [*(v.name for v in states if not v.var.index), *(edge.key for edge in self.face.outer)]
-        lines.append(f"states = {pick}" if rows or more else f"return {pick}")
         lines += [f'states["{v.name}"] = states["{v.name}"][..., None, :]' for v in rows]
+        more = [*(v.name for v in states if not v.var.index), *(edge.key for edge in self.face.outer)]
         if more:
-            lines += ["return states | {name: values[name] for name in TOTALS}"]
-        elif rows:
-            lines.append("return states")
+            lines.append("states |= {name: values[name] for name in TOTALS}")
+        lines.append('return _batched(STATES, states, sizes["batch"], sizes["..."])')
         doc = f"""
             Every state at every step, by name.
 
@@ -388,7 +473,8 @@ class _Module:
     def _vjp(self) -> str:
         lines = [
             "values, sizes = _run(*_arrays(params, inputs, initial))",
-            "return _pull(values, sizes, _cotangents(cotangents, sizes))",
+            "gradients = _pull(values, sizes, _cotangents(cotangents, sizes))",
+            'return _batched({**INPUTS, **INITIAL}, gradients, sizes["batch"], sizes["..."])',
         ]
         names = " and ".join(self.program.seeds)
         doc = f"""
@@ -400,7 +486,7 @@ class _Module:
 
     def _run(self) -> str:
         """The forward pass."""
-        self.scratch = {}
+        self.scratch, self.turned = {}, {}
         face, program = self.face, self.program
         items = self._items(program.forward)
         extra: list[str] = []
@@ -426,11 +512,15 @@ class _Module:
         }
         body += ["", *dictionary("values |= ", known), "return values, sizes"]
         points = self._points(body)
+        turned = [line for _, lines in self.turned.values() for line in lines]
+        numbers = self._number_lines([*body, *turned])
         head = [
-            *self._parameters(body),
-            *self._packing(self._packed(program.forward)),
-            *self._sizes([*body, *points]),
+            *self._parameters([*body, *turned]),
+            *self._sizes([*body, *points, *numbers]),
             *points,
+            *numbers,
+            *self._packing(self._packed(program.forward)),
+            *turned,
         ]
         doc = "All arrays by name, with their rows around the lattice."
         return function("_run(values, sizes)", doc, without_double_blanks([*head, "", *body]))
@@ -558,7 +648,7 @@ class _Module:
     def _sizes(self, body: Sequence[str]) -> list[str]:
         symbols = {**{n: n for n in self.system.lattice.lengths}, **{n: n for n in self.system.dimensions}}
         pairs = [(self.names.symbols[s], f'sizes["{s}"]') for s in symbols if uses(body, self.names.symbols[s])]
-        pairs += [("batch", 'sizes["..."]')] if uses(body, "batch") or uses(body, "points") else []
+        pairs += [("batch", 'sizes["batch"]')] if uses(body, "batch") or uses(body, "points") else []
         pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
@@ -592,7 +682,7 @@ class _Module:
 
     def _pull(self) -> str:
         """The backward pass."""
-        self.scratch = {}
+        self.scratch, self.turned = {}, {}
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
@@ -604,7 +694,7 @@ class _Module:
         body.append("return gradients")
         body = [*self._made(program.backward, body), *body]
         packs = self._packed(program.backward)
-        kept = {name for name in packs.values() if name in self._packed(program.forward).values()}
+        kept = [name for name in packs.values() if name in self._packed(program.forward).values()]
         mine = {pack: name for pack, name in packs.items() if name not in kept}
         own = {t.name for s in statements(program.backward) for t in s.targets}
         trajectories = [
@@ -615,19 +705,23 @@ class _Module:
         used = [name for name in trajectories if uses(body, self.names.of[name])]
         points = self._points(body)
         runs = self._run_views(body)
+        turned = [line for _, lines in self.turned.values() for line in lines]
+        numbers = self._number_lines([*body, *turned])
         lines = [
-            *self._parameters(body),
+            *self._parameters([*body, *turned]),
             *self._unpacked(used),
             *[f'{name} = values["{name}"]' for name in kept if uses(body, name)],
-            *self._packing(mine),
             *(
                 f'{self.names.of[seed + "_ct"]} = cotangents["{seed}"]'
                 for seed in program.seeds
                 if uses(body, self.names.of[seed + "_ct"])
             ),
-            *self._sizes([*body, *points, *runs]),
-            *runs,
+            *self._sizes([*body, *points, *runs, *numbers]),
             *points,
+            *numbers,
+            *self._packing(mine),
+            *turned,
+            *runs,
         ]
         doc = "The adjoint equations, and the gradients that they give.\n\n"
         doc += "\n".join(f"    {line}" for line in self.face.adjoint_equations())
@@ -748,7 +842,8 @@ class _Module:
         direct, after = self._direct(place)
         inner = self.layout.inner
         cotangents = f"{{name: bar[{inner}] for name, bar in bars.items()}}"
-        body += [*direct, f"gradients = _pull(values, sizes, {cotangents})", *after, "return loss, gradients"]
+        body += [*direct, f"gradients = _pull(values, sizes, {cotangents})", *after]
+        body.append('return loss, _batched({**INPUTS, **INITIAL}, gradients, sizes["batch"], sizes["..."])')
         fed = "".join(f', "{v.name}": targets["{v.name}"]' for v in face.fed)
         first = [f"inputs = {{**inputs{fed}}}"] if fed else []
         first.append("values, sizes = _run(*_arrays(params, inputs, initial, targets))")

@@ -89,13 +89,27 @@ def function(signature: str, doc: str, lines: Iterable[str]) -> str:
 ARRAYS = '''
 def _arrays(params, inputs, initial=None, targets=None):
     """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
-    groups = [(PARAMETERS, params), (INPUTS, inputs), (INITIAL, initial or {}), (TARGETS_TABLE, targets or {})]
-    values = {name: np.asarray(given[name]) for table, given in groups for name in table if name in given}
-    shapes = [tuple((name, np.shape(array)) for name, array in given.items()) for _, given in groups]
-    sizes = _sizes(*shapes, targets is not None)
-    dtype = np.result_type(np.float32, *{array.dtype for array in values.values()})
-    values = {name: array.astype(dtype, copy=False) for name, array in values.items()}
-    return values, {**sizes, "dtype": dtype}
+    given = (params, inputs, initial or {}, targets or {})
+    groups = [{name: np.asarray(array) for name, array in group.items()} for group in given]
+    found = [tuple((name, array.shape, array.dtype) for name, array in group.items()) for group in groups]
+    sizes = _sizes(*found, targets is not None)
+    values = groups[0] | groups[1] | groups[2] | groups[3]
+    if any(array.dtype != sizes["dtype"] for array in values.values()):
+        values = {name: array.astype(sizes["dtype"], copy=False) for name, array in values.items()}
+    return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, sizes["..."], sizes["batch"]), sizes
+
+
+def _batched(shapes, arrays, old, new):
+    """The arrays with other axes for the batch; inside there is one axis, or none for a batch of one."""
+    if old == new:
+        return arrays
+    found = dict(arrays)
+    for name in arrays.keys() & shapes.keys():
+        letters, axes = shapes[name].split(), arrays[name].shape
+        if "..." in letters:
+            start = letters.index("...")
+            found[name] = arrays[name].reshape(*axes[:start], *new, *axes[start + len(old) :])
+    return found
 '''
 
 SIZES = '''
@@ -103,12 +117,20 @@ SIZES = '''
 def _sizes(params, inputs, initial, targets, with_targets):
     """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
     sizes = {}
-    _check_shapes("params", dict(params), PARAMETERS, sizes)
-    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
+    _check_shapes("params", _shapes(params), PARAMETERS, sizes)
+    _check_shapes("inputs", _shapes(inputs), INPUTS, sizes)
     if with_targets:
-        _check_shapes("targets", dict(targets), TARGETS_TABLE, sizes)
-    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
+        _check_shapes("targets", _shapes(targets), TARGETS_TABLE, sizes)
+    _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
+    dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
+    sizes["dtype"] = np.result_type(np.float32, *dtypes)
+    batch = sizes.setdefault("...", ())
+    sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
     return sizes
+
+
+def _shapes(found):
+    return {name: shape for name, shape, _ in found}
 
 
 def _check_shapes(what, given, shapes, sizes, optional=""):
@@ -157,17 +179,19 @@ def _near(name, known):
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):
     """The cotangents by name; those that are left out are zero, without taking memory."""
-    shapes = {name: np.shape(array) for name, array in cotangents.items()}
-    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state")
-    zero = np.zeros((), sizes["dtype"])
+    zero, count = np.zeros((), sizes["dtype"]), 0
     found = {}
     for name, shape in COTANGENTS.items():
-        axes = []
+        axes = ()
         for letter in shape.split():
-            axes += sizes[letter] if letter == "..." else [int(sizes.get(letter, letter))]
-        array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else zero
-        found[name] = np.broadcast_to(array, axes)
-    return found
+            axes += sizes[letter] if letter == "..." else (int(sizes.get(letter, letter)),)
+        array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else np.broadcast_to(zero, axes)
+        found[name] = array
+        count += name in cotangents and array.shape == axes
+    if count != len(cotangents):
+        shapes = {name: np.shape(array) for name, array in cotangents.items()}
+        _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state")
+    return _batched(COTANGENTS, found, sizes["..."], sizes["batch"])
 '''
 
 FLAT = '''

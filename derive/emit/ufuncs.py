@@ -9,7 +9,7 @@ A `Ref` is an array, or a run of parts of a stack, at an offset from the step of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -57,7 +57,10 @@ class Call:
 
 
 class Steps:
-    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape."""
+    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape.
+
+    `halved`: names that are a sigmoid of what comes halved: σ(a) = (1 + tanh(a / 2)) / 2.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class Steps:
         printer: ArrayPrinter,
         expression: Callable[[Node], tuple[str, tuple[Ref, ...]]],
         scratch: Callable[[Shape, int], str],
+        halved: Collection[str] = (),
     ):
+        self.halved = halved
         self.program, self.printer, self.expression, self.new_scratch = program, printer, expression, scratch
         self.scratches: dict[Ref, Shape] = {}
         self.calls: list[Call] = []
@@ -74,8 +79,17 @@ class Steps:
     def of(self, target: Ref, value: Node) -> list[Call]:
         """The calls for one statement."""
         self.calls, self.free = [], []
-        self._to(target, value)
+        if isinstance(value, expr.Apply) and target.name in self.halved:
+            self._sigmoid(target, _inside(self, target, value.arguments[0]))
+        else:
+            self._to(target, value)
         return self.calls
+
+    def _sigmoid(self, out: Ref, half: Operand) -> None:
+        """The sigmoid of twice an operand."""
+        self._call("np.tanh", (half,), out)
+        self._call("np.multiply", (out, "0.5"), out)
+        self._call("np.add", (out, "0.5"), out)
 
     def ref(self, var: Var) -> Ref:
         """Where a variable is; what is kept for one step only is in one place, whichever step is read."""
@@ -232,16 +246,19 @@ def _apply(s: Steps, out: Ref, node: expr.Apply) -> bool:
     function, numbers = _ufunc(node.function)
     if not function:
         return False
-    if function == "sigmoid_to":
-        s.printer.call(function)
-    s._call(function, (_inside(s, out, node.arguments[0]), *numbers), out)
+    operand = _inside(s, out, node.arguments[0])
+    if function == "sigmoid":
+        s._call("np.multiply", (operand, "0.5"), out)
+        s._sigmoid(out, out)
+    else:
+        s._call(function, (operand, *numbers), out)
     return True
 
 
 def _ufunc(name: str) -> tuple[str, tuple[str, ...]]:
     """The universal function that a row of the table is, and the numbers that follow its operand."""
     if name == "sigmoid":
-        return "sigmoid_to", ()
+        return name, ()
     head, _, tail = (library.inline(name) or "").partition("({x}")
     numbers = tuple(tail.removesuffix(")").removeprefix(", ").split(", ")) if tail != ")" else ()
     return (head, numbers) if tail and "{" not in tail else ("", ())
@@ -270,16 +287,18 @@ class Neighbours:
         self.place = {p.name: (s.name, k) for s in program.stacks for k, p in enumerate(s.parts)}
         self.parts = {s.name: s.parts for s in program.stacks}
 
-    def follows(self, ref: Ref, first: Ref, count: int) -> bool:
-        """Whether `ref` is the part `count` after `first`."""
-        if ref.name not in self.place or first.name not in self.place or ref.offset != first.offset:
-            return False
-        stack, k = self.place[first.name]
-        return self.place[ref.name] == (stack, k + count) and not ref.scratch
+    def distance(self, ref: Operand, first: Operand) -> int | None:
+        """How many parts one lies after another in their stack, at the same point."""
+        if not isinstance(ref, Ref) or not isinstance(first, Ref) or ref.offset != first.offset:
+            return None
+        if ref.scratch or first.scratch or ref.name not in self.place or first.name not in self.place:
+            return None
+        (stack, k), (other, j) = self.place[ref.name], self.place[first.name]
+        return k - j if stack == other else None
 
-    def sizes_agree(self, first: Ref, count: int) -> bool:
-        stack, k = self.place[first.name]
-        return len({p.shape for p in self.parts[stack][k : k + count]}) == 1
+    def sizes_agree(self, refs: Sequence[Ref]) -> bool:
+        places = [self.place[ref.name] for ref in refs]
+        return len({self.parts[stack][k].shape for stack, k in places}) == 1
 
     def touched(self, ref: Ref) -> set[tuple[str, Offset]]:
         """The pieces of memory that a reference covers."""
@@ -295,69 +314,73 @@ def merged(calls: Sequence[Call], neighbours: Neighbours) -> list[Call]:
     left = list(calls)
     found: list[Call] = []
     while left:
-        first = left.pop(0)
-        count = 1
-        alike = [True] * len(first.operands)
-        same = [True] * len(first.operands)
-        while True:
-            k = _next(first, count, left, neighbours, alike, same)
-            if k is None:
-                break
-            call = left.pop(k)
-            alike = [
-                a and _steps_on(c, f, count, neighbours)
-                for a, c, f in zip(alike, call.operands, first.operands, strict=True)
-            ]
-            same = [s and c == f for s, c, f in zip(same, call.operands, first.operands, strict=True)]
-            count += 1
-        found.append(first if count == 1 else _together(first, count, alike))
+        group = _Group(left.pop(0), neighbours)
+        while (k := group.next_of(left)) is not None:
+            group.take(left.pop(k))
+        found.append(group.call())
     return found
 
 
-def _next(
-    first: Call, count: int, left: Sequence[Call], neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
-) -> int | None:
-    """The position of the call that does to the next part what `first` does to its own, if it may be done here."""
-    if not first.function:
-        return None
-    written = set(neighbours.touched(replace(first.out, count=count)))
-    read: set[Any] = {m for r in first.refs for m in neighbours.touched(replace(r, count=count))}
-    for k, call in enumerate(left):
-        if call.function == first.function and _continues(call, first, count, neighbours, alike, same):
-            mine_read = {m for r in call.refs for m in neighbours.touched(r)}
-            mine_written = neighbours.touched(call.out)
-            if not (mine_read & written or mine_written & (read | written)):
+class _Group:
+    """Calls of one function on neighbours; `calls` by how far they lie from the first that was found."""
+
+    def __init__(self, first: Call, neighbours: Neighbours):
+        self.first, self.neighbours = first, neighbours
+        self.calls = {0: first}
+        self.moves = [True] * len(first.operands)
+        """Which operands move from part to part with the result; the others are the same for all."""
+        self.stays = [True] * len(first.operands)
+
+    def next_of(self, left: Sequence[Call]) -> int | None:
+        """The position of a call that does to a neighbour what these do, if it may be done here."""
+        if not self.first.function:
+            return None
+        written, read = self._touched()
+        for k, call in enumerate(left):
+            mine_read = {m for r in call.refs for m in self.neighbours.touched(r)}
+            mine_written = self.neighbours.touched(call.out)
+            if self._fits(call) and not (mine_read & written or mine_written & (read | written)):
                 return k
-        written |= neighbours.touched(call.out)
-        read |= {m for r in call.refs for m in neighbours.touched(r)}
-    return None
+            written |= mine_written
+            read |= mine_read
+        return None
 
+    def _touched(self) -> tuple[set[Any], set[Any]]:
+        touched = self.neighbours.touched
+        written = {m for call in self.calls.values() for m in touched(call.out)}
+        return written, {m for call in self.calls.values() for r in call.refs for m in touched(r)}
 
-def _continues(
-    call: Call, first: Call, count: int, neighbours: Neighbours, alike: Sequence[bool], same: Sequence[bool]
-) -> bool:
-    if not neighbours.follows(call.out, first.out, count) or len(call.operands) != len(first.operands):
-        return False
-    spread = False
-    for mine, his, a, s in zip(call.operands, first.operands, alike, same, strict=True):
-        if a and _steps_on(mine, his, count, neighbours):
-            continue
-        if not (s and mine == his):
+    def _fits(self, call: Call) -> bool:
+        far = self.neighbours.distance(call.out, self.first.out)
+        if far is None or far not in (min(self.calls) - 1, max(self.calls) + 1) or call.function != self.first.function:
             return False
-        spread = spread or isinstance(mine, Ref)
-    return not spread or neighbours.sizes_agree(first.out, count + 1)
+        moves, stays = self._alike(call, far)
+        if not all(m or s for m, s in zip(moves, stays, strict=True)):
+            return False
+        spread = any(isinstance(o, Ref) and not m for o, m in zip(call.operands, moves, strict=True))
+        return not spread or self.neighbours.sizes_agree([c.out for c in (*self.calls.values(), call)])
 
+    def _alike(self, call: Call, far: int) -> tuple[list[bool], list[bool]]:
+        pairs = list(zip(call.operands, self.first.operands, strict=True))
+        moves = [m and self.neighbours.distance(a, b) == far for m, (a, b) in zip(self.moves, pairs, strict=True)]
+        return moves, [s and a == b for s, (a, b) in zip(self.stays, pairs, strict=True)]
 
-def _steps_on(mine: Operand, his: Operand, count: int, neighbours: Neighbours) -> bool:
-    return isinstance(mine, Ref) and isinstance(his, Ref) and neighbours.follows(mine, his, count)
+    def take(self, call: Call) -> None:
+        far = self.neighbours.distance(call.out, self.first.out)
+        assert far is not None
+        self.moves, self.stays = self._alike(call, far)
+        self.calls[far] = call
 
-
-def _together(first: Call, count: int, alike: Sequence[bool]) -> Call:
-    spread = any(isinstance(o, Ref) and not a for o, a in zip(first.operands, alike, strict=True))
-    operands: list[Operand] = []
-    for operand, a in zip(first.operands, alike, strict=True):
-        if isinstance(operand, str):
-            operands.append(operand)
-        else:
-            operands.append(replace(operand, count=count) if a else replace(operand, lifted=True))
-    return Call(first.function, tuple(operands), replace(first.out, count=count), each=spread)
+    def call(self) -> Call:
+        """All of them as one."""
+        if len(self.calls) == 1:
+            return self.first
+        lowest, count = self.calls[min(self.calls)], len(self.calls)
+        operands: list[Operand] = []
+        for operand, moves in zip(lowest.operands, self.moves, strict=True):
+            if isinstance(operand, str):
+                operands.append(operand)
+            else:
+                operands.append(replace(operand, count=count) if moves else replace(operand, lifted=True))
+        spread = any(isinstance(o, Ref) and o.lifted for o in operands)
+        return Call(self.first.function, tuple(operands), replace(lowest.out, count=count), each=spread)

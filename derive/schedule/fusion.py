@@ -16,6 +16,7 @@ from derive.expr import Node, Var
 from derive.schedule.hoist import Names
 from derive.schedule.products import Factored, Joint, Single
 from derive.schedule.program import Assign, OuterTotal, Pack, Product, Stack, Total
+from derive.schedule.terms import is_backward
 from derive.system import System
 
 MOST_PERMUTED = 6
@@ -31,6 +32,13 @@ class Fusion:
         self.system, self.names = system, names
         self.indices = system.lattice.indices
         self.computed = {n for one in passes for n in computed(one)}
+        self.adjoints = {
+            target.base: {v.name for v in expr.variables(value) if is_backward(v)}
+            for one in passes
+            for target, value in one.equations.values()
+            if "delta" in target.marks
+        }
+        """What the adjoint of a pre-activation is a multiple of."""
         grouped = _by(_outer(totals), lambda total: total.right)
         sets = [tuple(map(self._here, j.operands)) for one in passes for j in one.joint]
         outer = [[t.left[0] for t in group] for right, group in grouped.items() if right is not None]
@@ -61,16 +69,15 @@ class Fusion:
     def _can_be_stacked(self, parts: Sequence[Var]) -> bool:
         return all(p.name in self.computed for p in parts) and len(set(parts)) == len(parts)
 
-    def _key(self, part: Var) -> tuple[int, int]:
-        """Parts of one activation together, in the order of the equations."""
+    def _key(self, part: Var) -> tuple[int, bool, int]:
+        """Parts of one activation together; last of them those whose adjoint is also that of parts of other activations."""
         names = list(self.system.equations)
-        base = next(
-            (n for n in sorted(names, key=len, reverse=True) if part.base == n or part.base.startswith(f"{n}_")), ""
-        )
+        base = next((n for n in sorted(names, key=len, reverse=True) if f"{part.base}_".startswith(f"{n}_")), "")
         if not base:
-            return len(names), len(names)
-        of_function = [n for n in names if _function(self.system, n) == _function(self.system, base)]
-        return names.index(of_function[0]), names.index(base)
+            return len(names), False, len(names)
+        alike = [n for n in names if _function(self.system, n) == _function(self.system, base)]
+        others = {v for n in names if n not in alike for v in self.adjoints.get(n, ())}
+        return names.index(alike[0]), not others.isdisjoint(self.adjoints.get(base, ())), names.index(base)
 
     def _matrix_order(self, passes: Sequence[Factored]) -> dict[Var, int]:
         """Where a matrix stands in its pack: where the operand of its transpose stands, so that both share the pack."""
