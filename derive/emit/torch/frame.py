@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from derive.emit.source import SIZES, quoted, uses
+from derive.emit.source import CHECK_SHAPES, quoted, uses
 
 RECURRENCE = '''
 class Recurrence(torch.autograd.Function):
@@ -136,6 +136,20 @@ def arguments(params, inputs, initial=None, targets=None):
 '''
 
 
+SIZES = '''
+@functools.lru_cache(maxsize=256)
+def _sizes(params, inputs, initial, targets, with_targets):
+    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
+    sizes = {}
+    _check_shapes("params", dict(params), PARAMETERS, sizes)
+    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
+    if with_targets:
+        _check_shapes("targets", dict(targets), TABLE, sizes)
+    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
+    return sizes
+'''
+
+
 def arguments(targets: bool, lengths: Sequence[str]) -> str:
     """The function that takes what is given; `lengths` are asked for by name where there is no input."""
     table = "TARGETS" if targets else "{}"
@@ -144,7 +158,7 @@ def arguments(targets: bool, lengths: Sequence[str]) -> str:
         inputs="{}" if lengths else "inputs",
         lengths=f" | {{name: int(inputs[name]) for name in ({quoted(lengths)})}}" if lengths else "",
     )
-    return "\n\n\n".join([source.strip("\n"), SIZES.strip("\n").replace("TARGETS_TABLE", table)])
+    return "\n\n\n".join([source.strip("\n"), SIZES.strip("\n").replace("TABLE", table), CHECK_SHAPES.strip("\n")])
 
 
 HELPERS = {

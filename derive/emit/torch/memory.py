@@ -29,13 +29,13 @@ from derive.schedule.storage import _entrywise, read_by, sharing
 from derive.schedule.terms import can_be_infinite
 from derive.system import System
 
-RESERVED = frozenset(
-    """
-    torch ctx self functools new_empty new_zeros new_ones arrays states directions found points batch steps rows bordered
-    cotangent named outward by_columns zero_of vjp run pull second trajectories arguments slope_of_tanh slope_of_sigmoid
-    sum_outer sum_leading tangents COTANGENTS ARGUMENTS Recurrence Adjoint
-    """.split()
-)
+RESERVED = frozenset((
+    "torch", "ctx", "self", "functools", "new_empty", "new_zeros", "new_ones", "arrays", "states",
+    "directions", "found", "points", "batch", "steps", "rows", "bordered", "cotangent", "named", "outward",
+    "by_columns", "zero_of", "vjp", "run", "pull", "second", "trajectories", "arguments", "slope_of_tanh",
+    "slope_of_sigmoid", "sum_outer", "sum_leading", "tangents", "COTANGENTS", "ARGUMENTS", "Recurrence",
+    "Adjoint",
+))  # fmt: skip
 """What names mean in a module already."""
 
 
