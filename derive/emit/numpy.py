@@ -148,17 +148,15 @@ class _Module:
         if self.face.inputs:
             return text
         # Lengths stand where shapes do: nothing else has them.
-        text = text.replace("np.asarray(array) for name", "np.asarray(array) for name").replace(
-            '_check_shapes("inputs", _shapes(inputs), INPUTS, sizes)', 'sizes |= {"...": ()} | dict(inputs)'
-        )
-        text = text.replace("given = (params, inputs,", "given = (params, {},").replace(
-            "sizes = _sizes(*found,",
-            "found[1] = tuple((name, int(inputs[name])) for name in LENGTHS)\n    sizes = _sizes(*found,",
-        )
-        lengths = quoted(str(n) for n in self.system.lattice.lengths)
-        return text.replace("LENGTHS", f"({lengths})").replace(
-            "(params, inputs, initial, targets) for *_", "(params, initial, targets) for *_"
-        )
+        lengths = f"({quoted(str(n) for n in self.system.lattice.lengths)})"
+        for old, new in {
+            "given = (params, inputs,": "given = (params, {},",
+            "sizes = _sizes(*found,": f"found[1] = tuple((name, int(inputs[name])) for name in {lengths})\n    sizes = _sizes(*found,",
+            '_check_shapes("inputs", _shapes(inputs), INPUTS, sizes)': "sizes |= dict(inputs)",
+            "(params, inputs, initial, targets) for *_": "(params, initial, targets) for *_",
+        }.items():
+            text = text.replace(old, new)
+        return text
 
     # --- statements -------------------------------------------------------------------------------------------------------
 
@@ -241,7 +239,9 @@ class _Module:
         sign = IN_PLACE.get(call.function)
         if sign and operands[0] == out and out.isidentifier():
             return wrapped(f"{out} {sign}= ", operands[1])
-        return wrapped("", f"{call.function}({', '.join([*operands, out])})")
+        # Of these two NumPy wants it by name.
+        by_name = call.function in ("np.maximum", "np.minimum")
+        return wrapped("", f"{call.function}({', '.join([*operands, f'out={out}' if by_name else out])})")
 
     def _number(self, text: str) -> str:
         """A number as an array without axes, which is not converted at every call."""
@@ -652,7 +652,7 @@ class _Module:
         pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
-        halves = [pairs] if len(pairs) <= 6 else [pairs[:4], pairs[4:]]
+        halves = [pairs] if len(pairs) <= 5 else [pairs[:4], pairs[4:]]
         return [f"{', '.join(left for left, _ in half)} = {', '.join(right for _, right in half)}" for half in halves]
 
     def _note(self) -> list[str]:
