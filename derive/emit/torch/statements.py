@@ -93,7 +93,7 @@ class Into:
         first, *rest = terms
         if not self.is_here(first) and not self._is_full(first):
             return f"{self.out}.copy_({self.value(node).text})"
-        if rest and self.is_plain(first) and self.is_plain(expr.split_number(rest[0])[1]):
+        if rest and self.is_plain(first) and self._is_beside(expr.split_number(rest[0])[1], kind_of(node)):
             c, second = expr.split_number(rest.pop(0))
             alpha = "" if abs(c) == 1 else f", alpha={self.printer.number(abs(c))}"
             name = "sub" if c.is_negative else "add"
@@ -102,6 +102,10 @@ class Into:
             text = self.chain(first)
         kind = kind_of(node)
         return text + "".join(self._added(term, kind) for term in rest)
+
+    def _is_beside(self, node: Node, kind: str) -> bool:
+        """Whether a node is an array, or a parameter, of that kind."""
+        return isinstance(node, Var) and kind_of(node) == kind and not self.is_here(node)
 
     def _rank(self, term: Node) -> int:
         """What a sum begins with: what is there, then what may be written there in one operation."""
