@@ -197,6 +197,35 @@ def _cotangents(cotangents, sizes):
     return _batched(COTANGENTS, found, sizes["..."], sizes["batch"])
 '''
 
+BLOCKS = '''
+BLOCK = 2**21
+"""So many numbers of the forward pass belong to a block of steps of the backward pass."""
+
+
+def _pull(values, sizes, cotangents):
+    """The gradients, from the last block of steps to the first, so that what is in the making stays in the cache.
+
+    What a step hands to the one before it is carried from block to block.
+    """
+    T, rows = sizes["T"], {rows}
+    steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
+    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in {carried}.items()}}
+    if steps >= T:
+        return _pull_block(values, sizes, cotangents, carried)
+    blocks = []
+    for stop in range(T, 0, -steps):
+        start = max(0, stop - steps)
+        part = {{name: array[start : stop + {border}] if name in rows else array for name, array in values.items()}}
+        part |= {{name: values[name][start:stop] for name in {bare}}}
+        seeds = {{name: array[start:stop] for name, array in cotangents.items()}}
+        blocks.append(_pull_block(part, {{**sizes, "T": stop - start}}, seeds, carried))
+        if len(blocks) > 1:
+            for name in {totals}:
+                blocks[0][name] += blocks[-1].pop(name)
+    joined = {{name: np.concatenate([block[name] for block in blocks[::-1]]) for name in INPUTS}}
+    return blocks[-1] | blocks[0] | {{name: blocks[-1][name] for name in INITIAL}} | joined
+'''
+
 FLAT = '''
 def _flat(array):
     """All leading axes as one: the rows of a matrix."""
