@@ -18,6 +18,7 @@ BACKENDS = {
     "numpy": "derive.emit.numpy",
     "c": "derive.emit.c",
     "jax": "derive.emit.jax",
+    "torch": "derive.emit.torch",
 }
 DTYPES = ("float32", "float64")
 

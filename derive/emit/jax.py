@@ -22,8 +22,8 @@ from derive.emit.code import POWER, ROW, kind_of
 from derive.emit.compiled import Arrays, Compiled
 from derive.emit.face import Face, example_border
 from derive.emit.source import (
+    CHECK_SHAPES,
     MAIN,
-    SHAPES,
     UNKNOWN,
     called_in,
     dictionary,
@@ -130,7 +130,7 @@ class Module:
         body += [self._values(), self._run(), *([] if self.face.derived else self._custom())]
         called = _definitions(called_in(self.shared.called, body))
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
-        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN, SHAPES]
+        body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN, CHECK_SHAPES]
         text = [spelled(part.strip("\n")) for part in body] + ([] if self.face.derived else [MAIN.strip("\n")])
         uses_math = any(uses(part.splitlines(), "math.prod") for part in text)
         imports = [

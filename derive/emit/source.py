@@ -176,7 +176,7 @@ def _near(name, known):
     return f" (did you mean {near[0]}?)" if near else ""
 '''
 
-SHAPES = SIZES[SIZES.index("def _check_shapes(") :]
+CHECK_SHAPES = SIZES[SIZES.index("def _check_shapes(") :]
 """The checks alone, for a module that keeps no sizes."""
 
 COTANGENTS = '''
