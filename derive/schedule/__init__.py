@@ -8,6 +8,7 @@ products    matrix products by name
 fusion      products that are one product
 storage     the order of statements, and how long what they compute is kept
 build       `schedule(system)`
+text        a program for a person
 """
 
 from derive.schedule.build import schedule
