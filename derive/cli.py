@@ -196,7 +196,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     "schedule": (
         ("--schedule",),
-        {"action": "store_true", "help": "what is computed when, what is one product, what is kept: forward and backward"},
+        {
+            "action": "store_true",
+            "help": "what is computed when, what is one product, what is kept: forward and backward",
+        },
     ),
     "cotangents": (
         ("--cotangents",),
@@ -250,7 +253,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--grid",),
         {"metavar": "NUMBERS", "type": _names, "default": (), "help": "that --search tries (default: -2,-3/2,…,2)"},
     ),
-    "backend": (("--backend",), {"metavar": "B", "default": "numpy", "help": "numpy, c, numba, jax or torch (default: numpy)"}),
+    "backend": (
+        ("--backend",),
+        {"metavar": "B", "default": "numpy", "help": "numpy, c, numba, jax or torch (default: numpy)"},
+    ),
 }
 
 
@@ -543,7 +549,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
         ("system", "kind", "query", "output", "unroll", "hold", "where", "labels", "others", "scales", "seed"),
     ),
-    "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "cotangents", "output", "format")),
+    "export": (
+        _export,
+        "a standalone module: forward pass and gradients",
+        ("system", "backend", "cotangents", "output", "format"),
+    ),
     "verify": (
         _verify,
         "every claim of documents: holds, holds if …, fails and why; exit 1 if one fails, 2 if one is unread",

@@ -113,7 +113,9 @@ def data(program: Program, notation: Notation) -> Data:
             for name, a in program.arrays.items()
         },
         "side_by_side": [[part.name for part in stack.parts] for stack in program.stacks],
-        "parameters_below_one_another": [[part.name for part in pack.parts] for pack in program.packs if pack.parts[1:]],
+        "parameters_below_one_another": [
+            [part.name for part in pack.parts] for pack in program.packs if pack.parts[1:]
+        ],
         "shared_memory": dict(program.shared),
         "counts": _counts(program),
         "names": dict(_names(program, notation)),
@@ -149,9 +151,16 @@ class _Passes:
             "index": str(index),
             "from": _said(first),
             "to": _said(last),
-            "lags": dict(sweep.shifts),
+            "behind": self._behind(sweep),
             "body": self.items(sweep.body, swept | {sweep.axis}),
         }
+
+    def _behind(self, sweep: Sweep) -> Data:
+        """What is computed some steps after its turn, by how many."""
+        found: dict[str, list[str]] = {}
+        for name, steps in sweep.shifts.items():
+            found.setdefault(str(steps), []).append(written(self.program.arrays[name].var, self.notation))
+        return dict(found)
 
     def line(self, statement: Assign | Product | Gradient) -> Data:
         targets = [statement.key] if isinstance(statement, Edge) else [t.name for t in _targets(statement)]
@@ -253,7 +262,9 @@ def text(program: Program, notation: Notation) -> str:
     blocks = [f"{found['name']}: {found['title']}"]
     blocks.append(_block("What it computes" if derived else "Forward", _lines(found["forward"])))
     if found["backward"]:
-        blocks.append(_block(f"Backward, from cotangents of {', '.join(found['cotangents'])}", _lines(found["backward"])))
+        blocks.append(
+            _block(f"Backward, from cotangents of {', '.join(found['cotangents'])}", _lines(found["backward"]))
+        )
     for heading, wanted in (
         ("Sums over all points" if derived else "Gradients of parameters, after the sweeps", lambda g: g != "border"),
         ("Beyond the lattice" if derived else "Gradients of boundary values", lambda g: g == "border"),
@@ -294,8 +305,9 @@ def _header(item: Data) -> str:
     count = f", {_plural(products, 'matrix product')}" if products else ""
     if item["kind"] == "all":
         return f"for all {', '.join(item['indices'])} at once{count}"
-    lags = "".join(f", {name} lags by {steps}" for name, steps in item["lags"].items())
-    return f"for {item['index']} = {item['from']}..{item['to']}{lags}{count}"
+    behind = [f"{steps} behind: {', '.join(names)}" for steps, names in item["behind"].items()]
+    late = f" ({'; '.join(behind)})" if behind else ""
+    return f"for {item['index']} = {item['from']}..{item['to']}{late}{count}"
 
 
 def _formula(formula: str) -> list[str]:
