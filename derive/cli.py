@@ -374,7 +374,7 @@ def _export(options: argparse.Namespace) -> int:
     from derive import emit, render
 
     system = _load(options.system)
-    source = emit.source(system, options.backend, options.cotangents)
+    source = emit.module_source(system, options.backend, options.cotangents)
     if options.output:
         render.write(options.output, source)
         return DONE

@@ -39,7 +39,7 @@ def compile_system(
     return module.compile(system, dtype, dict(functions or {}), _seeds(system, seeds))
 
 
-def source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
+def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
     """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
 
     Raises as that, and where the backend needs its library to write it and this is not installed.
