@@ -26,6 +26,7 @@ from derive.emit.layout import Layout, Names, Place
 from derive.emit.regions import Arrays, Everywhere, Indexed, Region, Zipped, run_name, width
 from derive.emit.source import (
     ARRAYS,
+    BLOCKS,
     BORDERED,
     COTANGENTS,
     FLAT,
@@ -48,6 +49,8 @@ from derive.lattice import Border
 from derive.partials import table
 from derive.schedule import schedule
 from derive.schedule.program import (
+    CARRIED,
+    STORED,
     Assign,
     Edge,
     Gradient,
@@ -100,11 +103,12 @@ class _Module:
         self.scratch_names: dict[tuple[str, int], str] = {}
         self.inside = {t.name for s in statements(program.backward) for t in s.targets}
         """What the backward pass computes: zero beyond the lattice."""
+        self.in_blocks = False
         self.numbers: dict[str, str] = {}
         self.halves: set[str] = set()
         """Products that come halved, and below, the sigmoids that take them."""
         self.halved = self._halved()
-        self.turned: dict[Pack, tuple[str, list[str]]] = {}
+        self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
         """Copies of packs as products read them, with the lines that make them."""
         self.packs: dict[Pack, str] = {}
         """The packs of the function that is being written, with their names."""
@@ -123,7 +127,9 @@ class _Module:
         body = [self._forward()]
         if backward:
             body += [self._vjp(), *([self._value_and_grad()] if self.face.loss else []), self.face.check()]
+        self.in_blocks = backward and self._has_blocks()
         pull = [self._pull()] if backward else []
+        pull = [*([self._blocks()] if self.in_blocks else []), *pull]
         body += [self._run(), *pull]
         called = library.with_dependencies(called_in(self.printer.called, body))
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
@@ -147,11 +153,17 @@ class _Module:
             text = text.replace("(math.prod(batch),) if math.prod(batch) != 1 else ()", "batch")
         if self.face.inputs:
             return text
-        lengths = quoted(str(n) for n in self.system.lattice.lengths)
-        text = text.replace("(INPUTS, inputs)", "(INPUTS, {})")
-        return text.replace(
-            "{**sizes, ", f'{{"...": (), **sizes, **{{name: int(inputs[name]) for name in ({lengths})}}, '
-        )
+        # Lengths stand where shapes do: nothing else has them.
+        lengths = f"({quoted(str(n) for n in self.system.lattice.lengths)})"
+        for old, new in {
+            "given = (params, inputs,": "given = (params, {},",
+            "    sizes = _sizes(*found,": f"    found[1] = tuple((name, int(inputs[name])) for name in {lengths})\n"
+            "    sizes = _sizes(*found,",
+            '_check_shapes("inputs", _shapes(inputs), INPUTS, sizes)': "sizes |= dict(inputs)",
+            "(params, inputs, initial, targets) for *_": "(params, initial, targets) for *_",
+        }.items():
+            text = text.replace(old, new)
+        return text
 
     # --- statements -------------------------------------------------------------------------------------------------------
 
@@ -234,7 +246,9 @@ class _Module:
         sign = IN_PLACE.get(call.function)
         if sign and operands[0] == out and out.isidentifier():
             return wrapped(f"{out} {sign}= ", operands[1])
-        return wrapped("", f"{call.function}({', '.join([*operands, out])})")
+        # Of these two NumPy wants it by name.
+        by_name = call.function in ("np.maximum", "np.minimum")
+        return wrapped("", f"{call.function}({', '.join([*operands, f'out={out}' if by_name else out])})")
 
     def _number(self, text: str) -> str:
         """A number as an array without axes, which is not converted at every call."""
@@ -319,22 +333,24 @@ class _Module:
         spans = self._spans(product)
         if not spans and not isinstance(self.region, Zipped):
             return f"{pack}.T"
-        if product.pack not in self.turned:
-            name = self.names.new(f"{pack}_T")
-            self.turned[product.pack] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
+        key = product.pack, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{pack}_T_half" if spans else f"{pack}_T")
+            self.turned[key] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
             if spans:
                 self._number("0.5")
-        return self.turned[product.pack][0]
+        return self.turned[key][0]
 
     def _bias(self, product: Product) -> str:
         assert product.bias is not None
         bias, spans = self._pack(product.bias), self._spans(product)
         if not spans:
             return bias
-        name = bias if len(product.bias.parts) > 1 else self.names.new(f"{bias}_half")
-        lines = [f"{name}[{s}] *= half" for s in spans] if name == bias else [f"{name} = {bias} * half"]
-        self.turned[product.bias] = name, lines
-        return name
+        key = product.bias, tuple(spans)
+        if key not in self.turned:
+            name = self.names.new(f"{bias}_half")
+            self.turned[key] = name, [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= half" for s in spans)]
+        return self.turned[key][0]
 
     def _pack(self, pack: Pack) -> str:
         if len(pack.parts) == 1:
@@ -544,6 +560,10 @@ class _Module:
         wanted = [t for s in statements(tuple(items)) for t in s.targets if t.index and t.name not in program.shared]
         done: set[str] = set()
         single: list[Var] = []
+        if self.in_blocks:
+            held = [v for v in dict.fromkeys(wanted) if v.name in self.inside and self.is_carried(v)]
+            lines += self._unpacked([v.name for v in held], "carried")
+            wanted = [v for v in wanted if v not in held]
         for var in dict.fromkeys(wanted):
             stack = self.arrays.stack_of.get(var.name, (None, 0))[0]
             if stack is None or any(p.name not in program.arrays for p in stack.parts):
@@ -552,6 +572,9 @@ class _Module:
                 done.add(stack.name)
                 lines += self._stack(stack, body)
         return [*lines, *self._allocated(single), *self._scratches()]
+
+    def is_carried(self, var: Var) -> bool:
+        return self.program.arrays[var.name].storage == CARRIED
 
     def _stack(self, stack: Stack, body: Sequence[str]) -> list[str]:
         """An array for the parts of a stack side by side, and views of those that are used."""
@@ -643,7 +666,7 @@ class _Module:
         pairs += [("dtype", 'sizes["dtype"]')] if uses(body, "dtype") else []
         if not pairs:
             return []
-        halves = [pairs] if len(pairs) <= 6 else [pairs[:4], pairs[4:]]
+        halves = [pairs] if len(pairs) <= 5 else [pairs[:4], pairs[4:]]
         return [f"{', '.join(left for left, _ in half)} = {', '.join(right for _, right in half)}" for half in halves]
 
     def _note(self) -> list[str]:
@@ -670,6 +693,39 @@ class _Module:
         return lines
 
     # --- backwards --------------------------------------------------------------------------------------------------------
+
+    def _blocks(self) -> str:
+        """The function that runs the backward pass in blocks of steps."""
+        program, names = self.program, self.names
+        states = [names.of[v.name] for v in self.face.states if v.var.index]
+        parts = [names.of[v.name] for v in self._kept_parts()]
+        rows = [n for n in (*states, *parts) if n not in {names.of[b] for b in self.arrays.bare & {*names.of}}]
+        rows += [names.of[v.name] for v in self.face.inputs if v.name not in self.arrays.bare]
+        stacks = [self.arrays.name(Ref(s.parts[0].name, (), len(s.parts))) for s in program.stacks]
+        carried = {n: a for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside}
+        totals = dict.fromkeys(t.stem for g in program.gradients for t in _targets(g))
+        bare = [names.of[v.name] for v in self.face.inputs if v.name in self.arrays.bare]
+        bare += [names.of[v.name] for v in self._kept_parts() if v.name in self.arrays.bare]
+        return BLOCKS.format(
+            rows=f"({quoted(dict.fromkeys([*rows, *(s for s in stacks if s in self.kept_stacks)]))})",
+            carried="{" + ", ".join(f'"{names.of[n]}": "{a.var.shape[0]}"' for n, a in carried.items()) + "}",
+            border=self.layout.before[0] + self.layout.after[0],
+            bare=f"({quoted(bare)})",
+            totals=f"({quoted(totals)})",
+        )
+
+    def _has_blocks(self) -> bool:
+        """Whether the backward pass is one downward sweep along a chain whose steps hand on nothing but what is carried."""
+        program = self.program
+        sweeps = [item for item in program.backward if isinstance(item, Sweep)]
+        one = len(sweeps) == 1 and sweeps[0].direction < 0 and self._is_zipped(sweeps[0])
+        kept = {n for n, a in program.arrays.items() if n in self.inside and a.storage == STORED}
+        columns = all(
+            expr.is_column(a.var) for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside
+        )
+        borders = {b.variable for b in self.system.borders} & {v.name for v in self.face.inputs}
+        learned = any(self.face.is_learned(b) for b in self.face.borders)
+        return one and columns and kept <= self.arrays.bare and not borders and not learned and not self.face.targets
 
     def _pull(self) -> str:
         """The backward pass."""
@@ -716,7 +772,10 @@ class _Module:
         ]
         doc = "The adjoint equations, and the gradients that they give.\n\n"
         doc += "\n".join(f"    {line}" for line in self.face.adjoint_equations())
-        return function("_pull(values, sizes, cotangents)", doc, without_double_blanks([*lines, "", *body]))
+        head = (
+            "_pull_block(values, sizes, cotangents, carried)" if self.in_blocks else "_pull(values, sizes, cotangents)"
+        )
+        return function(head, doc, without_double_blanks([*lines, "", *body]))
 
     def _run_views(self, body: Sequence[str]) -> list[str]:
         """Runs of forward stacks that the backward pass reads: parts of the arrays that the forward pass filled."""

@@ -89,15 +89,14 @@ def function(signature: str, doc: str, lines: Iterable[str]) -> str:
 ARRAYS = '''
 def _arrays(params, inputs, initial=None, targets=None):
     """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
-    groups = [(PARAMETERS, params), (INPUTS, inputs), (INITIAL, initial or {}), (TARGETS_TABLE, targets or {})]
-    values = {name: np.asarray(given[name]) for table, given in groups for name in table if name in given}
-    shapes = [tuple((name, np.shape(array)) for name, array in given.items()) for _, given in groups]
-    sizes = _sizes(*shapes, targets is not None)
-    dtype = np.result_type(np.float32, *{array.dtype for array in values.values()})
-    values = {name: array.astype(dtype, copy=False) for name, array in values.items()}
-    batch = sizes["..."]
-    sizes = {**sizes, "dtype": dtype, "batch": (math.prod(batch),) if math.prod(batch) != 1 else ()}
-    return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, batch, sizes["batch"]), sizes
+    given = (params, inputs, initial or {}, targets or {})
+    groups = [{name: np.asarray(array) for name, array in group.items()} for group in given]
+    found = [tuple((name, array.shape, array.dtype) for name, array in group.items()) for group in groups]
+    sizes = _sizes(*found, targets is not None)
+    values = groups[0] | groups[1] | groups[2] | groups[3]
+    if any(array.dtype != sizes["dtype"] for array in values.values()):
+        values = {name: array.astype(sizes["dtype"], copy=False) for name, array in values.items()}
+    return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, sizes["..."], sizes["batch"]), sizes
 
 
 def _batched(shapes, arrays, old, new):
@@ -118,12 +117,20 @@ SIZES = '''
 def _sizes(params, inputs, initial, targets, with_targets):
     """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
     sizes = {}
-    _check_shapes("params", dict(params), PARAMETERS, sizes)
-    _check_shapes("inputs", dict(inputs), INPUTS, sizes)
+    _check_shapes("params", _shapes(params), PARAMETERS, sizes)
+    _check_shapes("inputs", _shapes(inputs), INPUTS, sizes)
     if with_targets:
-        _check_shapes("targets", dict(targets), TARGETS_TABLE, sizes)
-    _check_shapes("initial", dict(initial), INITIAL, sizes, optional="boundary value")
+        _check_shapes("targets", _shapes(targets), TARGETS_TABLE, sizes)
+    _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
+    dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
+    sizes["dtype"] = np.result_type(np.float32, *dtypes)
+    batch = sizes.setdefault("...", ())
+    sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
     return sizes
+
+
+def _shapes(found):
+    return {name: shape for name, shape, _ in found}
 
 
 def _check_shapes(what, given, shapes, sizes, optional=""):
@@ -172,16 +179,48 @@ def _near(name, known):
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):
     """The cotangents by name; those that are left out are zero, without taking memory."""
-    shapes = {name: np.shape(array) for name, array in cotangents.items()}
-    _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state")
-    zero = np.zeros((), sizes["dtype"])
+    zero, count = np.zeros((), sizes["dtype"]), 0
     found = {}
     for name, shape in COTANGENTS.items():
-        axes = []
+        axes = ()
         for letter in shape.split():
-            axes += sizes[letter] if letter == "..." else [int(sizes.get(letter, letter))]
-        found[name] = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else np.broadcast_to(zero, axes)
+            axes += sizes[letter] if letter == "..." else (int(sizes.get(letter, letter)),)
+        array = np.asarray(cotangents[name], sizes["dtype"]) if name in cotangents else np.broadcast_to(zero, axes)
+        found[name] = array
+        count += name in cotangents and array.shape == axes
+    if count != len(cotangents):
+        shapes = {name: np.shape(array) for name, array in cotangents.items()}
+        _check_shapes("cotangents", shapes, COTANGENTS, dict(sizes), optional="state")
     return _batched(COTANGENTS, found, sizes["..."], sizes["batch"])
+'''
+
+BLOCKS = '''
+BLOCK = 2**21
+"""So many numbers of the forward pass belong to a block of steps of the backward pass."""
+
+
+def _pull(values, sizes, cotangents):
+    """The gradients, from the last block of steps to the first, so that what is in the making stays in the cache.
+
+    What a step hands to the one before it is carried from block to block.
+    """
+    T, rows = sizes["T"], {rows}
+    steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
+    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in {carried}.items()}}
+    if steps >= T:
+        return _pull_block(values, sizes, cotangents, carried)
+    blocks = []
+    for stop in range(T, 0, -steps):
+        start = max(0, stop - steps)
+        part = {{name: array[start : stop + {border}] if name in rows else array for name, array in values.items()}}
+        part |= {{name: values[name][start:stop] for name in {bare}}}
+        seeds = {{name: array[start:stop] for name, array in cotangents.items()}}
+        blocks.append(_pull_block(part, {{**sizes, "T": stop - start}}, seeds, carried))
+        if len(blocks) > 1:
+            for name in {totals}:
+                blocks[0][name] += blocks[-1].pop(name)
+    joined = {{name: np.concatenate([block[name] for block in blocks[::-1]]) for name in INPUTS}}
+    return blocks[-1] | blocks[0] | {{name: blocks[-1][name] for name in INITIAL}} | joined
 '''
 
 FLAT = '''

@@ -1,0 +1,46 @@
+"""derive's own: `system.compile(backend, dtype).vjp`, parameters by name, in the arrays of the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peers import Peer, same
+from peers.cells import Setting, system
+
+
+def numpy_arrays() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return same, same
+
+
+def jax_arrays() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    return jax.numpy.asarray, jax.block_until_ready
+
+
+def torch_arrays() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    import torch
+
+    torch.set_num_threads(1)
+    return torch.from_numpy, same
+
+
+ARRAYS = {"jax": jax_arrays, "torch": torch_arrays}
+"""How a backend's arrays are made of NumPy's, and what waits until they are computed."""
+
+
+def prepare(backend: str, setting: Setting, **options: Any) -> Callable[[], dict[str, Any]]:
+    """`options` are those of `vjp`."""
+    array, wait = ARRAYS.get(backend, numpy_arrays)()
+    of = system(setting.cell)
+    vjp = of.compile(backend, str(setting.x.dtype)).vjp
+    params = {name: array(value) for name, value in setting.params.items()}
+    inputs, cotangents = {"x": array(setting.x)}, {of.outputs[0]: array(setting.h_ct)}
+    return lambda: wait(vjp(params, inputs, cotangents, **options))
+
+
+def peer(backend: str) -> Peer:
+    ARRAYS.get(backend, numpy_arrays)()  # says what is missing before anything is measured
+    return Peer({}, own=lambda setting: prepare(backend, setting))
