@@ -313,14 +313,14 @@ def _show_algorithms(options: argparse.Namespace) -> int:
 def _show_schedule(options: argparse.Namespace) -> int:
     """What is computed when: the program that every backend prints."""
     from derive.notation import notation
-    from derive.schedule import schedule, text
+    from derive.schedule import account, schedule, text
     from derive.schedule.terms import chosen_seeds
 
     system = _load(options.system)
     program = schedule(system, chosen_seeds(system, options.cotangents))
     style = notation(options.notation or "bar")
     if options.format == "json":
-        return _print_json(text.data(program, style))
+        return _print_json(account.data(program, style))
     return _print(text.text(program, style))
 
 

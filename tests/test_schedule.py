@@ -21,7 +21,7 @@ from derive import catalogue, cli, expr
 from derive.evaluate import Ring, evaluate, integer
 from derive.notation import Notation
 from derive.oracles.with_autograd import AutogradRing
-from derive.schedule import Program, schedule, text
+from derive.schedule import Program, account, schedule, text
 from derive.schedule.program import (
     CARRIED,
     SCRATCH,
@@ -467,7 +467,7 @@ def test_what_lasts_a_step_is_read_in_its_own_sweep(program):
     [("rnn", 1, 1, 2), ("gru", 1, 1, 2), ("lstm", 1, 1, 2), ("lstm-peephole", 1, 1, 2)],
 )
 def test_a_gated_cell_takes_one_product_a_step_and_one_for_each_operand_after_it(name, forward, backward, gradients):
-    counts = text.data(program_of(name), Notation())["counts"]
+    counts = account.data(program_of(name), Notation())["counts"]
     step = counts["in_a_step"]
     assert (step["forward"]["products"], step["backward"]["products"]) == (forward, backward), counts
     assert counts["all_at_once"]["gradients"]["products"] >= gradients
@@ -477,8 +477,8 @@ def test_a_gated_cell_takes_one_product_a_step_and_one_for_each_operand_after_it
 
 
 def test_the_page_says_every_statement_and_every_array(program):
-    page, found = text.text(program, Notation(adjoint="bar")), text.data(program, Notation(adjoint="bar"))
-    lines = [*text._every_line(found)]
+    page, found = text.text(program, Notation(adjoint="bar")), account.data(program, Notation(adjoint="bar"))
+    lines = [*account.every_line(found)]
     assert [n for line in lines for n in line["computes"] if "[" not in n and n in program.arrays] == list(
         dict.fromkeys(n for line in lines for n in line["computes"] if n in program.arrays)
     )
