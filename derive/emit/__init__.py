@@ -1,11 +1,13 @@
 """From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
-A backend is a module with `compile(system, dtype, functions) -> compiled`; `BACKENDS` names them.
+A backend is a module with `compile(system, dtype, functions, seeds) -> compiled`; `BACKENDS` names them.  It prints a
+`derive.schedule.Program`: what is computed when has been decided there.  `seeds` are the states that have cotangents.  With
+`source(system, seeds) -> str` beside it, its modules are written where its library is not installed, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,12 @@ from derive.errors import DeriveError, did_you_mean
 if TYPE_CHECKING:
     from derive.system import System
 
-BACKENDS = {"numpy": "derive.emit.numpy", "c": "derive.emit.c"}
+BACKENDS = {
+    "numpy": "derive.emit.numpy",
+    "c": "derive.emit.c",
+    "jax": "derive.emit.jax",
+    "torch": "derive.emit.torch",
+}
 DTYPES = ("float32", "float64")
 
 
@@ -23,16 +30,43 @@ def compile_system(
     backend: str = "numpy",
     dtype: str = "float64",
     functions: Mapping[str, Callable[..., Any]] | None = None,
+    seeds: Collection[str] | str | None = None,
 ) -> Any:
     """The functions of `system` in a backend.
 
-    `functions` gives the named unknowns of the system: `{"phi": f, "phi'": df}`.  Raises `DeriveError` for a backend or a
-    dtype that does not exist.
+    `functions` gives the named unknowns of the system: `{"phi": f, "phi'": df}`.  `seeds`: the states that have cotangents,
+    `"h, c"` (default: the outputs and what the loss reads).  Raises `DeriveError` for a backend, a dtype or a state that
+    does not exist.
     """
-    if backend not in BACKENDS:
-        raise DeriveError(
-            f"there is no backend {backend!r}{did_you_mean(backend, BACKENDS)}; the backends are {', '.join(BACKENDS)}"
-        )
+    module = _backend(backend)
     if dtype not in DTYPES:
         raise DeriveError(f"there is no dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; it is {' or '.join(DTYPES)}")
-    return import_module(BACKENDS[backend]).compile(system, dtype, dict(functions or {}))
+    return module.compile(system, dtype, dict(functions or {}), _seeds(system, seeds))
+
+
+def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
+    """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
+
+    Raises as that, and where the backend needs its library to write it and this is not installed.
+    """
+    module = _backend(backend)
+    if hasattr(module, "source"):
+        return str(module.source(system, _seeds(system, seeds)))
+    return str(compile_system(system, backend, seeds=seeds).source)
+
+
+def _backend(name: str) -> Any:
+    if name not in BACKENDS:
+        raise DeriveError(
+            f"there is no backend {name!r}{did_you_mean(name, BACKENDS)}; the backends are {', '.join(BACKENDS)}"
+        )
+    return import_module(BACKENDS[name])
+
+
+def _seeds(system: System, names: Collection[str] | str | None) -> tuple[str, ...] | None:
+    """As `schedule` takes them: in the order of the equations."""
+    from derive.schedule.terms import chosen_seeds
+
+    if names is None:
+        return None
+    return chosen_seeds(system, names.replace(",", " ").split() if isinstance(names, str) else names)
