@@ -92,7 +92,8 @@ class Compiled:
         self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays, truncate: Any, checkpoint: Any
     ) -> dict[str, Any]:
         if not asked(truncate) and not asked(checkpoint):
-            more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
+            others = cotangents.keys() - self.seeds
+            more = tuple(v.name for v in self.system.states if v.name in others) if others else ()
             if more:
                 return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
             return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
