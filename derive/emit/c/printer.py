@@ -47,7 +47,9 @@ class KernelPrinter(ScalarPrinter):
         used = [key for key in self.kernel.layout if _uses(body, self._name(key))]
         declared, arguments = self._declared(name, used)
         self.arguments[name] = arguments
-        head = ", ".join([*(f"long {self.names.symbols[s]}" for s in self.sizes), *(self._argument(a, name) for a in arguments)])
+        head = ", ".join(
+            [*(f"long {self.names.symbols[s]}" for s in self.sizes), *(self._argument(a, name) for a in arguments)]
+        )
         lines = textwrap.wrap(f"static void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 13))
         return "\n".join([f"/* {title}. */", *lines, "{", *_folded(indented([*declared, "", *body])), "}"])
 

@@ -285,7 +285,7 @@ class _Room:
         memory = sum(map(math.prod, layout["parameters"].values()))
         values = memory + layout["memory"]
         self.array = np.empty(values + (layout["values"] if with_values else 0), layout["dtype"])
-        self.parameters = [(name, self.array[start:stop].reshape(shape)) for name, (start, stop, shape) in placed.items()]
+        self.parameters = [(name, self.array[a:b].reshape(shape)) for name, (a, b, shape) in placed.items()]
         starts = {"parameters": 0, "memory": memory, "values": values}
         self.places = {name: _at(self.array[start:]) for name, start in starts.items()}
 
