@@ -41,7 +41,7 @@ class ModuleText:
         for name, arguments in self.arguments.items():
             lines += [f"    {line}" for line in tuple_of(f'"{name}": ', [a.removesuffix(" given") for a in arguments])]
             lines[-1] += ","
-        return [*lines, "}", "", "# Bytes of memory that are kept for the next call.", "SMALL = 1 << 20"]
+        return [*lines, "}", "", "# Bytes of memory that are kept for the next call.", "SMALL = 1 << 18"]
 
     # --- functions ------------------------------------------------------------------------------------------------------------
 
