@@ -138,9 +138,13 @@ def as_written(entry: Entry) -> tuple[bool, bool, bool]:
 
 
 def reduction(system: System, entries: list[Entry], term: Callable[[Entry], Node]) -> Node:
-    """The terms of an unindexed name: those of indexed neighbours in one sum over the lattice, then the others."""
-    inside = [term(e) for e in entries if e.target.index or e.source.index]
-    direct = [term(e) for e in entries if not (e.target.index or e.source.index)]
+    """The terms of an unindexed name: those of indexed neighbours in one sum over the lattice, then the others.
+
+    Where the target is itself such a sum, all that it reads is read at every point.
+    """
+    sums = {name for name, e in system.equations.items() if isinstance(e.rhs, expr.Sum)}
+    inside = [term(e) for e in entries if e.target.index or e.source.index or e.target.name in sums]
+    direct = [term(e) for e in entries if not (e.target.index or e.source.index or e.target.name in sums)]
     summed = [expr.Sum.build(expr.add(*inside), *system.lattice.ranges)] if inside else []
     return expr.add(*summed, *direct)
 

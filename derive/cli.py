@@ -194,6 +194,17 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--pseudocode",),
         {"action": "store_true", "help": "its sweeps as algorithms: Python to be read; as LaTeX with --format json"},
     ),
+    "schedule": (
+        ("--schedule",),
+        {
+            "action": "store_true",
+            "help": "what is computed when, what is one product, what is kept: forward and backward",
+        },
+    ),
+    "cotangents": (
+        ("--cotangents",),
+        {"metavar": "NAMES", "type": _names, "help": "states that have cotangents: h,c (default: the outputs)"},
+    ),
     "files": (("files",), {"metavar": "FILE", "nargs": "+", "help": DOCUMENT}),
     "report": (
         ("--format",),
@@ -242,7 +253,10 @@ OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ("--grid",),
         {"metavar": "NUMBERS", "type": _names, "default": (), "help": "that --search tries (default: -2,-3/2,…,2)"},
     ),
-    "backend": (("--backend",), {"metavar": "B", "default": "numpy", "help": "of the module (default: numpy)"}),
+    "backend": (
+        ("--backend",),
+        {"metavar": "B", "default": "numpy", "help": "numpy, c, numba, jax or torch (default: numpy)"},
+    ),
 }
 
 
@@ -269,8 +283,14 @@ def _show(options: argparse.Namespace) -> int:
     from derive.render import facts
 
     style = notation(options.notation or "default")
+    if options.pseudocode and options.schedule:
+        raise DeriveError("--pseudocode and --schedule are two pages; ask for one of them")
+    if options.cotangents is not None and not options.schedule:
+        raise DeriveError("--cotangents is for --schedule: what else is shown has none chosen; add --schedule")
     if options.pseudocode:
         return _show_algorithms(options)
+    if options.schedule:
+        return _show_schedule(options)
     if catalogue.is_document(options.system):
         return _show_document(options, style)
     system = _load(options.system)
@@ -288,6 +308,20 @@ def _show_algorithms(options: argparse.Namespace) -> int:
         return _print_json([{"title": a.title, "python": a.source, "latex": a.latex, "tex": a.tex} for a in found])
     note = "# A Trajectory has the values of a variable by step, matrices of one shape; it is zero where it has none."
     return _print("\n\n\n".join([note, *(f"# {a.title}\n\n{a.source}" for a in found)]))
+
+
+def _show_schedule(options: argparse.Namespace) -> int:
+    """What is computed when: the program that every backend prints."""
+    from derive.notation import notation
+    from derive.schedule import account, schedule, text
+    from derive.schedule.terms import chosen_seeds
+
+    system = _load(options.system)
+    program = schedule(system, chosen_seeds(system, options.cotangents))
+    style = notation(options.notation or "bar")
+    if options.format == "json":
+        return _print_json(account.data(program, style))
+    return _print(text.text(program, style))
 
 
 def _show_document(options: argparse.Namespace, style: Notation) -> int:
@@ -337,10 +371,10 @@ def _derivation(system: System, query: str, options: argparse.Namespace) -> Deri
 
 
 def _export(options: argparse.Namespace) -> int:
-    from derive import render
+    from derive import emit, render
 
     system = _load(options.system)
-    source = system.compile(options.backend).source
+    source = emit.module_source(system, options.backend, options.cotangents)
     if options.output:
         render.write(options.output, source)
         return DONE
@@ -503,7 +537,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
     "show": (
         _show,
         "equations, dimensions, parameters and reference of a system",
-        ("system", "pseudocode", "notation", "format"),
+        ("system", "pseudocode", "schedule", "cotangents", "notation", "format"),
     ),
     "solve": (
         _solve,
@@ -515,7 +549,11 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str, tuple[str, .
         "a picture of a system, as SVG or TikZ: FILE.svg .tex, else SVG on stdout",
         ("system", "kind", "query", "output", "unroll", "hold", "where", "labels", "others", "scales", "seed"),
     ),
-    "export": (_export, "a standalone module: forward pass and gradients", ("system", "backend", "output", "format")),
+    "export": (
+        _export,
+        "a standalone module: forward pass and gradients",
+        ("system", "backend", "cotangents", "output", "format"),
+    ),
     "verify": (
         _verify,
         "every claim of documents: holds, holds if …, fails and why; exit 1 if one fails, 2 if one is unread",

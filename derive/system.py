@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -334,15 +334,20 @@ class System:
         return derive(self, query, hold=hold, unroll=unroll, layout=layout, notation=notation, where=where)
 
     def compile(
-        self, backend: str = "numpy", dtype: str = "float64", functions: Mapping[str, Callable[..., Any]] | None = None
+        self,
+        backend: str = "numpy",
+        dtype: str = "float64",
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        cotangents: Collection[str] | str | None = None,
     ) -> Any:
         """Functions to call: `.forward`, `.vjp`, `.value_and_grad`, `.function`, `.source`.
 
-        `functions` gives the named unknowns, `{"phi": f, "phi'": df}`.
+        `functions` gives the named unknowns, `{"phi": f, "phi'": df}`.  `cotangents`: the states for whose cotangents `vjp` is
+        written, `"h, c"`; left out, they are the outputs and what the loss reads.
         """
         from derive.emit import compile_system
 
-        return compile_system(self, backend, dtype, functions)
+        return compile_system(self, backend, dtype, functions, cotangents)
 
     def plot(self, kind: str, query: str | None = None, **options: Any) -> Picture:
         """A picture, as SVG in a notebook: the graph with the paths of a query, the flow of the gradient, what paths contribute.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from test_emit_contract import RUFF
 
 import derive
 from derive import cli
+from derive.emit import BACKENDS, module_source
 from derive.errors import DeriveError
+
+ROOT = Path(derive.__file__).parent.parent
 
 
 def run(*arguments: str, **settings) -> subprocess.CompletedProcess[str]:
@@ -35,10 +41,6 @@ def world(monkeypatch, gate, derivation):
             asked.append((query, options))
             return replace(derivation, query=query, verdict=None)
 
-        def compile(self, backend):
-            asked.append((backend, {}))
-            return SimpleNamespace(source="import numpy as np\n")
-
     def load(spec):
         if spec != "gate":
             raise DeriveError(f"there is no system {spec}")
@@ -52,6 +54,12 @@ def world(monkeypatch, gate, derivation):
     check.rows = [SimpleNamespace(system="gate", error_bound=1e-24, max_rel_err=None, seconds=0.5, failure="", ok=True)]
     check.check_systems = lambda names, seed, roads: check.rows
     check.check_derivation = lambda d, seed: d.query != "wrong"
+
+    def source(system, backend, cotangents):
+        asked.append((system.name, {"backend": backend, "cotangents": cotangents}))
+        return "import numpy as np\n"
+
+    monkeypatch.setattr("derive.emit.module_source", source)
     for module in (catalogue, check):
         name = module.__name__.partition(".")[2]
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -178,7 +186,77 @@ def test_export_prints_or_writes_the_module(world, tmp_path, capsys):
     assert cli.main(["export", "gate"]) == 0
     assert capsys.readouterr().out == "import numpy as np\n"
     assert cli.main(["export", "gate", "--backend", "jax", "-o", str(tmp_path / "f.py")]) == 0
-    assert (tmp_path / "f.py").read_text() == "import numpy as np\n" and world.asked[-1] == ("jax", {})
+    assert (tmp_path / "f.py").read_text() == "import numpy as np\n"
+    assert cli.main(["export", "gate", "--cotangents", "h, c", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "import numpy as np\n"
+    assert [options for _, options in world.asked] == [
+        {"backend": "numpy", "cotangents": None},
+        {"backend": "jax", "cotangents": None},
+        {"backend": "numpy", "cotangents": ("h", "c")},
+    ]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_export_writes_a_module_of_every_backend_that_ruff_passes(backend, tmp_path):
+    """Functions of the cotangents that are asked for; whether these are right is asked of `compile`, which runs the same text."""
+    path = tmp_path / "lstm.py"
+    assert cli.main(["export", "lstm", "--backend", backend, "--cotangents", "h,c", "-o", str(path)]) == 0
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert "σ(W_i x_t + U_i h_{t-1} + b_i)" in (ast.get_docstring(tree) or "")
+    tables = {
+        t.id: n.value for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+    }
+    assert [key.value for key in tables["COTANGENTS"].keys] == ["c", "h"]
+    assert {"forward", "vjp", "check"} <= {n.name for n in tree.body if isinstance(n, ast.FunctionDef)}
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", RUFF, "--line-length", "120", str(path)]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_export_writes_a_module_where_no_library_is_installed(backend, tmp_path):
+    for library in ("autograd", "jax", "numba", "scipy", "torch"):
+        (tmp_path / f"{library}.py").write_text("raise ModuleNotFoundError('no such library', name=__name__)\n")
+    done = run("export", "gru", "--backend", backend, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
+    assert done.returncode == 0 and "def vjp(" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["gru", "--backend", "nunpy"], "there is no backend 'nunpy' (did you mean numpy?); the backends are numpy"),
+        (["gru", "--cotangents", "zz"], "zz is no state, and has no cotangent (did you mean z?); the states are "),
+        (["gru", "--cotangents", "x"], "x is no state"),
+        (["gru", "--cotangents", "L"], "L is no state"),
+        (["teacher-forced(jordan)", "--cotangents", ""], "say of which states there are cotangents: "),
+    ],
+)
+def test_what_export_can_not_do_is_one_sentence(arguments, said, capsys):
+    assert cli.main(["export", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and said in err and err.count("\n") == 1
+
+
+def test_cotangents_are_chosen_in_python_too():
+    lstm = derive.load("lstm")
+    assert lstm.compile(cotangents="h, c").seeds == lstm.compile(cotangents=["c", "h"]).seeds == ("c", "h")
+    assert (
+        lstm.compile(cotangents="c").source
+        == module_source(lstm, seeds="c")
+        != lstm.compile().source
+        == module_source(lstm)
+    )
+    with pytest.raises(DeriveError, match=r"lstm adjoint was derived from another system .* it has no cotangents"):
+        lstm.adjoint().compile(cotangents="h")
+
+
+def test_a_loss_keeps_the_cotangents_of_what_it_reads():
+    """Or `value_and_grad` of the same module would have none to start from."""
+    system = derive.System(
+        "cell", equations="h[t] = tanh(U @ h[t-1] + x[t])\no[t] = V @ h[t]", inputs="x: n", parameters="U, V: p x n",
+        targets="y: p", loss="squared_error(o[t], y[t])",
+    )  # fmt: skip
+    assert system.compile(cotangents="h").seeds == ("h", "o") and system.compile().seeds == ("o",)
 
 
 def test_check_prints_a_table_that_counts(world, capsys):

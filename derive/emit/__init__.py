@@ -1,11 +1,13 @@
 """From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
-A backend is a module with `compile(system, dtype, functions) -> compiled`; `BACKENDS` names them.
+A backend is a module with two functions, and a row of `BACKENDS`: `source(system, seeds)` is a standalone module as text, which
+needs no library to be written; `compile(system, dtype, functions, seeds)` runs it.  It prints a `derive.schedule.Program`: what
+is computed when has been decided there.  `seeds` are the states that have cotangents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,13 @@ from derive.errors import DeriveError, did_you_mean
 if TYPE_CHECKING:
     from derive.system import System
 
-BACKENDS = {"numpy": "derive.emit.numpy", "c": "derive.emit.c", "numba": "derive.emit.numba"}
+BACKENDS = {
+    "numpy": "derive.emit.numpy",
+    "c": "derive.emit.c",
+    "numba": "derive.emit.numba",
+    "jax": "derive.emit.jax",
+    "torch": "derive.emit.torch",
+}
 DTYPES = ("float32", "float64")
 
 
@@ -23,16 +31,40 @@ def compile_system(
     backend: str = "numpy",
     dtype: str = "float64",
     functions: Mapping[str, Callable[..., Any]] | None = None,
+    seeds: Collection[str] | str | None = None,
 ) -> Any:
     """The functions of `system` in a backend.
 
-    `functions` gives the named unknowns of the system: `{"phi": f, "phi'": df}`.  Raises `DeriveError` for a backend or a
-    dtype that does not exist.
+    `functions` gives the named unknowns of the system: `{"phi": f, "phi'": df}`.  `seeds`: the states that have cotangents,
+    `"h, c"` (default: the outputs and what the loss reads).  Raises `DeriveError` for a backend, a dtype or a state that
+    does not exist.
     """
-    if backend not in BACKENDS:
-        raise DeriveError(
-            f"there is no backend {backend!r}{did_you_mean(backend, BACKENDS)}; the backends are {', '.join(BACKENDS)}"
-        )
+    module = _backend(backend)
     if dtype not in DTYPES:
         raise DeriveError(f"there is no dtype {dtype!r}{did_you_mean(dtype, DTYPES)}; it is {' or '.join(DTYPES)}")
-    return import_module(BACKENDS[backend]).compile(system, dtype, dict(functions or {}))
+    return module.compile(system, dtype, dict(functions or {}), _seeds(system, seeds))
+
+
+def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
+    """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
+
+    Writing it needs nothing but derive.  Raises as that.
+    """
+    return str(_backend(backend).source(system, _seeds(system, seeds)))
+
+
+def _backend(name: str) -> Any:
+    if name not in BACKENDS:
+        raise DeriveError(
+            f"there is no backend {name!r}{did_you_mean(name, BACKENDS)}; the backends are {', '.join(BACKENDS)}"
+        )
+    return import_module(BACKENDS[name])
+
+
+def _seeds(system: System, names: Collection[str] | str | None) -> tuple[str, ...] | None:
+    """As `schedule` takes them: in the order of the equations."""
+    from derive.schedule.terms import chosen_seeds
+
+    if names is None:
+        return None
+    return chosen_seeds(system, names.replace(",", " ").split() if isinstance(names, str) else names)

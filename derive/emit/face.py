@@ -112,7 +112,7 @@ class Face:
         own = self.program.adjoint.own if self.program.adjoint else ()
         return [line for e in own if e.target.base != LOSS for line in law(e)]
 
-    def check(self) -> str:
+    def check(self, template: str = CHECK, of_loss: str = CHECK_LOSS) -> str:
         """The function `check`, which compares gradients with finite differences at small sizes."""
         system = self.system
         count = {str(n): 3 + k for k, n in enumerate(system.dimensions)}
@@ -123,10 +123,10 @@ class Face:
         entries = [f'"{name}": ({size},)' for name, size in count.items()] + ['"...": (2,)']
         low, high = (0.5, 1.5) if {"log", "sqrt"} & set(applied(system)) else (-1, 1)
         lengths = "" if self.inputs else ", ".join(f'"{n}": {count[str(n)]}' for n in system.lattice.lengths)
-        return CHECK.format(
+        return template.format(
             sizes=", ".join(entries), low=low, high=high,
             inputs=f"\n    inputs |= {{{lengths}}}" if lengths else "",
-            loss=CHECK_LOSS if self.loss else "",
+            loss=of_loss if self.loss else "",
             targets="\n    targets = draw(TARGETS)" if self.loss else "",
         )  # fmt: skip
 

@@ -170,6 +170,20 @@ class Indexed(Region):
     """One point of the axes that are swept."""
 
 
+class Beyond(Region):
+    """At a border: arrays are read at steps that are numbers."""
+
+    def __init__(self, arrays: Arrays, edge: Edge):
+        super().__init__(arrays, Place(edge.steps, ((0, 0),) * len(edge.steps)))
+
+    def read(self, var: Var) -> str:
+        arrays = self.arrays
+        name = arrays.name(Ref(var.name))
+        if not var.index or not arrays.is_stored(var.name):
+            return name
+        return f"{name}[{arrays.rows_at(var)}]"
+
+
 WHEN = {0: "t", -1: "before", 1: "after"}
 
 

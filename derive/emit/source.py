@@ -176,6 +176,9 @@ def _near(name, known):
     return f" (did you mean {near[0]}?)" if near else ""
 '''
 
+CHECK_SHAPES = SIZES[SIZES.index("def _check_shapes(") :]
+"""The checks alone, for a module that keeps no sizes."""
+
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):
     """The cotangents by name; those that are left out are zero, without taking memory."""
@@ -204,9 +207,11 @@ def _pull(values, sizes, cotangents):
 
     What a step hands to the one before it is carried from block to block.
     """
-    T, rows = sizes["T"], {rows}
+    T = sizes["T"]
+{rows}
     steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
-    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in {carried}.items()}}
+{carried}
+    carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in carried.items()}}
     if steps >= T:
         return _pull_block(values, sizes, cotangents, carried)
     blocks = []
@@ -217,7 +222,7 @@ def _pull(values, sizes, cotangents):
         seeds = {{name: array[start:stop] for name, array in cotangents.items()}}
         blocks.append(_pull_block(part, {{**sizes, "T": stop - start}}, seeds, carried))
         if len(blocks) > 1:
-            for name in {totals}:
+            for name in PARAMETERS:
                 blocks[0][name] += blocks[-1].pop(name)
     joined = {{name: np.concatenate([block[name] for block in blocks[::-1]]) for name in INPUTS}}
     return blocks[-1] | blocks[0] | {{name: blocks[-1][name] for name in INITIAL}} | joined

@@ -8,6 +8,9 @@ products    matrix products by name
 fusion      products that are one product
 storage     the order of statements, and how long what they compute is kept
 build       `schedule(system)`
+formulas    what statements compute, as equations
+account     a program as data
+text        a program for a person
 """
 
 from derive.schedule.build import schedule

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sympy import Expr
 
 from derive import expr, functions
-from derive.errors import DeriveError
+from derive.errors import DeriveError, did_you_mean
 from derive.expr import Node, Var
 from derive.system import LOSS, Equation, Parts, System, Variable
 
@@ -21,6 +21,26 @@ def default_seeds(system: System) -> tuple[str, ...]:
         return ()
     read = {v.name for v in expr.variables(system.equations[LOSS].rhs)} if system.has_loss else set()
     return tuple(n for n in system.equations if n in {*system.outputs, *read} and n != LOSS)
+
+
+def chosen_seeds(system: System, names: Collection[str] | None) -> tuple[str, ...]:
+    """The states that have cotangents: those of these names, and what the loss reads; None: the default.
+
+    Raises `DeriveError` for what is no state, and for a derived system.
+    """
+    if names is None:
+        return default_seeds(system)
+    if system.parts.given:
+        raise DeriveError(f"{system.name} was derived from another system and runs forwards only: it has no cotangents")
+    states = [v.name for v in system.states if v.name != LOSS]
+    for name in names:
+        if name not in states:
+            near = did_you_mean(name, states)
+            raise DeriveError(f"{name} is no state, and has no cotangent{near}; the states are {', '.join(states)}")
+    if not names:
+        raise DeriveError(f"say of which states there are cotangents: {', '.join(states)}")
+    wanted = {*names, *(default_seeds(system) if system.has_loss else ())}
+    return tuple(n for n in system.equations if n in wanted)
 
 
 def seeded(system: System, seeds: Collection[str]) -> System:

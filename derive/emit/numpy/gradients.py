@@ -1,0 +1,238 @@
+"""The backward pass, in blocks of steps where that can be done, and the gradients that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from derive import expr
+from derive.emit.code import RANK, ROW, kind_of, total, wrapped
+from derive.emit.face import axes_along
+from derive.emit.numpy.allocation import Allocation
+from derive.emit.regions import Beyond, Everywhere, width
+from derive.emit.source import (
+    BLOCKS,
+    function,
+    indented,
+    quoted,
+    uses,
+    without_double_blanks,
+)
+from derive.emit.ufuncs import Ref
+from derive.expr import Node, Var
+from derive.lattice import Border
+from derive.schedule.program import (
+    CARRIED,
+    STORED,
+    Edge,
+    Gradient,
+    OuterTotal,
+    Sweep,
+    Total,
+    statements,
+)
+from derive.schedule.storage import read_by as _read
+from derive.schedule.terms import can_be_infinite, is_backward
+from derive.system import Variable
+
+BAR = "_bar"
+
+
+class Gradients(Allocation):
+    def _blocks(self) -> str:
+        """The function that runs the backward pass in blocks of steps."""
+        program = self.program
+        kept = [v.var for v in (*self.face.inputs, *self.face.states) if v.var.index] + self._kept_parts()
+        rows = dict.fromkeys(v.name for v in kept if v.name not in self.arrays.bare)
+        stacks = [self.arrays.name(Ref(s.parts[0].name, (), len(s.parts))) for s in program.stacks]
+        rows |= dict.fromkeys(name for name in stacks if name in self.kept_stacks)
+        carried = {n: a.var for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside}
+        pairs = ", ".join(f'"{name}": "{var.shape[0]}"' for name, var in carried.items())
+        return BLOCKS.format(
+            rows="\n".join(wrapped("rows = ", f"({quoted(rows)})", 4)),
+            carried="\n".join(wrapped("carried = ", f"{{{pairs}}}", 4)),
+            border=self.layout.before[0] + self.layout.after[0],
+            bare=f"({quoted(v.name for v in kept if v.name in self.arrays.bare)})",
+        )
+
+    def _has_blocks(self) -> bool:
+        """Whether the backward pass is one downward sweep along a chain whose steps hand on nothing but what is carried."""
+        program = self.program
+        sweeps = [item for item in program.backward if isinstance(item, Sweep)]
+        one = len(sweeps) == 1 and sweeps[0].direction < 0 and self._is_zipped(sweeps[0])
+        kept = {n for n, a in program.arrays.items() if n in self.inside and a.storage == STORED}
+        columns = all(
+            expr.is_column(a.var) for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside
+        )
+        borders = {b.variable for b in self.system.borders} & {v.name for v in self.face.inputs}
+        learned = any(self.face.is_learned(b) for b in self.face.borders)
+        return one and columns and kept <= self.arrays.bare and not borders and not learned and not self.face.targets
+
+    def _pull(self) -> str:
+        """The backward pass."""
+        self.scratch, self.turned = {}, {}
+        program = self.program
+        items = self._items(program.backward)
+        body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
+        known = {t.stem for g in program.gradients for t in _targets(g)}
+        unread = [v.name for v in self.system.parameters if v.name not in known]
+        body += [f'gradients["{name}"] = np.zeros_like({self._entry(name)})' for name in unread]
+        for v in self.system.inputs:
+            body += self._input_gradient(v)
+        body.append("return gradients")
+        body = [*self._made(program.backward, body), *body]
+        packs = self._packed(program.backward)
+        kept = [name for name in packs.values() if name in self._packed(program.forward).values()]
+        mine = {pack: name for pack, name in packs.items() if name not in kept}
+        own = {t.name for s in statements(program.backward) for t in s.targets}
+        trajectories = [
+            v.name
+            for v in (*(s.var for s in (*self.face.inputs, *self.face.states)), *self._kept_parts())
+            if v.name not in own
+        ]
+        used = [name for name in trajectories if uses(body, self.names.of[name])]
+        points = self._points(body)
+        runs = self._run_views(body)
+        turned = [line for _, lines in self.turned.values() for line in lines]
+        numbers = self._number_lines([*body, *turned])
+        lines = [
+            *self._parameters([*body, *turned]),
+            *self._unpacked(used),
+            *[f'{name} = values["{name}"]' for name in kept if uses(body, name)],
+            *(
+                f'{self.names.of[seed + "_ct"]} = cotangents["{seed}"]'
+                for seed in program.seeds
+                if uses(body, self.names.of[seed + "_ct"])
+            ),
+            *self._sizes([*body, *points, *runs, *numbers]),
+            *points,
+            *numbers,
+            *self._packing(mine),
+            *turned,
+            *runs,
+        ]
+        doc = "The adjoint equations, and the gradients that they give.\n\n"
+        doc += "\n".join(f"    {line}" for line in self.face.adjoint_equations())
+        head = (
+            "_pull_block(values, sizes, cotangents, carried)" if self.in_blocks else "_pull(values, sizes, cotangents)"
+        )
+        return function(head, doc, without_double_blanks([*lines, "", *body]))
+
+    def _kept_parts(self) -> list[Var]:
+        """Pieces of forward equations that the backward pass reads."""
+        own = {t.name for s in statements(self.program.forward) for t in s.targets}
+        read = {v.name for s in statements(self.program.backward) for v in _read(s)}
+        read |= {v.name for g in self.program.gradients for v in _read(g)}
+        return [a.var for n, a in self.program.arrays.items() if n in own & read and a.origin == "part"]
+
+    def _run_views(self, body: Sequence[str]) -> list[str]:
+        """Runs of forward stacks that the backward pass reads: parts of the arrays that the forward pass filled."""
+        lines = []
+        forward = {t.name for s in statements(self.program.forward) for t in s.targets}
+        for (name, k, count), text in list(self.arrays.runs.items()):
+            stack = next(s for s in self.program.stacks if s.name == name)
+            if stack.parts[0].name in forward and uses(body, text):
+                whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
+                self.kept_stacks[whole] = None
+                lines.append(f'{text} = values["{whole}"]' + (self._columns(stack, k, count) if text != whole else ""))
+        return lines
+
+    def _gradient(self, gradient: Any) -> list[str]:
+        self.region = Everywhere(self.arrays, self.everywhere)
+        match gradient:
+            case OuterTotal():
+                return self._outer_total(gradient)
+            case Total():
+                name = gradient.target.stem
+                text = total(self.printer, gradient.value)
+                is_row = kind_of(gradient.target) == ROW
+                return wrapped(f'gradients["{name}"] = ', f"({text})[None]" if is_row else text)
+            case Edge():
+                return self._edge(gradient)
+        raise AssertionError(gradient)
+
+    def _outer_total(self, gradient: OuterTotal, into: str = "gradients") -> list[str]:
+        left = f"_flat({self._run_text(gradient.left)})"
+        text = f"{left}.sum(0)"
+        if gradient.right is not None:
+            text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
+        names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
+        if len(names) == 1:
+            is_row = kind_of(gradient.targets[0]) == ROW
+            return [f'{into}["{names[0]}"] = {f"({text})[None]" if is_row else text}']
+        sizes = [self.names.size(v.shape[0]) for v in gradient.left]
+        if len(set(sizes)) == 1:
+            n = sizes[0]
+            each = f"    {into}[name] = total[k * {n} : (k + 1) * {n}]"
+            return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
+        cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
+        pieces = [f'{into}["{name}"]' for name in names]
+        return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
+
+    def _input_gradient(self, variable: Variable) -> list[str]:
+        bar = f"{variable.name}{BAR}"
+        row = "[..., None, :]" if kind_of(variable.var) == ROW else ""
+        if bar in self.program.arrays:
+            rows = self.arrays.rows(bar, self.everywhere)
+            value = f"{self.names.of[bar]}[{rows}]" if rows else self.names.of[bar]
+            return [f'gradients["{variable.name}"] = {value}{row}']
+        name = self.names.of[variable.name]
+        rows = self.arrays.rows(variable.name, self.everywhere)
+        return [f'gradients["{variable.name}"] = np.zeros_like({f"{name}[{rows}]" if rows else name}){row}']
+
+    def _edge(self, edge: Edge) -> list[str]:
+        """The gradient by a boundary value: the adjoint equation beyond the lattice."""
+        entry = f'gradients["{edge.key}"]'
+        self.region = Beyond(self.arrays, edge)
+        plain, late = self._late_terms(edge.value)
+        local = f"{self.names.of[edge.border.variable]}[{self.layout.border(edge.border)}]"
+        start = expr.add(*plain) if plain else None
+        text = f"np.zeros_like({local})" if start is None else self._text(start)
+        lines = wrapped(f"{entry} = ", f"{text}.copy()" if isinstance(start, Var) else text)
+        for condition, term in late:
+            lines += [f"if {condition}:", *indented(wrapped(f"{entry} += ", self._text(term)))]
+        return [*lines, *self._outward(edge.border, entry, entry)]
+
+    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Node]]]:
+        """The terms on a border; apart those that would divide by zero where the lattice is too short for them."""
+        plain: list[Node] = []
+        late = []
+        for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
+            condition = self._reached(term) if can_be_infinite(term) else ""
+            if condition:
+                late.append((condition, term))
+            elif not isinstance(term, expr.Zero):
+                plain.append(term)
+        return plain, late
+
+    def _reached(self, term: Node) -> str:
+        """The condition that all adjoints which a term reads near the border lie inside the lattice."""
+        conditions: dict[str, None] = {}
+        lattice = self.system.lattice
+        for var in (v for v in expr.variables(term) if is_backward(v) or v.name in self.inside):
+            for axis, (index, n) in enumerate(zip(var.index, lattice.lengths, strict=True)):
+                if index.is_Integer and index > 1:
+                    conditions[f"{index} <= {self.names.length[axis]}"] = None
+                elif index.has(n) and index != n:
+                    conditions[f"{n - index} < {self.names.length[axis]}"] = None
+        return " and ".join(conditions)
+
+    def _outward(self, border: Border, target: str, text: str) -> list[str]:
+        """A gradient as it is returned: of a learned value summed over the batch, of a row with both axes."""
+        var = self.system.variables[border.variable].var
+        row = kind_of(var) == ROW
+        if self.face.is_learned(border):
+            text = self.printer.call("sum_leading", text, str(RANK[kind_of(var)]), f"keep={axes_along(border)}")
+        text = f"{text}[..., None, :]" if row else text
+        return [f"{target} = {text}"] if text != target else []
+
+
+def _targets(gradient: Gradient) -> tuple[Var, ...]:
+    """The adjoints of parameters that a gradient gives."""
+    return (
+        gradient.targets
+        if isinstance(gradient, OuterTotal)
+        else (gradient.target,)
+        if isinstance(gradient, Total)
+        else ()
+    )
