@@ -19,6 +19,7 @@ from sympy.printing.pycode import PythonCodePrinter
 
 from derive import functions
 from derive.emit import library
+from derive.emit.code import wrapped
 from derive.errors import DeriveError
 from derive.functions import Elementwise
 
@@ -358,7 +359,7 @@ def _from_formula(function: str, name: str, order: int) -> str:
         expression = by_sigmoid
     else:
         expression = library._without_overflow(expression)
-    lines.append(f"    return {_Printer().doprint(_plain(expression))}")
+    lines += wrapped("return ", _Printer().doprint(_plain(expression)), 4)
     return "\n".join(["@jit", f"def {function}({', '.join(('x', 'y')[: row.arity])}):", *lines])
 
 

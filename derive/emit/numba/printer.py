@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sympy import Expr, Integer
 
@@ -107,7 +107,7 @@ class LoopPrinter(KernelPrinter):
         sizes = [self.names.symbols[s] for s in self.sizes]
         head = _call(f"def {name}", [*sizes, *map(self._flat, arguments)])
         head[-1] += ":"
-        return "\n".join(["@jit", *head, *indented([docstring(title), *body])])
+        return "\n".join(["@jit", *head, *_folded(indented([docstring(title), *body]))])
 
     def _flat(self, argument: str) -> str:
         """What a routine calls the numbers of an array, or of a region, in a row."""
@@ -418,6 +418,17 @@ class LoopPrinter(KernelPrinter):
 
 def _assigned(target: str, operation: str, text: str) -> list[str]:
     return wrapped(f"{target} {operation} ", text)
+
+
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Assignments that are too long where they stand, on more lines."""
+    for line in lines:
+        text = line.lstrip()
+        target, operation, value = text.partition(" += " if " += " in text else " = ")
+        if len(line) > WIDTH and operation:
+            yield from wrapped(target + operation, value, len(line) - len(text))
+        else:
+            yield line
 
 
 def _call(head: str, arguments: Sequence[str]) -> list[str]:
