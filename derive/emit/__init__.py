@@ -1,8 +1,8 @@
 """From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
-A backend is a module with `compile(system, dtype, functions, seeds) -> compiled`; `BACKENDS` names them.  It prints a
-`derive.schedule.Program`: what is computed when has been decided there.  `seeds` are the states that have cotangents.  With
-`source(system, seeds) -> str` beside it, its modules are written where its library is not installed, too.
+A backend is a module with `compile(system, dtype, functions, seeds) -> compiled` and `source(system, seeds) -> str`, the text of
+what runs, which is written without the library that runs it; `BACKENDS` names them.  It prints a `derive.schedule.Program`:
+what is computed when has been decided there.  `seeds` are the states that have cotangents.
 """
 
 from __future__ import annotations
@@ -45,14 +45,11 @@ def compile_system(
 
 
 def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
-    """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
+    """The module of `system` in a backend as text, which is what `compile_system` runs.  Raises as that does.
 
-    Raises as that, and where the backend needs its library to write it and this is not installed.
+    Functions without a formula, and the backend's library, may be missing here.
     """
-    module = _backend(backend)
-    if hasattr(module, "source"):
-        return str(module.source(system, _seeds(system, seeds)))
-    return str(compile_system(system, backend, seeds=seeds).source)
+    return str(_backend(backend).source(system, _seeds(system, seeds)))
 
 
 def _backend(name: str) -> Any:
