@@ -1,8 +1,8 @@
 """From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
-A backend is a module with `compile(system, dtype, functions, seeds) -> compiled` and `source(system, seeds) -> str`, the text of
-what runs, which is written without the library that runs it; `BACKENDS` names them.  It prints a `derive.schedule.Program`:
-what is computed when has been decided there.  `seeds` are the states that have cotangents.
+A backend is a module with two functions, and a row of `BACKENDS`: `source(system, seeds)` is a standalone module as text, which
+needs no library to be written; `compile(system, dtype, functions, seeds)` runs it.  It prints a `derive.schedule.Program`: what
+is computed when has been decided there.  `seeds` are the states that have cotangents.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def compile_system(
 
 
 def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
-    """The module of `system` in a backend as text, which is what `compile_system` runs.  Raises as that does.
+    """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
 
-    Functions without a formula, and the backend's library, may be missing here.
+    Writing it needs nothing but derive.  Raises as that.
     """
     return str(_backend(backend).source(system, _seeds(system, seeds)))
 

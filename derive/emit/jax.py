@@ -44,6 +44,11 @@ from derive.system import System
 CALLED = ("forward", "vjp", "value_and_grad", "states")
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(schedule(system, seeds, False)).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
@@ -58,11 +63,6 @@ def compile(
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
     return CompiledJax(system, text, dtype, functions, module.program.seeds, again, "jax")
-
-
-def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
-    """The module of a system as text; `seeds` are the states that have cotangents."""
-    return Module(schedule(system, seeds, False)).source()
 
 
 class CompiledJax(Compiled):

@@ -27,6 +27,11 @@ from derive.schedule import schedule
 from derive.system import System
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(schedule(system, seeds)).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
@@ -39,8 +44,3 @@ def compile(
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
     return Compiled(system, text, dtype, functions, module.program.seeds, again)
-
-
-def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
-    """The module of a system as text; `seeds` are the states that have cotangents."""
-    return Module(schedule(system, seeds)).source()

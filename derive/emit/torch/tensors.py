@@ -17,6 +17,11 @@ from derive.system import System
 MISSING = "the backend torch needs PyTorch, which is not installed: pip install torch"
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(system, seeds).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
@@ -36,11 +41,6 @@ def compile(
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
     return Tensors(system, text, dtype, functions, module.program.seeds, again, "torch")
-
-
-def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
-    """The module of a system as text; `seeds` are the states that have cotangents."""
-    return Module(system, seeds).source()
 
 
 class Tensors(Compiled):
