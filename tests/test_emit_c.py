@@ -284,13 +284,12 @@ def test_without_a_blas_loops_do_the_products(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_a_compiler_one_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    case, compiled = Case(SYSTEMS["rnn"], 2, (), SEED), compile_system(SYSTEMS["rnn"], "c")
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(compiled.module.shutil, "which", lambda name: None)
-    with pytest.raises(
-        OSError, match=r"there is no C compiler: install one \(gcc or clang, as cc\), or use the backend numba"
-    ):
-        compiled.forward(case.params, case.inputs)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    sentence = r"there is no C compiler: install one \(gcc or clang, as cc\), or use the backend numba or numpy"
+    with pytest.raises(DeriveError, match=sentence):
+        compile_system(SYSTEMS["rnn"], "c")
+    assert "static void backward(" in c.source(SYSTEMS["rnn"])
 
 
 @has_compiler
@@ -340,3 +339,25 @@ def test_the_source_passes_ruff(name: str, tmp_path: Path):
     command = ["ruff", "check", "--isolated", "--line-length", "120", "--select", "E,F,I,UP,B", path]
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@has_compiler
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "span"), [("tanh", 12.0), ("exp", 80.0), ("sigmoid", 30.0)])
+def test_functions_of_our_own_are_right_to_a_few_units_in_the_last_place(name: str, span: float, dtype: str):
+    system = System("f", equations=f"h[t] = {name}(x[t])", inputs="x: n", shapes="h: n")
+    x = np.concatenate([np.linspace(-span, span, 20_001), np.logspace(-30, 0, 301), [0.0]]).astype(dtype)
+    found = compile_system(system, "c", dtype).forward({}, {"x": x[None]})["h"][0]
+    exact = x.astype(np.longdouble)
+    wanted = {"tanh": np.tanh, "exp": np.exp, "sigmoid": lambda v: 1 / (1 + np.exp(-v))}[name](exact)
+    units = np.abs(found - wanted) / np.spacing(np.abs(wanted).astype(dtype))
+    assert units.max() <= 4, f"{units.max()} units at {x[units.argmax()]}"
+
+
+@has_compiler
+def test_functions_go_to_their_limits():
+    system = System("f", equations="h[t] = exp(x[t])\ng[t] = tanh(x[t])", inputs="x: n", shapes="h g: n")
+    x = np.array([[-1e4, 1e4, np.inf, -np.inf, np.nan]])
+    found = compile_system(system, "c").forward({}, {"x": x})
+    np.testing.assert_array_equal(found["h"][0], [0, np.inf, np.inf, 0, np.nan])
+    np.testing.assert_array_equal(found["g"][0], [-1, 1, 1, -1, np.nan])

@@ -92,7 +92,8 @@ class Compiled:
         self, params: Arrays, inputs: Arrays, cotangents: Arrays, initial: Arrays, truncate: Any, checkpoint: Any
     ) -> dict[str, Any]:
         if not asked(truncate) and not asked(checkpoint):
-            more = [v.name for v in self.system.states if v.name in cotangents and v.name not in self.seeds]
+            others = cotangents.keys() - self.seeds
+            more = tuple(v.name for v in self.system.states if v.name in others) if others else ()
             if more:
                 return self._emit((*self.seeds, *more)).vjp(params, inputs, cotangents, initial)
             return self.module.vjp(self._cast(params), self._cast(inputs), self._cast(cotangents), self._cast(initial))
@@ -152,10 +153,13 @@ class Compiled:
     def _cast(self, arrays: Arrays | None) -> Arrays:
         if self.dtype == "float64" or not arrays:
             return arrays or {}
-        return {name: _rounded(value, self.dtype) for name, value in arrays.items()}
+        dtype = np.dtype(self.dtype)
+        if all([getattr(value, "dtype", None) is dtype for value in arrays.values()]):
+            return arrays
+        return {name: _rounded(value, dtype) for name, value in arrays.items()}
 
 
-def _rounded(value: Any, dtype: str) -> Any:
+def _rounded(value: Any, dtype: np.dtype[Any]) -> Any:
     return value if isinstance(value, int) else np.asarray(value, dtype=dtype)
 
 

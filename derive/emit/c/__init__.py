@@ -33,9 +33,17 @@ TITLES = {
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
-    """The module, run; a system with functions that have no formula is an error, since C can't call Python's."""
+    """The module, run.
+
+    Raises `DeriveError` where there is no compiler, and for functions without a formula, since C can't call Python's.
+    """
     again = partial(compile, system, dtype, functions)
-    return Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again, "c")
+    compiled = Compiled(system, source(system, seeds), dtype, functions, plan(system, seeds).program.seeds, again, "c")
+    try:
+        compiled.module._compiler()
+    except OSError as error:
+        raise DeriveError(str(error)) from None
+    return compiled
 
 
 @cache

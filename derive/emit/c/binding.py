@@ -29,12 +29,7 @@ def _at(array):
 
 def _built(precision, suffix):
     """The shared library of SOURCE: found in the cache by its content, or built by the system's compiler."""
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    if compiler is None:
-        raise OSError(
-            "there is no C compiler: install one (gcc or clang, as cc), or use the backend numba or numpy, "
-            "which need none"
-        )
+    compiler = _compiler()
     wide = ("-mprefer-vector-width=512",) if platform.machine() in ("x86_64", "AMD64") else ()
     command = [*compiler.split(), *FLAGS, *wide, *precision, f"-Dblas_int={suffix}"]
     identity = "\\n".join([SOURCE, *command, platform.machine(), _processor()])
@@ -56,6 +51,17 @@ def _built(precision, suffix):
             raise OSError(f"{compiler} does not build this module: {done.stderr.strip()}")
         os.replace(library, folder / name)
     return folder / name
+
+
+def _compiler():
+    """The command of the system's C compiler."""
+    found = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+    if found is None:
+        raise OSError(
+            "there is no C compiler: install one (gcc or clang, as cc), or use the backend numba or numpy, "
+            "which need none"
+        )
+    return found
 
 
 def _processor():

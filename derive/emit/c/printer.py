@@ -47,7 +47,9 @@ class KernelPrinter(ScalarPrinter):
         used = [key for key in self.kernel.layout if _uses(body, self._name(key))]
         declared, arguments = self._declared(name, used)
         self.arguments[name] = arguments
-        head = ", ".join([*(f"long {self.names.symbols[s]}" for s in self.sizes), *map(self._argument, arguments)])
+        head = ", ".join(
+            [*(f"long {self.names.symbols[s]}" for s in self.sizes), *(self._argument(a, name) for a in arguments)]
+        )
         lines = textwrap.wrap(f"static void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 13))
         return "\n".join([f"/* {title}. */", *lines, "{", *_folded(indented([*declared, "", *body])), "}"])
 
@@ -57,7 +59,7 @@ class KernelPrinter(ScalarPrinter):
         regions = (VALUES, MEMORY, GRADIENTS)
         arguments = [*(a for a in order if a not in regions), *(r for r in regions if r in order)]
         sizes = [self.names.symbols[s] for s in self.sizes]
-        head = ", ".join([*(f"long {s}" for s in sizes), *map(self._argument, arguments)])
+        head = ", ".join([*(f"long {s}" for s in sizes), *(self._argument(a, name) for a in arguments)])
         lines = textwrap.wrap(f"void {name}({head})", WIDTH, subsequent_indent=" " * (len(name) + 6))
         body = []
         for routine in routines:
@@ -69,8 +71,9 @@ class KernelPrinter(ScalarPrinter):
     def _given_name(self, name: str) -> str:
         return name if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
 
-    def _argument(self, name: str) -> str:
-        written = name in (VALUES, MEMORY, GRADIENTS, "loss") or name.endswith("_ct given")
+    def _argument(self, name: str, routine: str) -> str:
+        seeds = routine in ("loss", "value_and_grad") and name.endswith("_ct given")
+        written = seeds or name in (VALUES, MEMORY, GRADIENTS, "loss")
         text = self._given_name(name)
         return f"real *{text}" if written else f"const real *{text}"
 

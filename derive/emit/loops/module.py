@@ -37,13 +37,11 @@ class ModuleText:
     # --- tables -----------------------------------------------------------------------------------------------------------
 
     def tables(self) -> list[str]:
-        lines = [*self.face.tables(False), "", "# The parameters in the order in which they lie in memory."]
-        lines += tuple_of("ORDER = ", [b.name for b in self.plan.parameters])
-        lines += ["", "# What the routines take, behind the sizes.", "ARGUMENTS = {"]
+        lines = [*self.face.tables(False), "", "# What the routines take, behind the sizes.", "ARGUMENTS = {"]
         for name, arguments in self.arguments.items():
             lines += [f"    {line}" for line in tuple_of(f'"{name}": ', [a.removesuffix(" given") for a in arguments])]
             lines[-1] += ","
-        return [*lines, "}", "", "# Bytes of memory that are kept for the next call.", "SMALL = 1 << 20"]
+        return [*lines, "}", "", "# Bytes of memory that are kept for the next call.", "SMALL = 1 << 18"]
 
     # --- functions ------------------------------------------------------------------------------------------------------------
 
@@ -90,6 +88,8 @@ class ModuleText:
         for key, text in self._counts().items():
             *lines, last = wrapped(f'"{key}": ', text, 4)
             body += [*lines, f"{last},"]
+        body += ["    # The parameters, one behind the other."]
+        body += self._tabled("parameters", {b.name: self._given_shape(b) for b in self.plan.parameters})
         body += ["    # The blocks of the states, one behind the other; every state in its block, and its shape."]
         body += self._tabled("blocks", {b.name: self._block_shape(b) for b in self.plan.forward.values})
         body += [*self._tabled("states", self._states())]
@@ -108,7 +108,7 @@ class ModuleText:
         kernels = [self.plan.forward, *([self.plan.gradients] if self.plan.gradients else [])]
         rooms = [self._total(blocks) for k in kernels for blocks in k.memory.values()]
         rooms = list(dict.fromkeys(self._size(r) for r in rooms if r != 0)) or ["0"]
-        counts = {"parameters": self._size(self._total(self.plan.parameters))}
+        counts = {}
         counts["memory"] = rooms[0] if len(rooms) == 1 else f"max({', '.join(rooms)})"
         counts["values"] = self._size(self._total(self.plan.gradients.values)) if self.plan.gradients else "0"
         return counts
@@ -130,16 +130,18 @@ class ModuleText:
 
     def _gradients(self) -> dict[str, str]:
         """The shapes of the gradients, in the order of their memory."""
-        kernel, shapes = self.plan.gradients, {v.name: v.var for v in self.system.variables.values()}
-        assert kernel is not None
-        found, borders = {}, {b.key: b for b in self.plan.borders}
-        for block in kernel.gradients:
-            key = block.name.removesuffix(BAR)
-            var = shapes[borders[key].variable if key in borders else key]
-            lead = [self._size(self.lattice.lengths[axis]) for axis in block.axes]
-            batch = ["*batch"] if block.batched else []
-            found[key] = _tuple([*lead, *batch, *map(self._size, _outer(var))])
-        return found
+        assert self.plan.gradients is not None
+        return {b.name.removesuffix(BAR): self._given_shape(b) for b in self.plan.gradients.gradients}
+
+    def _given_shape(self, block: Block) -> str:
+        """The shape of what a block holds, as it is given and returned."""
+        borders = {b.key: b.variable for b in self.plan.borders}
+        known = {*self.system.variables, *borders}
+        key = block.name if block.name in known else block.name.removesuffix(BAR)
+        lead = [self._size(self.lattice.lengths[axis]) for axis in block.axes]
+        batch = ["*batch"] if block.batched else []
+        var = self.system.variables[borders.get(key, key)].var
+        return _tuple([*lead, *batch, *map(self._size, _outer(var))])
 
     def _shape(self, var: Var) -> str:
         return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
@@ -241,8 +243,8 @@ def _prepared(params, inputs, initial, cotangents=None, targets=None):
     layout = _known(*keys, targets is not None, LENGTHS_GIVEN)
     params, inputs, initial, targets, seeds = groups
     arrays, dtype = {"room": _room(layout, cotangents is not None)}, layout["dtype"]
-    if ORDER:
-        np.concatenate([params[name].ravel() for name in ORDER], out=arrays["room"].parameters)
+    for name, place in arrays["room"].parameters:
+        place[...] = params[name]
     for table, given in (PAIRS):
         for name in table:
             if name in given:
@@ -279,11 +281,13 @@ class _Room:
     """Memory that a call works in: parameters behind one another, room for the routines, and values for gradients."""
 
     def __init__(self, layout, with_values):
-        counts = [layout["parameters"], layout["memory"], layout["values"] if with_values else 0]
-        self.array = np.empty(sum(counts), layout["dtype"])
-        self.parameters = self.array[: counts[0]]
-        parts = [self.array[sum(counts[:k]) :] for k in range(3)]
-        self.places = dict(zip(("parameters", "memory", "values"), map(_at, parts), strict=True))
+        placed = _placed(layout["parameters"])
+        memory = sum(map(math.prod, layout["parameters"].values()))
+        values = memory + layout["memory"]
+        self.array = np.empty(values + (layout["values"] if with_values else 0), layout["dtype"])
+        self.parameters = [(name, self.array[a:b].reshape(shape)) for name, (a, b, shape) in placed.items()]
+        starts = {"parameters": 0, "memory": memory, "values": values}
+        self.places = {name: _at(self.array[start:]) for name, start in starts.items()}
 
 
 def _room(layout, with_values):
