@@ -8,6 +8,7 @@ state, entry by entry, is a parallel scan.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -198,7 +199,12 @@ class Scope:
 
 
 def _sums(sizes: Sequence[str]) -> list[str]:
-    return [" + ".join(sizes[: k + 1]) for k in range(len(sizes))]
+    """`n`, `2 * n`, `2 * n + m`: the sums of the first sizes."""
+    found = []
+    for k in range(1, len(sizes) + 1):
+        counts = Counter(sizes[:k])
+        found.append(" + ".join(size if count == 1 else f"{count} * {size}" for size, count in counts.items()))
+    return found
 
 
 class Function(Scope):
