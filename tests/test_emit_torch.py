@@ -355,3 +355,29 @@ def test_derived_systems_run_forwards():
     wanted = system.compile("numpy").vjp(case.params, case.inputs, case.cotangents, case.initial)
     for key in (*case.params, *case.inputs):
         np.testing.assert_allclose(found[f"{key}_bar"].numpy(), wanted[key], atol=1e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, *CELLS])
+def test_nothing_that_was_given_or_is_kept_is_written_to(name):
+    """A gradient may be clipped in place without another one changing, and a backward pass be run twice."""
+    system = system_of(name)
+    case, f = Case(system, 2), system.compile("torch")
+    every = (case.params, case.read, case.initial)
+    given = [{k: torch.tensor(v) if np.ndim(v) else v for k, v in some.items()} for some in every]
+    cotangents = {k: torch.tensor(v) for k, v in case.cotangents.items()}
+    before = [t.clone() for some in (*given, cotangents) for t in some.values() if torch.is_tensor(t)]
+    found = f.vjp(*given[:2], cotangents, given[2])
+    after = [t for some in (*given, cotangents) for t in some.values() if torch.is_tensor(t)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+    kept = {k: g.clone() for k, g in found.items()}
+    for key, gradient in found.items():
+        gradient.fill_(7.0)
+        assert all(torch.equal(found[k], kept[k]) for k in found if k != key), (name, key)
+        gradient.copy_(kept[key])
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+
+    leaves = [t.requires_grad_() for some in given for t in some.values() if torch.is_tensor(t)]
+    value = own_loss({k: s for k, s in f.forward(*given).items() if k in cotangents})
+    once, twice = (torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True) for _ in range(2))
+    for a, b in zip(once, twice, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b), name
