@@ -57,6 +57,10 @@ CELLS = {
         "functions", equations="h[t] = gelu(x[t] + h[t-1]) + softplus(h[t-1]) + elu(W @ x[t]) + max(h[t-1], 0.1)",
         inputs="x: n", parameters="W", shapes="h: n",
     ),
+    "maxima": System(
+        "maxima", equations="h[t] = max(W @ h[t-1], x[t]) + min(h[t-1], 0.5) + abs(x[t])", inputs="x: n", parameters="W",
+        shapes="h: n",
+    ),
     "no input": System("free", equations="h[t] = tanh(W @ h[t-1])", parameters="W: n x n", shapes="h: n"),
 }  # fmt: skip
 
@@ -266,7 +270,9 @@ def test_the_sources_pass_ruff(tmp_path):
     for k, name in enumerate((*SYSTEMS, *CELLS)):
         (tmp_path / f"module_{k}.py").write_text(system_of(name).compile("torch").source, encoding="utf-8")
     rules = ["--isolated", "--select=E,F,I,UP,B", "--line-length=120"]
-    done = subprocess.run([sys.executable, "-m", "ruff", "check", *rules, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", *rules, str(tmp_path)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
