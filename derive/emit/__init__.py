@@ -1,8 +1,8 @@
 """From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
 
-A backend is a module with `compile(system, dtype, functions, seeds) -> compiled`; `BACKENDS` names them.  It prints a
-`derive.schedule.Program`: what is computed when has been decided there.  `seeds` are the states that have cotangents.  With
-`source(system, seeds) -> str` beside it, its modules are written where its library is not installed, too.
+A backend is a module with two functions, and a row of `BACKENDS`: `source(system, seeds)` is a standalone module as text, which
+needs no library to be written; `compile(system, dtype, functions, seeds)` runs it.  It prints a `derive.schedule.Program`: what
+is computed when has been decided there.  `seeds` are the states that have cotangents.
 """
 
 from __future__ import annotations
@@ -47,12 +47,9 @@ def compile_system(
 def module_source(system: System, backend: str = "numpy", seeds: Collection[str] | str | None = None) -> str:
     """The module of `system` in a backend as text; what stands in it is what `compile_system` runs.
 
-    Raises as that, and where the backend needs its library to write it and this is not installed.
+    Writing it needs nothing but derive.  Raises as that.
     """
-    module = _backend(backend)
-    if hasattr(module, "source"):
-        return str(module.source(system, _seeds(system, seeds)))
-    return str(compile_system(system, backend, seeds=seeds).source)
+    return str(_backend(backend).source(system, _seeds(system, seeds)))
 
 
 def _backend(name: str) -> Any:

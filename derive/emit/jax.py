@@ -44,6 +44,11 @@ from derive.system import System
 CALLED = ("forward", "vjp", "value_and_grad", "states")
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(schedule(system, seeds, False)).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
@@ -51,13 +56,13 @@ def compile(
     if find_spec("jax") is None:
         raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax')
     module = Module(schedule(system, seeds, False))
-    source = module.source()
+    text = module.source()
     missing = [name for name in module.unknown if name not in functions]
     if missing:
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
-    return CompiledJax(system, source, dtype, functions, module.program.seeds, again, "jax")
+    return CompiledJax(system, text, dtype, functions, module.program.seeds, again, "jax")
 
 
 class CompiledJax(Compiled):

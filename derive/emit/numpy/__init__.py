@@ -27,15 +27,20 @@ from derive.schedule import schedule
 from derive.system import System
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(schedule(system, seeds)).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
     """The module, run; `functions` are the named unknowns of the system, with their derivatives."""
     module = Module(schedule(system, seeds))
-    source = module.source()
+    text = module.source()
     missing = [name for name in module.unknown if name not in functions]
     if missing:
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
-    return Compiled(system, source, dtype, functions, module.program.seeds, again)
+    return Compiled(system, text, dtype, functions, module.program.seeds, again)

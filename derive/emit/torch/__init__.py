@@ -15,6 +15,6 @@ module       the source
 tensors      the module, run
 """
 
-from derive.emit.torch.tensors import compile
+from derive.emit.torch.tensors import compile, source
 
-__all__ = ["compile"]
+__all__ = ["compile", "source"]

@@ -17,6 +17,11 @@ from derive.system import System
 MISSING = "the backend torch needs PyTorch, which is not installed: pip install torch"
 
 
+def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
+    """The module of a system; `seeds` are the states that have cotangents."""
+    return Module(system, seeds).source()
+
+
 def compile(
     system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
 ) -> Compiled:
@@ -29,13 +34,13 @@ def compile(
     except ImportError:
         raise DeriveError(MISSING) from None
     module = Module(system, seeds)
-    source = module.source()
+    text = module.source()
     missing = [name for name in module.needed if name not in functions]
     if missing:
         entries = ", ".join(f'"{name}": …' for name in missing)
         raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
     again = partial(compile, system, dtype, functions)
-    return Tensors(system, source, dtype, functions, module.program.seeds, again, "torch")
+    return Tensors(system, text, dtype, functions, module.program.seeds, again, "torch")
 
 
 class Tensors(Compiled):
