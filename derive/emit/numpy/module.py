@@ -9,7 +9,7 @@ from derive.emit import library
 from derive.emit.code import ROW, kind_of, total, wrapped
 from derive.emit.face import example_border
 from derive.emit.numpy.losses import Losses
-from derive.emit.regions import Beyond, Everywhere
+from derive.emit.numpy.regions import Beyond, Everywhere
 from derive.emit.source import (
     ARRAYS,
     BORDERED,

@@ -15,8 +15,7 @@ from sympy import Expr
 
 from derive import expr
 from derive.emit.code import ArrayPrinter, Value, wrapped
-from derive.emit.layout import Names
-from derive.emit.regions import run_name
+from derive.emit.layout import Names, run_name
 from derive.emit.source import indented
 from derive.expr import Node, Var
 from derive.schedule.program import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sympy import Expr
 
 from derive.emit.code import RULES, ArrayPrinter, Get, Rule, Value
-from derive.emit.traced import Scope, pair, step_function
+from derive.emit.jax.traced import Scope, pair, step_function
 from derive.expr import At, Node, Var
 from derive.schedule.fronts import Front, front, time_of
 from derive.schedule.program import Assign, Pack, Product, Sweep
@@ -20,7 +20,7 @@ from derive.schedule.storage import read_by
 from derive.system import System
 
 if TYPE_CHECKING:
-    from derive.emit.passes import Function
+    from derive.emit.jax.passes import Function
 
 
 def is_wave(sweep: Sweep, system: System) -> bool:

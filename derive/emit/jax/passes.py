@@ -10,11 +10,11 @@ from typing import Any
 from sympy import Expr
 
 from derive import expr
-from derive.emit.chains import scan
 from derive.emit.code import POWER, RANK, ROW, Value, kind_of, total, wrapped
+from derive.emit.jax.chains import scan
+from derive.emit.jax.traced import LONG, Scope, Shared, side, sums
+from derive.emit.jax.waves import bordered, is_wave, wave
 from derive.emit.source import uses
-from derive.emit.traced import LONG, Scope, Shared, side, sums
-from derive.emit.waves import bordered, is_wave, wave
 from derive.expr import Var
 from derive.lattice import Border, Side
 from derive.schedule.diagonal import diagonal

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from sympy import Expr
 
-from derive.emit.traced import LONG, Scope, pair, side, step_function, unpacked
+from derive.emit.jax.traced import LONG, Scope, pair, side, step_function, unpacked
 from derive.expr import Var
 from derive.schedule.program import Pack, Sweep, names_of, statements
 from derive.schedule.storage import read_by
 
 if TYPE_CHECKING:
-    from derive.emit.passes import Function
+    from derive.emit.jax.passes import Function
 
 
 def scan(outer: Function, sweep: Sweep, kept: Sequence[str]) -> None:

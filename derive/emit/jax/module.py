@@ -1,27 +1,18 @@
-"""A system as a standalone JAX module: pure functions, with the derived adjoint as the rule for reverse mode.
-
-`forward`, `vjp` and `value_and_grad` may be jitted, mapped with `vmap`, and differentiated again.  `states` is a
-`jax.custom_vjp`: `jax.grad` of any function of it runs the derived adjoint.  JAX has NumPy's names, so that formulas are
-printed as NumPy's and spelled with `jnp`.
-"""
+"""The text of a JAX module: its functions, and what they share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib.util import find_spec
-from typing import Any
+from collections.abc import Sequence
 
 from sympy import Expr
 
 from derive import expr
 from derive.emit.code import POWER, ROW, kind_of
-from derive.emit.compiled import Compiled
 from derive.emit.face import Face, example_border
-from derive.emit.jax_library import CHECK, CHECK_LOSS, GIVEN, definitions, spelled
-from derive.emit.jitted import CompiledJax
-from derive.emit.passes import Function
+from derive.emit.jax.library import CHECK, CHECK_LOSS, GIVEN, definitions, spelled
+from derive.emit.jax.passes import Function
+from derive.emit.jax.traced import Shared
 from derive.emit.source import (
     CHECK_SHAPES,
     MAIN,
@@ -32,38 +23,11 @@ from derive.emit.source import (
     uses,
     without_double_blanks,
 )
-from derive.emit.traced import Shared
-from derive.errors import DeriveError
 from derive.expr import Var
 from derive.lattice import Border
-from derive.schedule import Program, schedule
+from derive.schedule import Program
 from derive.schedule.program import statements
 from derive.schedule.storage import read_by
-from derive.system import System
-
-
-def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
-    """The module of a system; `seeds` are the states that have cotangents."""
-    return Module(schedule(system, seeds, False)).source()
-
-
-def compile(
-    system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
-) -> Compiled:
-    """The module, run; `functions` are the named unknowns of the system, with their derivatives, written in JAX."""
-    if find_spec("jax") is None:
-        raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax')
-    module = Module(schedule(system, seeds, False))
-    text = module.source()
-    missing = [name for name in module.unknown if name not in functions]
-    if missing:
-        entries = ", ".join(f'"{name}": …' for name in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
-    again = partial(compile, system, dtype, functions)
-    return CompiledJax(system, text, dtype, functions, module.program.seeds, again, "jax")
-
-
-# --- the module ---------------------------------------------------------------------------------------------------------
 
 
 class Module:
