@@ -221,6 +221,22 @@ def test_export_writes_a_module_where_no_library_is_installed(backend, tmp_path)
     assert done.returncode == 0 and "def vjp(" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_export_leaves_functions_without_a_formula_to_be_filled_in(backend, tmp_path, capsys):
+    """Compiled loops can't call Python's functions: these backends say so."""
+    (tmp_path / "cell.py").write_text(
+        "from derive import System\n"
+        "cell = System('cell', equations='h[t] = phi(U @ h[t-1] + x[t])', inputs='x: n', parameters='U',"
+        " unknown_functions='phi')\n"
+    )
+    code = cli.main(["export", f"{tmp_path / 'cell.py'}:cell", "--backend", backend])
+    out, err = capsys.readouterr()
+    if backend in ("c", "numba"):
+        assert code == 2 and "phi" in err and err.count("\n") == 1
+    else:
+        assert code == 0 and "FUNCTIONS = {}" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -57,6 +57,10 @@ CELLS = {
         "functions", equations="h[t] = gelu(x[t] + h[t-1]) + softplus(h[t-1]) + elu(W @ x[t]) + max(h[t-1], 0.1)",
         inputs="x: n", parameters="W", shapes="h: n",
     ),
+    "maxima": System(
+        "maxima", equations="h[t] = max(W @ h[t-1], x[t]) + min(h[t-1], 0.5) + abs(x[t])", inputs="x: n", parameters="W",
+        shapes="h: n",
+    ),
     "no input": System("free", equations="h[t] = tanh(W @ h[t-1])", parameters="W: n x n", shapes="h: n"),
 }  # fmt: skip
 
@@ -266,7 +270,9 @@ def test_the_sources_pass_ruff(tmp_path):
     for k, name in enumerate((*SYSTEMS, *CELLS)):
         (tmp_path / f"module_{k}.py").write_text(system_of(name).compile("torch").source, encoding="utf-8")
     rules = ["--isolated", "--select=E,F,I,UP,B", "--line-length=120"]
-    done = subprocess.run([sys.executable, "-m", "ruff", "check", *rules, str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", *rules, str(tmp_path)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -300,10 +306,11 @@ def test_nothing_is_on_the_cpu_but_what_was_given_there():
 def test_a_state_without_a_cotangent_says_so():
     f = load("lstm").compile("torch")
     states = f.layer(2, 3)(torch.zeros(4, 3))
-    with pytest.raises(ValueError, match="gradients of h; export it with the seed c"):
+    with pytest.raises(ValueError, match="cotangents of h; write it with those of c as well"):
         states["c"].sum().backward()
-    wider = load("lstm").compile("torch").vjp(*_lstm(), {"c": np.ones((4, 2))})
-    assert float(wider["W_i"].abs().sum()) > 0
+    layer = load("lstm").compile("torch", cotangents="h, c").layer(2, 3)
+    layer(torch.zeros(4, 3))["c"].sum().backward()
+    assert float(layer.b_i.grad.abs().sum()) > 0
 
 
 def _lstm() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -355,3 +362,29 @@ def test_derived_systems_run_forwards():
     wanted = system.compile("numpy").vjp(case.params, case.inputs, case.cotangents, case.initial)
     for key in (*case.params, *case.inputs):
         np.testing.assert_allclose(found[f"{key}_bar"].numpy(), wanted[key], atol=1e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("name", [*SYSTEMS, *CELLS])
+def test_nothing_that_was_given_or_is_kept_is_written_to(name):
+    """A gradient may be clipped in place without another one changing, and a backward pass be run twice."""
+    system = system_of(name)
+    case, f = Case(system, 2), system.compile("torch")
+    every = (case.params, case.read, case.initial)
+    given = [{k: torch.tensor(v) if np.ndim(v) else v for k, v in some.items()} for some in every]
+    cotangents = {k: torch.tensor(v) for k, v in case.cotangents.items()}
+    before = [t.clone() for some in (*given, cotangents) for t in some.values() if torch.is_tensor(t)]
+    found = f.vjp(*given[:2], cotangents, given[2])
+    after = [t for some in (*given, cotangents) for t in some.values() if torch.is_tensor(t)]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+    kept = {k: g.clone() for k, g in found.items()}
+    for key, gradient in found.items():
+        gradient.fill_(7.0)
+        assert all(torch.equal(found[k], kept[k]) for k in found if k != key), (name, key)
+        gradient.copy_(kept[key])
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)), name
+
+    leaves = [t.requires_grad_() for some in given for t in some.values() if torch.is_tensor(t)]
+    value = own_loss({k: s for k, s in f.forward(*given).items() if k in cotangents})
+    once, twice = (torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True) for _ in range(2))
+    for a, b in zip(once, twice, strict=True):
+        assert (a is None and b is None) or torch.equal(a, b), name

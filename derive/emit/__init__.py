@@ -1,8 +1,21 @@
-"""From a system to functions that run: one file a backend; `algorithm` is the one that is written to be read.
+"""From a system to functions that run: a backend is a module or a package here, and a row of `BACKENDS`.
 
-A backend is a module with two functions, and a row of `BACKENDS`: `source(system, seeds)` is a standalone module as text, which
-needs no library to be written; `compile(system, dtype, functions, seeds)` runs it.  It prints a `derive.schedule.Program`: what
-is computed when has been decided there.  `seeds` are the states that have cotangents.
+It has two functions: `source(system, seeds)` is a standalone module as text, which needs no library to be written;
+`compile(system, dtype, functions, seeds)` runs it.  It prints a `derive.schedule.Program`: what is computed when has been decided
+there.  `seeds` are the states that have cotangents.
+
+    numpy jax torch    backends that print operations on arrays
+    loops              the program as nests of loops over named axes: what `c` and `numba` print
+    c numba            backends that print loops
+    face source        what every module says of its system; text that all of them share
+    layout             names, rows and borders
+    code library       nodes as NumPy's source; functions that it may call
+    compiled           the module, run
+    formula            one formula as a function
+    segments cuts      time cut into segments: truncation, checkpoints
+    lengths extent     batches of different lengths
+    weighted arrays    losses in pieces; arrays of NumPy, JAX and PyTorch alike
+    algorithm sweeps columns    both sweeps as Python to be read
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sympy import Expr, Integer
@@ -12,6 +12,7 @@ from sympy import Expr, Integer
 from derive import expr
 from derive.emit import library
 from derive.lattice import Border, Lattice
+from derive.schedule.hoist import ROLES
 from derive.system import System
 
 LOCALS = ("params", "inputs", "initial", "targets", "cotangents", "values", "sizes", "given", "gradients", "bars",
@@ -115,3 +116,40 @@ def spaced(e: Expr | int, names: Names, lattice: Lattice) -> str:
     renamed = {**names.symbols, **dict(zip(lattice.indices, names.index, strict=True))}
     text = " + ".join(renamed[s] for s in sorted(symbols.free_symbols, key=str))
     return f"{text} + {constant}" if constant > 0 else f"{text} - {-constant}" if constant < 0 else text
+
+
+LONGEST = 24
+
+
+def run_name(names: Sequence[str]) -> str:
+    """One name for several: `ifo`, `ifo_delta`, `W_ifo`, `U_ifo_fwd`; from the first to the last where that would be long."""
+    stems, roles = zip(*(_split(n) for n in names), strict=True)
+    pieces = [stem.split("_") for stem in stems]
+    head = _common(pieces)
+    tail = _common([p[: len(head) - 1 : -1] if head else p[::-1] for p in pieces])[::-1]
+    middles = ["_".join(p[len(head) : len(p) - len(tail)]) for p in pieces]
+    if not all(middles):
+        head, tail, middles = [], [], list(stems)
+    together = "".join(middles) if all(len(m) == 1 for m in middles) else "_".join(middles)
+    name = "_".join([*head, together, *tail, *(roles[-1:] if roles[-1] else ())])
+    return name if len(name) <= LONGEST else f"{names[0]}_to_{'_'.join([middles[-1], *tail])}"
+
+
+def _common(pieces: Sequence[Sequence[str]]) -> list[str]:
+    """What all of them start with."""
+    found = []
+    for parts in zip(*pieces, strict=False):
+        if len(set(parts)) > 1:
+            break
+        found.append(parts[0])
+    return found
+
+
+def _split(name: str) -> tuple[str, str]:
+    """`("z", "delta")` of `z_delta`, `("h", "sum")` of `h_sum_2`."""
+    parts = name.split("_")
+    while len(parts) > 1 and parts[-1].isdigit():
+        parts.pop()
+    if len(parts) > 1 and parts[-1] in (*ROLES, "delta", "bar"):
+        return "_".join(parts[:-1]), parts[-1]
+    return name, ""

@@ -8,6 +8,8 @@ products    matrix products by name
 fusion      products that are one product
 storage     the order of statements, and how long what they compute is kept
 build       `schedule(system)`
+diagonal    loops that are linear in their state, entry by entry: parallel scans
+fronts      loops of a grid as waves
 formulas    what statements compute, as equations
 account     a program as data
 text        a program for a person

@@ -26,7 +26,7 @@ from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pie
 from derive.schedule.products import Factored, Factoring, totals
 from derive.schedule.program import Edge, Gradient, Product, Program, statements
 from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
-from derive.schedule.terms import default_seeds, has_product, seeded, summand
+from derive.schedule.terms import default_seeds, has_product, is_backward, seeded, summand
 from derive.system import LOSS, Equation, System
 
 
@@ -126,10 +126,12 @@ class _Builder:
 
     def _recognised(self, rhs: Node) -> Node:
         found = expr.replace(rhs, self.named)
+        # A piece with an adjoint need not be zero one point before the lattice, where it is not computed.
+        known = {p: v for p, v in self.named.items() if not any(map(is_backward, expr.variables(p)))}
         for offset in {self.system.offset(v) for v in expr.variables(rhs) if v.index}:
             if any(offset):
                 there = self.system.lattice.shifted(offset)
-                found = expr.replace(found, {expr.at(p, there): expr.at(v, there) for p, v in self.named.items()})
+                found = expr.replace(found, {expr.at(p, there): expr.at(v, there) for p, v in known.items()})
         return found
 
     def _loop_of(self, one: Factored) -> dict[str, int]:

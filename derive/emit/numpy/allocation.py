@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from derive.emit.code import ROW, kind_of, wrapped
 from derive.emit.face import axes_along
+from derive.emit.numpy.regions import width
 from derive.emit.numpy.statements import Statements
-from derive.emit.regions import width
+from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import (
     quoted,
     uses,
 )
-from derive.emit.ufuncs import Ref
 from derive.expr import Var
 from derive.schedule.program import (
     CARRIED,

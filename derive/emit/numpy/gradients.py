@@ -9,7 +9,8 @@ from derive import expr
 from derive.emit.code import RANK, ROW, kind_of, total, wrapped
 from derive.emit.face import axes_along
 from derive.emit.numpy.allocation import Allocation
-from derive.emit.regions import Beyond, Everywhere, width
+from derive.emit.numpy.regions import Beyond, Everywhere, width
+from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import (
     BLOCKS,
     function,
@@ -18,7 +19,6 @@ from derive.emit.source import (
     uses,
     without_double_blanks,
 )
-from derive.emit.ufuncs import Ref
 from derive.expr import Node, Var
 from derive.lattice import Border
 from derive.schedule.program import (

@@ -8,7 +8,7 @@ from derive import expr
 from derive.emit.code import POWER, ROW, kind_of, total, wrapped
 from derive.emit.layout import Place
 from derive.emit.numpy.gradients import Gradients
-from derive.emit.regions import Region
+from derive.emit.numpy.regions import Region
 from derive.emit.source import (
     function,
     uses,

@@ -9,7 +9,7 @@ from derive.emit import library
 from derive.emit.code import ROW, kind_of, total, wrapped
 from derive.emit.face import example_border
 from derive.emit.numpy.losses import Losses
-from derive.emit.regions import Beyond, Everywhere
+from derive.emit.numpy.regions import Beyond, Everywhere
 from derive.emit.source import (
     ARRAYS,
     BORDERED,
@@ -66,6 +66,7 @@ class Module(Losses):
 
     def _filled(self, text: str) -> str:
         """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
+        text = text.replace(" **TARGETS_TABLE,", " **TARGETS," if self.face.targets else "")
         text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
         if self.face.derived:
             text = text.replace("(math.prod(batch),) if math.prod(batch) != 1 else ()", "batch")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from derive.emit.code import wrapped
+from derive.emit.layout import run_name
+from derive.emit.numpy.regions import Everywhere, Zipped, width
+from derive.emit.numpy.ufuncs import Ref
 from derive.emit.numpy.writer import Writer
-from derive.emit.regions import Everywhere, Zipped, run_name, width
-from derive.emit.ufuncs import Ref
 from derive.expr import Var
 from derive.schedule.program import (
     Item,

@@ -12,12 +12,12 @@ from derive import expr
 from derive.emit.code import SCALAR, kind_of, wrapped
 from derive.emit.layout import Place
 from derive.emit.numpy.products import Products
-from derive.emit.regions import Everywhere, Indexed, Region, Zipped
+from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
+from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
 from derive.emit.source import (
     indented,
     under_conditions,
 )
-from derive.emit.ufuncs import Call, Neighbours, Ref, Steps, merged
 from derive.expr import Node, Var
 from derive.schedule.program import (
     Assign,

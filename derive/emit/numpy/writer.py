@@ -10,7 +10,7 @@ from sympy import Expr
 from derive.emit.code import ArrayPrinter
 from derive.emit.face import Face
 from derive.emit.layout import Layout, Names, Place
-from derive.emit.regions import Arrays, Everywhere, Region, Zipped
+from derive.emit.numpy.regions import Arrays, Everywhere, Region, Zipped
 from derive.emit.source import (
     uses,
 )

@@ -25,7 +25,7 @@ class Recurrence(torch.autograd.Function):
         for name in given:
             if name not in COTANGENTS:
                 known = ", ".join(COTANGENTS)
-                raise ValueError(f"this module has gradients of {known}; export it with the seed {name} as well")
+                raise ValueError(f"this module has cotangents of {known}; write it with those of {name} as well")
         values = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         if torch.is_grad_enabled():
             arrays = [*map(values.get, ARGUMENTS), *map(given.get, COTANGENTS)]

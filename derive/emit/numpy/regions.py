@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from derive.emit.layout import Layout, Names, Place
-from derive.emit.ufuncs import Ref
+from derive.emit.layout import Layout, Names, Place, run_name
+from derive.emit.numpy.ufuncs import Ref
 from derive.expr import Var
-from derive.schedule.hoist import ROLES
 from derive.schedule.program import SCRATCH, STORED, Edge, Program, statements
 from derive.schedule.storage import read_by
 
@@ -99,43 +98,6 @@ class Arrays:
             else:
                 parts.append(self.layout.row(index - (self.layout.before[axis] if bare else 0), axis))
         return ", ".join(parts)
-
-
-LONGEST = 24
-
-
-def run_name(names: Sequence[str]) -> str:
-    """One name for several: `ifo`, `ifo_delta`, `W_ifo`, `U_ifo_fwd`; from the first to the last where that would be long."""
-    stems, roles = zip(*(_split(n) for n in names), strict=True)
-    pieces = [stem.split("_") for stem in stems]
-    head = _common(pieces)
-    tail = _common([p[: len(head) - 1 : -1] if head else p[::-1] for p in pieces])[::-1]
-    middles = ["_".join(p[len(head) : len(p) - len(tail)]) for p in pieces]
-    if not all(middles):
-        head, tail, middles = [], [], list(stems)
-    together = "".join(middles) if all(len(m) == 1 for m in middles) else "_".join(middles)
-    name = "_".join([*head, together, *tail, *(roles[-1:] if roles[-1] else ())])
-    return name if len(name) <= LONGEST else f"{names[0]}_to_{'_'.join([middles[-1], *tail])}"
-
-
-def _common(pieces: Sequence[Sequence[str]]) -> list[str]:
-    """What all of them start with."""
-    found = []
-    for parts in zip(*pieces, strict=False):
-        if len(set(parts)) > 1:
-            break
-        found.append(parts[0])
-    return found
-
-
-def _split(name: str) -> tuple[str, str]:
-    """`("z", "delta")` of `z_delta`, `("h", "sum")` of `h_sum_2`."""
-    parts = name.split("_")
-    while len(parts) > 1 and parts[-1].isdigit():
-        parts.pop()
-    if len(parts) > 1 and parts[-1] in (*ROLES, "delta", "bar"):
-        return "_".join(parts[:-1]), parts[-1]
-    return name, ""
 
 
 class Region:

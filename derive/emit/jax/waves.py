@@ -1,9 +1,4 @@
-"""A sweep of a grid as one `lax.scan` along a wave: all points that are reached at the same time are computed together.
-
-A point `p` of an array `u` is computed at the time `slope * p + delay[u]`, where the slopes are small whole numbers, so that
-what it reads was computed earlier: on a grid whose states read their upper and their left neighbour, the waves are the
-anti-diagonals, `i + j` (Lamport 1974, The parallel execution of DO loops).  A chain in which some states run ahead of others
-is the same thing without neighbours.
+"""A sweep of a grid as one `lax.scan` along a wave (`derive.schedule.fronts`): points of one time are computed together.
 
 Inside, arrays have rows for the points around the lattice that are read, as many for all; those on a border have their
 boundary value, or zero.
@@ -11,96 +6,26 @@ boundary value, or zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sympy import Expr
 
 from derive.emit.code import RULES, ArrayPrinter, Get, Rule, Value
-from derive.emit.traced import Function, Scope, pair, step_function
-from derive.errors import DeriveError
+from derive.emit.jax.traced import Scope, pair, step_function
 from derive.expr import At, Node, Var
-from derive.lattice import strongly_connected
-from derive.schedule.program import Assign, Pack, Product, Sweep, statements
+from derive.schedule.fronts import Front, front, time_of
+from derive.schedule.program import Assign, Pack, Product, Sweep
 from derive.schedule.storage import read_by
 from derive.system import System
 
-STEEPEST = 4
+if TYPE_CHECKING:
+    from derive.emit.jax.passes import Function
 
 
 def is_wave(sweep: Sweep, system: System) -> bool:
     """Whether a sweep is more than a chain of which all states are at the same step."""
     return system.lattice.dimension > 1 or bool(sweep.shifts)
-
-
-@dataclass(frozen=True)
-class Front:
-    """When the points are computed: `slopes` for every axis, `delays` for every name, and the statements in order."""
-
-    slopes: tuple[int, ...]
-    delays: Mapping[str, int]
-    order: tuple[Assign | Product, ...]
-
-    @property
-    def axis(self) -> int:
-        """The axis that time stands for: where all others are known, a time is one step of it."""
-        return max(a for a, slope in enumerate(self.slopes) if abs(slope) == 1)
-
-
-def front(sweep: Sweep, system: System) -> Front:
-    """The least steep waves in whose order all is computed before it is read."""
-    found = [*statements((sweep,))]
-    name = {t.name: s.targets[0].name for s in found for t in s.targets}
-    edges = [(s.targets[0].name, name[v.name], system.offset(v)) for s in found for v in read_by(s) if v.name in name]
-    directions = _directions(sweep, system.lattice.dimension)
-    for slopes in _slopes(directions):
-        delays = _delays(list(dict.fromkeys(name.values())), edges, slopes)
-        if delays is None:
-            continue
-        late = [(t, s, o) for t, s, o in edges if _time(slopes, o) + delays[s] == delays[t]]
-        parts = strongly_connected(list(delays), late)
-        if all(len(part) == 1 for part in parts) and all(t != s for t, s, _ in late):
-            by_name = {s.targets[0].name: s for s in found}
-            order = tuple(by_name[n] for part in parts for n in part)
-            return Front(slopes, {t: delays[n] for t, n in name.items()}, order)
-    raise DeriveError(f"{system.name}: no order of waves was found for {', '.join(name)}; compile it with NumPy")
-
-
-def _directions(sweep: Sweep, dimension: int) -> list[int]:
-    """Of every axis, which way it is swept; 0 where it is not."""
-    found = [0] * dimension
-    pending: list[Sweep] = [sweep]
-    while pending:
-        one = pending.pop()
-        found[one.axis] = found[one.axis] or one.direction
-        pending += [item for item in one.body if isinstance(item, Sweep)]
-    return found
-
-
-def _slopes(directions: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    ranges = [range(1, STEEPEST + 1) if d else range(1) for d in directions]
-    for slopes in sorted(product(*ranges), key=sum):
-        if 1 in slopes:
-            yield tuple(s * d for s, d in zip(slopes, directions, strict=True))
-
-
-def _time(slopes: Sequence[int], offset: Sequence[int]) -> int:
-    return sum(s * o for s, o in zip(slopes, offset, strict=True))
-
-
-def _delays(
-    names: Sequence[str], edges: Sequence[tuple[str, str, tuple[int, ...]]], slopes: Sequence[int]
-) -> dict[str, int] | None:
-    """The least delays with which no source is later than its target; None where there are none."""
-    delays = dict.fromkeys(names, 0)
-    for _ in range(len(names) + 1):
-        late = [(t, delays[s] + _time(slopes, o)) for t, s, o in edges if delays[s] + _time(slopes, o) > delays[t]]
-        if not late:
-            return delays
-        for target, time in late:
-            delays[target] = max(delays[target], time)
-    return None
 
 
 # --- lines --------------------------------------------------------------------------------------------------------------
@@ -207,7 +132,7 @@ class WaveStep(Scope):
 
     def _lag(self, target: str, var: Var) -> int:
         delays = self.front.delays
-        return delays[target] - delays[var.name] - _time(self.front.slopes, self.outer.system.offset(var))
+        return delays[target] - delays[var.name] - time_of(self.front.slopes, self.outer.system.offset(var))
 
     def statement(self, item: Assign | Product) -> None:
         self.target = item.targets[0].name
@@ -348,44 +273,3 @@ def _one(numbers: Sequence[int]) -> str:
 
 def _tuple(texts: Sequence[str]) -> str:
     return f"({', '.join(texts)})" if len(texts) > 1 else texts[0] if texts else "None"
-
-
-SOURCES: dict[str, str] = {
-    "padding": '''
-def padding(array, pads, mode="constant"):
-    """`array` with rows around its first axes, of zeros or of what is nearest."""
-    return np.pad(array, [*pads, *[(0, 0)] * (array.ndim - len(pads))], mode)
-''',
-    "within": '''
-def within(inside, value, border=0.0):
-    """`value` at the points of the lattice, `border` around it."""
-    return np.where(inside.reshape(*inside.shape, *(1 for _ in value.shape[inside.ndim :])), value, border)
-''',
-    "wave": '''
-def wave(shape, slopes, delay):
-    """The axis that time stands for, and when each point is reached: at slopes * point + delay, from 0 on."""
-    steps = numpy.indices(shape)
-    time = sum(abs(s) * (i if s > 0 else n - 1 - i) for s, i, n in zip(slopes, steps, shape, strict=True))
-    return max(axis for axis, s in enumerate(slopes) if abs(s) == 1), time + delay
-''',
-    "skewed": '''
-def skewed(array, slopes, delay, latest):
-    """The points of `array` in the order in which a wave reaches them: (time, the other axes, ...)."""
-    shape = array.shape[: len(slopes)]
-    axis, time = wave(shape, slopes, delay)
-    others = numpy.delete(numpy.indices(shape), axis, 0).reshape(len(shape) - 1, time.size)
-    where = numpy.full((time.max() - delay + latest + 1, *numpy.delete(shape, axis)), -1)
-    where[(time.ravel(), *others)] = numpy.arange(time.size)
-    flat = array.reshape(-1, *array.shape[len(slopes) :])
-    found = flat[numpy.maximum(where, 0)]
-    reached = (where >= 0).reshape(*where.shape, *(1 for _ in flat.shape[1:]))
-    return np.where(reached, found, np.zeros((), array.dtype))
-''',
-    "unskewed": '''
-def unskewed(rows, shape, slopes, delay):
-    """The array whose points a wave has reached in the order of `rows`."""
-    axis, time = wave(shape, slopes, delay)
-    return rows[(time, *numpy.delete(numpy.indices(shape), axis, 0))]
-''',
-}
-"""What a wave needs besides."""

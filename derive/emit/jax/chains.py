@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sympy import Expr
 
-from derive.emit.traced import LONG, Function, Scope, pair, side, step_function, unpacked
+from derive.emit.jax.traced import LONG, Scope, pair, side, step_function, unpacked
 from derive.expr import Var
 from derive.schedule.program import Pack, Sweep, names_of, statements
 from derive.schedule.storage import read_by
+
+if TYPE_CHECKING:
+    from derive.emit.jax.passes import Function
 
 
 def scan(outer: Function, sweep: Sweep, kept: Sequence[str]) -> None:

@@ -1,26 +1,18 @@
-"""A system as a standalone JAX module: pure functions, with the derived adjoint as the rule for reverse mode.
-
-`forward`, `vjp` and `value_and_grad` may be jitted, mapped with `vmap`, and differentiated again.  `states` is a
-`jax.custom_vjp`: `jax.grad` of any function of it runs the derived adjoint.  JAX has NumPy's names, so that formulas are
-printed as NumPy's and spelled with `jnp`.
-"""
+"""The text of a JAX module: its functions, and what they share."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib.util import find_spec
-from typing import Any
+from collections.abc import Sequence
 
-import numpy
 from sympy import Expr
 
 from derive import expr
-from derive.emit import library
 from derive.emit.code import POWER, ROW, kind_of
-from derive.emit.compiled import Arrays, Compiled
 from derive.emit.face import Face, example_border
+from derive.emit.jax.library import CHECK, CHECK_LOSS, GIVEN, definitions, spelled
+from derive.emit.jax.passes import Function
+from derive.emit.jax.traced import Shared
 from derive.emit.source import (
     CHECK_SHAPES,
     MAIN,
@@ -31,89 +23,11 @@ from derive.emit.source import (
     uses,
     without_double_blanks,
 )
-from derive.emit.traced import Function, Shared
-from derive.emit.waves import SOURCES as OF_WAVES
-from derive.errors import DeriveError
 from derive.expr import Var
 from derive.lattice import Border
-from derive.schedule import Program, schedule
+from derive.schedule import Program
 from derive.schedule.program import statements
 from derive.schedule.storage import read_by
-from derive.system import System
-
-CALLED = ("forward", "vjp", "value_and_grad", "states")
-
-
-def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
-    """The module of a system; `seeds` are the states that have cotangents."""
-    return Module(schedule(system, seeds, False)).source()
-
-
-def compile(
-    system: System, dtype: str, functions: Mapping[str, Callable[..., Any]], seeds: tuple[str, ...] | None = None
-) -> Compiled:
-    """The module, run; `functions` are the named unknowns of the system, with their derivatives, written in JAX."""
-    if find_spec("jax") is None:
-        raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax')
-    module = Module(schedule(system, seeds, False))
-    text = module.source()
-    missing = [name for name in module.unknown if name not in functions]
-    if missing:
-        entries = ", ".join(f'"{name}": …' for name in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
-    again = partial(compile, system, dtype, functions)
-    return CompiledJax(system, text, dtype, functions, module.program.seeds, again, "jax")
-
-
-class CompiledJax(Compiled):
-    """The functions of an emitted JAX module, jitted.
-
-    With dtype "float64" they run where JAX has 64 bits switched on, for the time of the call, and nothing else changes:
-    results are NumPy's arrays then, unless `jax_enable_x64` is set.  With arrays that are being traced the functions of
-    the module are called as they are, in the caller's own settings.
-    """
-
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
-        self.module: Any = Jitted(self.module, self.dtype == "float64", bool(self.system.inputs))
-
-    def _cast(self, arrays: Arrays | None) -> Arrays:
-        import jax
-
-        given = dict(arrays or {})
-        kept = {n: a for n, a in given.items() if isinstance(a, jax.Array)}
-        return {**super()._cast({n: a for n, a in given.items() if n not in kept}),
-                **{n: a if self.dtype == "float64" else a.astype(self.dtype) for n, a in kept.items()}}  # fmt: skip
-
-
-class Jitted:
-    """A module whose functions are jitted when they are first called.
-
-    Without inputs a length is a number that is given, and they are not.
-    """
-
-    def __init__(self, module: Any, wide: bool, jits: bool):
-        self.module, self.wide, self.jits = module, wide, jits
-        self.jitted: dict[str, Callable[..., Any]] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        function = getattr(self.module, name)
-        return partial(self._call, name, function) if name in CALLED else function
-
-    def _call(self, name: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        import jax
-
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((arguments, named))):
-            return function(*arguments, **named)
-        if self.jits and name not in self.jitted:
-            self.jitted[name] = jax.jit(function)
-        with jax.enable_x64(self.wide):
-            found = self.jitted.get(name, function)(*arguments, **named)
-        # What has 64 bits would lose half of them at the next step of JAX, where these are switched off.
-        return jax.tree.map(numpy.asarray, found) if self.wide and not jax.config.read("jax_enable_x64") else found
-
-
-# --- the module ---------------------------------------------------------------------------------------------------------
 
 
 class Module:
@@ -133,7 +47,7 @@ class Module:
             body += [self._states(), self._vjp(), *([self._value_and_grad(), self._loss()] if self.face.loss else [])]
             body.append(self.face.check(CHECK, CHECK_LOSS))
         body += [self._values(), self._run(), *([] if self.face.derived else self._custom())]
-        called = _definitions(called_in(self.shared.called, body))
+        called = definitions(called_in(self.shared.called, body))
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
         body += [*called, *([UNKNOWN] if self.unknown else []), GIVEN, CHECK_SHAPES]
         text = [spelled(part.strip("\n")) for part in body] + ([] if self.face.derived else [MAIN.strip("\n")])
@@ -419,132 +333,3 @@ class Module:
         found.setdefault("batch", "()")
         first = next(iter(known))
         return {**found, "dtype": f'values["{first}"].dtype'}
-
-
-# --- text ---------------------------------------------------------------------------------------------------------------
-
-
-def spelled(text: str) -> str:
-    """NumPy's functions as JAX's, which have the same names; those of NumPy itself are written with its full name."""
-    return re.sub(r"(?<![\w.])numpy\.", "np.", re.sub(r"(?<![\w.])np\.", "jnp.", text))
-
-
-def _definitions(called: Sequence[tuple[str, int]]) -> list[str]:
-    """The functions that formulas call: JAX's own form where it differs, else the library's."""
-    own = [name for name, _ in called if name in SOURCES]
-    found = library.with_dependencies(key for key in called if key[0] not in SOURCES)
-    texts = [*found, *(SOURCES[name] for name in own)]
-    wanted = [name for name in SOURCES if name in own or any(f"{name}(" in text for text in texts)]
-    heads = tuple(f"def {name}(" for name in SOURCES)
-    return [*(SOURCES[name].strip("\n") for name in wanted), *(text for text in found if not text.startswith(heads))]
-
-
-SOURCES: dict[str, str] = {
-    "erf": """
-def erf(x):
-    return jax.scipy.special.erf(x)
-""",
-    "extended": '''
-def extended(array, before=(), after=()):
-    """`array` with rows before its first step and after its last; None stands for a row of zeros."""
-    zero = np.zeros(array.shape[1:], array.dtype)
-    rows = [[zero if row is None else row for row in side] for side in (before, after)]
-    return np.concatenate([*(row[None] for row in rows[0]), array, *(row[None] for row in rows[1])])
-''',
-    "delayed": '''
-def delayed(array, *rows):
-    """`array` as it was len(rows) steps before each step: `rows` come first, None for a row of zeros."""
-    zero = np.zeros(array.shape[1:], array.dtype)
-    rows = [zero[None] if row is None else row[None] for row in rows]
-    return np.concatenate([*rows, array[: max(len(array) - len(rows), 0)]])[: len(array)]
-''',
-    "advanced": '''
-def advanced(array, *rows):
-    """`array` as it is len(rows) steps after each step: `rows` come last, None for a row of zeros."""
-    zero = np.zeros(array.shape[1:], array.dtype)
-    rows = [zero[None] if row is None else row[None] for row in rows]
-    return np.concatenate([array[len(rows) :], *rows])[-len(array) :]
-''',
-    "transposed": '''
-def transposed(matrix):
-    """The transpose in memory of its own: the barrier keeps XLA from transposing at every step."""
-    return lax.optimization_barrier(matrix.T.ravel()).reshape(matrix.shape[::-1])
-''',
-    "linear_recurrence": '''
-def linear_recurrence(a, b, first, reverse=False):
-    """h[t] = a[t] * h[t-1] + b[t] for all t at once, `first` before: a parallel scan of the maps h -> a * h + b."""
-    a, start = np.broadcast_to(np.asarray(a, b.dtype), b.shape), -1 if reverse else 0
-    b = b.at[start].add(a[start] * first)
-
-    def composed(inner, outer):
-        return outer[0] * inner[0], outer[0] * inner[1] + outer[1]
-
-    return lax.associative_scan(composed, (a, b), reverse=reverse)[1]
-''',
-    "sum_outer": '''
-def sum_outer(a, b):
-    """The sum of all a b.T over steps and batch: one matrix product, in the order in which XLA is faster."""
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return lax.optimization_barrier((b.T @ a).ravel()).reshape(b.shape[1], a.shape[1]).T
-''',
-}
-"""What JAX says differently from NumPy, or needs besides."""
-SOURCES |= OF_WAVES
-
-GIVEN = '''
-def _given(what, given, shapes, sizes, optional=""):
-    """The arrays of `given` by name, each checked against its shape; the letters of shapes get their sizes here."""
-    _check_shapes(what, {name: np.shape(given[name]) for name in given}, shapes, sizes, optional)
-    return {name: np.asarray(given[name]) for name in shapes if name in given}
-'''
-
-CHECK = '''
-def check(seed=0):
-    """The largest difference between the gradients and central finite differences, relative to 1 + |slope|."""
-    with jax.enable_x64(True):
-        return _check(seed)
-
-
-def _check(seed):
-    rng = numpy.random.default_rng(seed)
-    sizes = {{{sizes}}}
-
-    def draw(shapes):
-        axes = {{name: sum((sizes[letter] for letter in shape.split()), ()) for name, shape in shapes.items()}}
-        return {{name: rng.uniform({low}, {high}, axes[name]) for name in shapes}}
-
-    params, inputs, initial, cotangents = map(draw, (PARAMETERS, INPUTS, INITIAL, COTANGENTS)){inputs}{targets}
-
-    @jax.jit
-    def total(params, arrays, initial):
-        states = forward(params, inputs | arrays, initial)
-        return sum(np.sum(cotangents[name] * states[name]) for name in COTANGENTS)
-
-    def worst(function, gradients, step=1e-6):
-        given = [params, {{name: inputs[name] for name in INPUTS}}, initial]
-        errors = [0.0]
-        for arrays in given:
-            for name, array in arrays.items():
-                for k in rng.choice(array.size, min(array.size, 8), replace=False) if name in gradients else ():
-                    entry = numpy.unravel_index(k, array.shape)
-                    here = array[entry]
-                    array[entry] = here + step
-                    above = float(function(*given))
-                    array[entry] = here - step
-                    slope = (above - float(function(*given))) / (2 * step)
-                    array[entry] = here
-                    errors.append(abs(slope - float(gradients[name][entry])) / (1 + abs(slope)))
-        return max(errors)
-
-    error = worst(total, vjp(params, inputs, cotangents, initial)){loss}
-    return error
-'''
-
-CHECK_LOSS = """
-
-    @jax.jit
-    def loss(params, arrays, initial):
-        return value_and_grad(params, inputs | arrays, targets, initial)[0]
-
-    gradients = jax.jit(value_and_grad)(params, inputs, targets, initial)[1]
-    error = max(error, worst(loss, gradients))"""
