@@ -56,11 +56,11 @@ def test_the_loops_as_plain_python_are_numpy(name: str):
         compare(ours, system, case, 1e-12, f"{name}, {length} steps, batch {batch}, seed {SEED}")
 
 
-@pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("mdrnn", "float64"), ("rnn", "float64")])
+@pytest.mark.parametrize(("name", "dtype"), [("lstm", "float32"), ("mdrnn", "float64"), ("last step", "float64")])
 def test_compiled_loops_are_numpy(name: str, dtype: str):
     """An LSTM, a grid, a system with a loss; once for each type, whatever the arrays are like."""
-    system, tolerance = SYSTEMS[name], {"float32": 1e-5, "float64": 1e-12}[dtype]
-    ours, case = compile_system(system, "numba", dtype), Case(SYSTEMS[name], 3, (2,), SEED)
+    system, tolerance = KNOWN[name], {"float32": 1e-5, "float64": 1e-12}[dtype]
+    ours, case = compile_system(system, "numba", dtype), Case(system, 3, (2,), SEED)
     for array in case.inputs.values():
         array.flags.writeable = False
     compare(ours, system, case, tolerance, f"{name}, {dtype}, seed {SEED}")
