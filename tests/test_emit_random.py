@@ -10,6 +10,7 @@ SYSTEMS = {
     "a transposed matrix": "h[t] = tanh(U.T @ h[t-1] + x[t])",
     "two steps, transposed": "h[t] = tanh(U @ h[t-1] + U.T @ h[t-3] + x[t])",
     "a product inside a product": "h[t] = U @ (V @ tanh(h[t-1] + x[t]))",
+    "a root of what comes next": "h[t] = sqrt(sigmoid(x[t+1]))",
     "a transposed product inside": "h[t] = U @ tanh(V.T @ h[t-1] + x[t])",
 }
 SCALARS = {
@@ -23,7 +24,7 @@ def cells() -> dict[str, System]:
     for name, equation in SYSTEMS.items():
         parameters = " ".join(p for p in "UV" if p in equation)
         vectors[name] = System(
-            "cell", equations=equation, inputs="x: n", parameters=f"{parameters}: n x n", shapes="h: n"
+            "cell", equations=equation, inputs="x: n", parameters=parameters and f"{parameters}: n x n", shapes="h: n"
         )
     return vectors | {
         name: System("cell", equations=equation, inputs="x: scalar", shapes="h: scalar")
