@@ -108,7 +108,7 @@ def _batched(shapes, arrays, old, new):
         letters, axes = shapes[name].split(), arrays[name].shape
         if "..." in letters:
             start = letters.index("...")
-            found[name] = arrays[name].reshape(*axes[:start], *new, *axes[start + len(old) :])
+            found[name] = arrays[name].reshape((*axes[:start], *new, *axes[start + len(old) :]))
     return found
 '''
 

@@ -24,8 +24,8 @@ from derive.schedule import borders
 from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
 from derive.schedule.products import Factored, Factoring, totals
-from derive.schedule.program import Edge, Gradient, Product, Program, statements
-from derive.schedule.storage import Storage, in_stacks, ordered, reads, sharing, stacked_alike
+from derive.schedule.program import Edge, Gradient, Product, Program, names_of, statements
+from derive.schedule.storage import Storage, in_stacks, ordered, read_by, reads, sharing, stacked_alike
 from derive.schedule.terms import default_seeds, has_product, is_backward, seeded, summand
 from derive.system import LOSS, Equation, System
 
@@ -58,7 +58,7 @@ class _Builder:
         fusion = Fusion(self.system, self.names, passes, totals(sums, self.factoring))
         runs = [ordered(self.system, fusion.statements(one, self._loop_of(one))) for one in passes]
         gradients: list[Gradient] = list(fusion.totals)
-        gradients += self._edges(computed(passes[1]))
+        gradients += self._edges(passes[1])
         arrays = Storage(self.system, runs, gradients, fusion.stacks).arrays()
         shared = in_stacks(sharing(runs, gradients, arrays), fusion.stacks)
         products = [s for run in runs for s in statements(run) if isinstance(s, Product)]
@@ -75,12 +75,17 @@ class _Builder:
             gradients=tuple(gradients),
         )
 
-    def _edges(self, inside: Sequence[str]) -> Iterator[Edge]:
-        """At the borders; what is computed `inside` the lattice only is zero there."""
+    def _edges(self, backward: Factored) -> Iterator[Edge]:
+        """At the borders, by pieces of the backward pass where these are zero beyond the lattice, written out elsewhere."""
         if self.derived:
             return borders.outer_values(self.system)
-        recalled = {name: self.factoring.recalled(rhs) for name, rhs in self._of_borders.items()}
-        return borders.gradients(self.system, recalled, inside)
+        inside, ending = set(computed(backward)), _ending(self.system, backward)
+        values = {}
+        for name, rhs in self._of_borders.items():
+            value = self.factoring.recalled(rhs)
+            pieces = {v.name for v in expr.variables(value) if v.name in inside and not is_backward(v)}
+            values[name] = value if pieces <= ending else rhs
+        return borders.gradients(self.system, values, inside)
 
     @cached_property
     def _own(self) -> Mapping[str, Equation]:
@@ -139,3 +144,14 @@ class _Builder:
         found = [*one.statements()]
         items = order(tuple(s.targets[0].name for s in found), reads(self.system, found), self.system.lattice.dimension)
         return {name: k for k, item in enumerate(items) if isinstance(item, Loop) for name in item.names}
+
+
+def _ending(system: System, backward: Factored) -> set[str]:
+    """The pieces of the backward pass that are zero beyond the lattice: at each point a sum over adjoints there."""
+    known = set(computed(backward))
+    found: set[str] = set()
+    for statement in backward.statements():
+        pulled = [v for v in read_by(statement) if v.index and (is_backward(v) or v.name in known)]
+        if pulled and all((is_backward(v) or v.name in found) and not any(system.offset(v)) for v in pulled):
+            found.update(names_of(statement))
+    return found

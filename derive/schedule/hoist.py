@@ -59,11 +59,30 @@ def inlined(equations: Equations, kept: Collection[str], also: Iterable[Node]) -
     read_elsewhere = {v.name for rhs in also for v in expr.variables(rhs)}
     gone = {n: e for n, e in gone.items() if n not in read_elsewhere and not can_be_infinite(e[1])}
     gone |= {n: e for n, e in equations.items() if isinstance(e[1], Var) and n not in {*kept, *read_elsewhere}}
+    mixed = _under_quotients(equations, gone)
+    gone = {n: e for n, e in gone.items() if n not in mixed}
     found: Equations = {}
     for name, (target, rhs) in equations.items():
         if name not in gone:
             found[name] = target, _substituted(rhs, gone)
     return found
+
+
+def _under_quotients(equations: Equations, gone: Equations) -> set[str]:
+    """What reads around its point, and is read by a term that may divide by zero.
+
+    Where such a term reads beyond the lattice it is left out, as a whole: a sum inside may be zero there in part only.
+    """
+    around: set[str] = set()
+    count = -1
+    while count != (count := len(around)):
+        around |= {
+            n
+            for n, (target, rhs) in gone.items()
+            if any(v.name in around or (v.index and v.index != target.index) for v in expr.variables(rhs))
+        }
+    readers = [rhs for _, rhs in equations.values() if can_be_infinite(rhs)]
+    return {v.name for rhs in readers for v in expr.variables(rhs) if v.name in around}
 
 
 def _occurrences(root: Node) -> Counter[Var]:

@@ -256,7 +256,8 @@ class KernelPrinter(ScalarPrinter):
             )
         loop = self._loops([over], step, simd=True)
         loop[0] = f"#pragma omp simd reduction({clause} : total)"
-        return self._loops(nest.axes, [f"real total = {first};", *loop, f"{target} {operation} total;"])
+        lines = [f"real total = {first};", *loop, f"{target} {operation} total;"]
+        return self._loops(nest.axes, lines) if nest.axes else ["{", *(f"    {line}" for line in lines), "}"]
 
     # --- products ---------------------------------------------------------------------------------------------------------
 

@@ -82,7 +82,9 @@ class Arrays:
             if step is not None:
                 parts.append(self.layout.row(step + o - (self.layout.before[axis] if bare else 0), axis))
             else:
-                parts.append(":" if bare else self.layout.slice(axis, o, place.margins[axis]))
+                low, high = place.margins[axis]
+                own = f"{low or ''}:{-high or ''}"
+                parts.append(own if bare else self.layout.slice(axis, o, place.margins[axis]))
         while parts and parts[-1] == ":":
             parts.pop()
         return ", ".join(parts)
