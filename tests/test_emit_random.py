@@ -11,6 +11,7 @@ SYSTEMS = {
     "two steps, transposed": "h[t] = tanh(U @ h[t-1] + U.T @ h[t-3] + x[t])",
     "a product inside a product": "h[t] = U @ (V @ tanh(h[t-1] + x[t]))",
     "a root of what comes next": "h[t] = sqrt(sigmoid(x[t+1]))",
+    "a root at two steps": "h[t] = sqrt(0.5 + square(U @ x[t+2])) + U @ x[t-1]",
     "a transposed product inside": "h[t] = U @ tanh(V.T @ h[t-1] + x[t])",
 }
 SCALARS = {

@@ -333,7 +333,7 @@ def _made(text: str, level: int, kind: str, *of: Value) -> Value:
 def _scaled(value: Value, scalar: Value) -> Value:
     text = scalar.lifted(value.kind)
     level = scalar.level if text == scalar.text else ATOM
-    factor = replace(scalar, text=text, level=level, kind=value.kind)
+    factor = replace(scalar, text=text, level=level, kind=value.kind, loose=value.kind != SCALAR)
     return hadamard([value, factor], [])
 
 
@@ -431,6 +431,8 @@ def _inner(p: ArrayPrinter, node: expr.Inner, get: Get) -> Value:
 def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     name, order, kind = node.function, node.order, kind_of(node)
     entrywise = isinstance(functions.row(name), functions.Elementwise)
+    if not entrywise and all(kind_of(a) == SCALAR for a in node.arguments):
+        return _of_scalars(p, node, get)
     values = [get(a) if entrywise else p.full(get(a), a) for a in node.arguments]
     batched = any(v.batched for v in values)
     loose = entrywise and all(v.loose for v in values)
@@ -442,6 +444,14 @@ def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     else:
         text = template.format(**dict(zip("xy", (v.text for v in values), strict=False)))
     return Value(text, ATOM, kind, batched, loose)
+
+
+def _of_scalars(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
+    """A function of vectors whose only entry is a scalar: along an axis of its own."""
+    values = [get(a) for a in node.arguments]
+    text = p.call(node.function, *(f"{v.at_least(ATOM)}[..., None]" for v in values), order=node.order)
+    one = text if getattr(functions.row(node.function), "result", "") == "scalar" else f"{text}[..., 0]"
+    return Value(one, ATOM, SCALAR, any(v.batched for v in values))
 
 
 def _as_array(p: ArrayPrinter, value: Value) -> str:

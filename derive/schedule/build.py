@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
+from typing import Any
 
 from derive import expr
 from derive.adjoint import adjoint
 from derive.expr import Node, Var
-from derive.lattice import Loop, order
+from derive.lattice import Loop, Offset, order
 from derive.schedule import borders
 from derive.schedule.fusion import Fusion, computed
 from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pieces
@@ -136,8 +137,32 @@ class _Builder:
         for offset in {self.system.offset(v) for v in expr.variables(rhs) if v.index}:
             if any(offset):
                 there = self.system.lattice.shifted(offset)
-                found = expr.replace(found, {expr.at(p, there): expr.at(v, there) for p, v in known.items()})
+                moved = {expr.at(p, there): expr.at(v, there) for p, v in known.items()}
+                found = self._replaced(found, moved, offset)
         return found
+
+    def _replaced(self, node: Node, moved: Mapping[Node, Node], offset: Offset) -> Node:
+        """`node` with pieces that are read elsewhere: only in products that are zero where this is beyond the lattice.
+
+        A piece has no value there, though its formula has one.
+        """
+        if isinstance(node, Var):
+            return node
+        if self._ends(node, offset):
+            return expr.replace(node, moved)
+        args = [self._replaced(a, moved, offset) if isinstance(a, Node) else a for a in node.args]
+        return node if all(a is b for a, b in zip(args, node.args, strict=True)) else node.build(*args)
+
+    def _ends(self, node: Any, offset: Offset) -> bool:
+        """Whether a value is zero where the point at `offset` is beyond the lattice, since it is an adjoint's multiple."""
+        if isinstance(node, Var):
+            return bool(node.index) and is_backward(node) and self.system.offset(node) == offset
+        parts = [a for a in node.args if isinstance(a, Node)]
+        if isinstance(node, expr.Add):
+            return all(self._ends(a, offset) for a in parts)
+        if isinstance(node, (expr.Mul, expr.Had, expr.Scale, expr.Transpose)):
+            return any(self._ends(a, offset) for a in parts)
+        return False
 
     def _loop_of(self, one: Factored) -> dict[str, int]:
         """Which loop computes a name, before products are fused: those of different loops stay apart."""

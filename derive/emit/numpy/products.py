@@ -35,7 +35,9 @@ class Products(Writer):
             whole = not self.arrays.is_stored(product.target.name)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
-            lines = [f"{out} = {operand} @ {factor}"]
+            # Parts of a stack are views of it: it stays the array that it is.
+            whole = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
+            lines = [f"{whole} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._bias(product)
             lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, {out})")
@@ -75,9 +77,10 @@ class Products(Writer):
         key = product.pack, tuple(spans)
         if key not in self.turned:
             name = self.names.new(f"{pack}_T_half" if spans else f"{pack}_T")
-            self.turned[key] = name, [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= half" for s in spans)]
-            if spans:
-                self._number("0.5")
+            self.turned[key] = (
+                name,
+                [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= {self._number('0.5')}" for s in spans)],
+            )
         return self.turned[key][0]
 
     def _bias(self, product: Product) -> str:
@@ -88,7 +91,10 @@ class Products(Writer):
         key = product.bias, tuple(spans)
         if key not in self.turned:
             name = self.names.new(f"{bias}_half")
-            self.turned[key] = name, [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= half" for s in spans)]
+            self.turned[key] = (
+                name,
+                [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= {self._number('0.5')}" for s in spans)],
+            )
         return self.turned[key][0]
 
     def _pack(self, pack: Pack) -> str:
