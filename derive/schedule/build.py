@@ -27,7 +27,7 @@ from derive.schedule.hoist import Equations, Hoister, Names, inlined, shared_pie
 from derive.schedule.products import Factored, Factoring, totals
 from derive.schedule.program import Edge, Gradient, Product, Program, names_of, statements
 from derive.schedule.storage import Storage, in_stacks, ordered, read_by, reads, sharing, stacked_alike
-from derive.schedule.terms import default_seeds, has_product, is_backward, seeded, summand
+from derive.schedule.terms import can_be_infinite, default_seeds, has_product, is_backward, seeded, summand
 from derive.system import LOSS, Equation, System
 
 
@@ -144,12 +144,12 @@ class _Builder:
     def _replaced(self, node: Node, moved: Mapping[Node, Node], offset: Offset) -> Node:
         """`node` with pieces that are read elsewhere: only in products that are zero where this is beyond the lattice.
 
-        A piece has no value there, though its formula has one.
+        A piece has no value there, though its formula has one; nothing may be divided by it.
         """
         if isinstance(node, Var):
             return node
         if self._ends(node, offset):
-            return expr.replace(node, moved)
+            return node if can_be_infinite(node) else expr.replace(node, moved)
         args = [self._replaced(a, moved, offset) if isinstance(a, Node) else a for a in node.args]
         return node if all(a is b for a, b in zip(args, node.args, strict=True)) else node.build(*args)
 
