@@ -102,9 +102,12 @@ class Module(Losses):
         return function("forward(params, inputs, initial=None)", doc, lines)
 
     def _vjp(self) -> str:
+        rows = [name for name in self.program.seeds if kind_of(self.system.variables[name].var) == ROW]
         lines = [
             "values, sizes = _run(*_arrays(params, inputs, initial))",
-            "gradients = _pull(values, sizes, _cotangents(cotangents, sizes))",
+            "given = _cotangents(cotangents, sizes)",
+            *(f'given["{name}"] = given["{name}"][..., 0, :]' for name in rows),
+            "gradients = _pull(values, sizes, given)",
             'return _batched({**INPUTS, **INITIAL}, gradients, sizes["batch"], sizes["..."])',
         ]
         names = " and ".join(self.program.seeds)

@@ -35,7 +35,8 @@ class Statements(Products):
         """Sigmoids of sums of products that nothing else reads: these come halved, since σ(a) = (1 + tanh(a / 2)) / 2."""
         found = list(statements(self.program.forward))
         single = {s.target.name: s.value for s in found if isinstance(s, Assign)}
-        products = {t.name for s in found if isinstance(s, Product) and not s.transposed for t in s.targets}
+        made = {t.name for s in found if isinstance(s, Product) and not s.transposed for t in s.targets}
+        products = {name for name in made if self.program.arrays[name].origin == "part"}
         every = (*found, *statements(self.program.backward), *self.program.gradients)
         count = Counter(v.name for s in every for v in _read(s))
         halved = set()
