@@ -29,6 +29,7 @@ from derive.emit.loops.language import (
     Walk,
     reads,
 )
+from derive.emit.loops.losses import VALUE
 from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block
 from derive.emit.loops.plan import Plan
 from derive.emit.source import indented
@@ -73,7 +74,7 @@ class KernelPrinter(ScalarPrinter):
 
     def _argument(self, name: str, routine: str) -> str:
         seeds = routine in ("loss", "value_and_grad") and name.endswith("_ct given")
-        written = seeds or name in (VALUES, MEMORY, GRADIENTS, "loss")
+        written = seeds or name in (VALUES, MEMORY, GRADIENTS, VALUE)
         text = self._given_name(name)
         return f"real *{text}" if written else f"const real *{text}"
 

@@ -23,7 +23,7 @@ from derive.partials import Entry, table
 from derive.system import LOSS, System
 
 BAR = "_bar"
-VALUE = "loss"
+VALUE = "the loss"
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ VALUE_AND_GRAD = '''
 def value_and_grad(params, inputs, targets, initial=None):
     """The {which} the batch, and its gradients, as `vjp` returns them."""
 {fed}    arrays, layout, routines = _prepared(params, inputs, initial or {{}}, {{}}, targets)
-    arrays["loss"] = loss = np.zeros(1, layout["dtype"])
+    arrays["the loss"] = loss = np.zeros(1, layout["dtype"])
     gradients = _gradients(routines.value_and_grad, layout, arrays, ARGUMENTS["value_and_grad"])
     return loss[0], gradients
 '''
