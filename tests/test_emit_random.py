@@ -47,3 +47,39 @@ def test_boundary_values_have_the_slopes_of_forward(name: str, T: int, batch: tu
         return sum(float(np.sum(c * found[k])) for k, c in case.cotangents.items())
 
     assert_gradients(case, f.vjp(case.params, case.inputs, case.cotangents, case.initial), value)
+
+
+NAMED = System(
+    "cell",
+    equations="""
+        h[t] = tanh(gradients @ memory[t] + parameters @ h[t-1] + values + room[t] * loss)
+        o[t] = half * h[t] + one
+        p[t] = sigmoid(o[t])
+    """,
+    inputs="memory: m, room: n", parameters="gradients parameters values loss half one", shapes="h: n", outputs="p",
+    targets="total: n", loss="squared_error(o[t], total[t])",
+)  # fmt: skip
+GATED = System(
+    "cell",
+    equations="""
+        o[t] = R @ h[t-1]
+        h[t] = sigmoid(tanh(z @ h[t-1] + half)) * h[t-2] + sigmoid(o[t]) * tanh(A @ h[t-1] + B @ h[t-1] + r)
+        e[t] = tanh(sum(a) * h[t])
+    """,
+    parameters="z: 1 x n, half: scalar, R: n x n, A: n x n, B: n x n, r: n, a: m", shapes="h: n", outputs="e",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+@pytest.mark.parametrize("name", ["named", "gated"])
+def test_names_and_halves_mean_what_they_say(name: str, backend: str):
+    """Variables called as the emitters' own; a pre-activation that is a state; scratch side by side in a loop."""
+    system = {"named": NAMED, "gated": GATED}[name]
+    assert system.compile(backend).module.check(3) < 1e-6
+    wanted = system.compile("numpy")
+    case = Case(system, 3, (2,))
+    found = system.compile(backend).forward(case.params, case.inputs, case.initial)
+    for key, value in wanted.forward(case.params, case.inputs, case.initial).items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
+    if name == "gated":
+        np.testing.assert_allclose(found["o"][1], found["h"][0] @ case.params["R"].T, rtol=1e-9)

@@ -70,7 +70,7 @@ class KernelPrinter(ScalarPrinter):
         return "\n".join([f"/* {title}. */", *lines, "{", *indented(body), "}"])
 
     def _given_name(self, name: str) -> str:
-        return name if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
+        return name.removeprefix("the ") if name in (PARAMETERS, VALUES, MEMORY, GRADIENTS) else self._name(name)
 
     def _argument(self, name: str, routine: str) -> str:
         seeds = routine in ("loss", "value_and_grad") and name.endswith("_ct given")
@@ -91,7 +91,8 @@ class KernelPrinter(ScalarPrinter):
                 for key in parts:
                     offset = (start + self.kernel.layout[key].start).expand()
                     const = "const " if region == PARAMETERS else ""
-                    at = f"{region} + {self.names.size(offset)}" if offset != 0 else region
+                    base = self._given_name(region)
+                    at = f"{base} + {self.names.size(offset)}" if offset != 0 else base
                     lines += self._pointer(f"{const}real *const {self._name(key)} = {at};", self._shape_note(key))
                 arguments += [region] if parts and region not in arguments else []
                 start += entries(block, self.plan)

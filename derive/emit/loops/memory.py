@@ -11,7 +11,9 @@ from derive.expr import Shape
 from derive.lattice import Border, Lattice
 from derive.system import System
 
-GIVEN, PARAMETERS, VALUES, MEMORY, GRADIENTS = "given", "parameters", "values", "memory", "gradients"
+GIVEN = "given"
+PARAMETERS, VALUES, MEMORY, GRADIENTS = "the parameters", "the values", "the memory", "the gradients"
+"""Regions of memory, by names that no variable can have."""
 """What callers pass, array by array; all parameters; what a forward sweep leaves behind; room to work in; results."""
 
 

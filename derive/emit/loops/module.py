@@ -198,7 +198,7 @@ def forward(params, inputs, initial=None):
     `initial` holds boundary values, such as {example}; those that are left out are zero.
     """
     arrays, layout, routines = _prepared(params, inputs, initial or {{}})
-    arrays["values"] = values = np.empty(layout["total"], layout["dtype"])
+    arrays["the values"] = values = np.empty(layout["total"], layout["dtype"])
     _run(routines.forward, layout, arrays, ARGUMENTS["forward"])
     return {{
         name: values[start:stop].reshape(rows)[part].reshape(shape)
@@ -217,7 +217,7 @@ def vjp(params, inputs, cotangents, initial=None):
 
 
 def _gradients(routine, layout, arrays, names):
-    arrays["gradients"] = gradients = np.zeros(layout["count"], layout["dtype"])
+    arrays["the gradients"] = gradients = np.zeros(layout["count"], layout["dtype"])
     _run(routine, layout, arrays, names)
     return {name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}
 '''
@@ -242,8 +242,8 @@ def _prepared(params, inputs, initial, cotangents=None, targets=None):
         keys = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
     layout = _known(*keys, targets is not None, LENGTHS_GIVEN)
     params, inputs, initial, targets, seeds = groups
-    arrays, dtype = {"room": _room(layout, cotangents is not None)}, layout["dtype"]
-    for name, place in arrays["room"].parameters:
+    arrays, dtype = {"the room": _room(layout, cotangents is not None)}, layout["dtype"]
+    for name, place in arrays["the room"].parameters:
         place[...] = params[name]
     for table, given in (PAIRS):
         for name in table:
@@ -286,7 +286,7 @@ class _Room:
         values = memory + layout["memory"]
         self.array = np.empty(values + (layout["values"] if with_values else 0), layout["dtype"])
         self.parameters = [(name, self.array[a:b].reshape(shape)) for name, (a, b, shape) in placed.items()]
-        starts = {"parameters": 0, "memory": memory, "values": values}
+        starts = {"the parameters": 0, "the memory": memory, "the values": values}
         self.places = {name: _at(self.array[start:]) for name, start in starts.items()}
 
 
@@ -299,9 +299,9 @@ def _room(layout, with_values):
 
 
 def _run(routine, layout, arrays, names):
-    room = arrays.pop("room")
+    room = arrays.pop("the room")
     places = {**room.places, **{name: _at(array) for name, array in arrays.items()}}
     routine(*layout["sizes"], *map(places.get, names))
     if room.array.nbytes < SMALL:
-        layout["rooms"]["gradients" in arrays].append(room)
+        layout["rooms"]["the gradients" in arrays].append(room)
 '''

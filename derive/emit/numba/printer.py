@@ -111,7 +111,7 @@ class LoopPrinter(KernelPrinter):
 
     def _flat(self, argument: str) -> str:
         """What a routine calls the numbers of an array, or of a region, in a row."""
-        return argument if argument in REGIONS else f"{self._name(argument)}_flat"
+        return argument.removeprefix("the ") if argument in REGIONS else f"{self._name(argument)}_flat"
 
     def _made(self, routine: str, body: Sequence[str]) -> tuple[list[str], list[str]]:
         """The arrays that a routine uses, each with its shape, and the arguments that they are parts of."""
@@ -146,7 +146,7 @@ class LoopPrinter(KernelPrinter):
     def _part(self, name: str, region: str, start: Expr, shape: Sequence[Expr]) -> list[str]:
         self.called["part"] = "part", 0
         sizes = ", ".join(map(self.names.size, shape)) + ("," if len(shape) == 1 else "")
-        return _assigned(name, "=", f"part({region}, {self.names.size(start.expand())}, ({sizes}))")
+        return _assigned(name, "=", f"part({self._flat(region)}, {self.names.size(start.expand())}, ({sizes}))")
 
     def _count(self, shape: Sequence[Expr]) -> Expr:
         count: Expr = Integer(1)

@@ -36,8 +36,8 @@ class Products(Writer):
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.
-            whole = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
-            lines = [f"{whole} = {operand} @ {factor}"]
+            place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
+            lines = [f"{place} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._bias(product)
             lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, {out})")
