@@ -63,9 +63,10 @@ GATED = System(
     "cell",
     equations="""
         o[t] = R @ h[t-1]
-        h[t] = sigmoid(tanh(z @ h[t-1] + half)) * h[t-2] + sigmoid(o[t]) * tanh(A @ h[t-1] + B @ h[t-1] + r)
+        h[t] = sigmoid(tanh(z @ h[t-1] + half)) * h[t-2] + sigmoid(o[t]) * tanh(A @ h[t-1] + B @ h[t-1] + r + x[t])
         e[t] = tanh(sum(a) * h[t])
     """,
+    inputs="x: n",
     parameters="z: 1 x n, half: scalar, R: n x n, A: n x n, B: n x n, r: n, a: m", shapes="h: n", outputs="e",
 )  # fmt: skip
 
