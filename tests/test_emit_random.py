@@ -84,3 +84,14 @@ def test_names_and_halves_mean_what_they_say(name: str, backend: str):
         np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
     if name == "gated":
         np.testing.assert_allclose(found["o"][1], found["h"][0] @ case.params["R"].T, rtol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+@pytest.mark.parametrize("loss_at", ["every", "last"])
+def test_a_loss_whose_slope_is_written_with_its_value(backend: str, loss_at: str):
+    """And without targets: `tanh' = 1 - tanh²`."""
+    system = System(
+        "cell", equations="h[t] = tanh(W @ h[t-1] + x[t])", inputs="x: n", parameters="W, k: 1 x n, m: scalar", shapes="h: n",
+        loss="tanh(k @ h[t] + m)", loss_at=loss_at,
+    )  # fmt: skip
+    assert system.compile(backend).module.check(3) < 1e-6

@@ -127,7 +127,7 @@ class Face:
             sizes=", ".join(entries), low=low, high=high,
             inputs=f"\n    inputs |= {{{lengths}}}" if lengths else "",
             loss=of_loss if self.loss else "",
-            targets="\n    targets = draw(TARGETS)" if self.loss else "",
+            targets=f"\n    targets = {'draw(TARGETS)' if self.targets else '{}'}" if self.loss else "",
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from sympy import Expr
 from derive import expr, functions
 from derive.errors import DeriveError, did_you_mean
 from derive.expr import Node, Var
+from derive.partials import Entry
 from derive.system import LOSS, Equation, Parts, System, Variable
 
 COTANGENT = "ct"
@@ -58,6 +59,12 @@ def seeded(system: System, seeds: Collection[str]) -> System:
         system.parts, variables=variables, equations=equations, outputs=tuple(equations), loss="every"
     )
     return System.of(parts)
+
+
+def gradient_of_loss(system: System, entry: Entry) -> Node:
+    """The gradient of the loss of one step by what an entry of the table reads; where the loss itself is in it, written out."""
+    loss = system.equations[LOSS]
+    return expr.replace(entry.map.pull(expr.Ones(*expr.SCALAR)), {loss.target: loss.rhs})
 
 
 def summand(rhs: Node) -> Node:

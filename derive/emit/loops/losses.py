@@ -20,6 +20,7 @@ from derive.emit.loops.memory import border_steps, given
 from derive.expr import Node, Var
 from derive.lattice import Border, Offset
 from derive.partials import Entry, table
+from derive.schedule.terms import gradient_of_loss
 from derive.system import LOSS, System
 
 BAR = "_bar"
@@ -102,7 +103,7 @@ class Loss:
         return self.system.variables[entry.source.name].kind
 
     def _gradient(self, entry: Entry) -> Node:
-        return entry.map.pull(expr.Ones(*expr.SCALAR))
+        return gradient_of_loss(self.system, entry)
 
     def _term(self, entry: Entry, at: Sequence[Expr]) -> tuple[tuple[Condition, ...], Node]:
         """What the loss gives to the source of an entry at a place, and where there is a step that gives it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from derive import expr
 from derive.emit.code import POWER, ROW, kind_of, total, wrapped
 from derive.emit.layout import Place
 from derive.emit.numpy.gradients import Gradients
@@ -14,6 +13,7 @@ from derive.emit.source import (
     uses,
 )
 from derive.partials import table
+from derive.schedule.terms import gradient_of_loss
 from derive.system import LOSS
 
 BAR = "_bar"
@@ -54,7 +54,7 @@ class Losses(Gradients):
         moved: dict[str, None] = {}
         for entry in table(self.system).of_target(LOSS):
             source, kind = entry.source, self.system.variables[entry.source.name].kind
-            gradient = entry.map.pull(expr.Ones(*expr.SCALAR))
+            gradient = gradient_of_loss(self.system, entry)
             self.region = Region(self.arrays, place)
             if kind == "parameter":
                 text = total(self.printer, self._at(gradient, place))

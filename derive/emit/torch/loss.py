@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from derive import expr
 from derive.emit.code import ROW, kind_of, wrapped
 from derive.emit.layout import Place
 from derive.emit.source import dictionary, function
@@ -13,6 +12,7 @@ from derive.emit.torch.body import Body
 from derive.expr import Node, Var
 from derive.partials import Entry, table
 from derive.schedule.program import Total
+from derive.schedule.terms import gradient_of_loss
 from derive.system import LOSS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Loss:
         after: list[str] = []
         for entry in table(self.system).of_target(LOSS):
             kind = self.system.variables[entry.source.name].kind
-            gradient = entry.map.pull(expr.Ones(*expr.SCALAR))
+            gradient = gradient_of_loss(self.system, entry)
             if kind == "parameter":
                 to.place = place
                 total = to.total(Total(entry.source, to.moved(gradient)))
