@@ -30,9 +30,11 @@ class CompiledJax(Compiled):
         import jax
 
         given = dict(arrays or {})
-        kept = {n: a for n, a in given.items() if isinstance(a, jax.Array)}
-        return {**super()._cast({n: a for n, a in given.items() if n not in kept}),
-                **{n: a if self.dtype == "float64" else a.astype(self.dtype) for n, a in kept.items()}}  # fmt: skip
+        kept = {name: array for name, array in given.items() if isinstance(array, jax.Array)}
+        others = super()._cast({name: array for name, array in given.items() if name not in kept})
+        if self.dtype != "float64":
+            kept = {name: a if a.dtype == self.dtype else a.astype(self.dtype) for name, a in kept.items()}
+        return {**others, **kept}
 
 
 class Jitted:
@@ -56,7 +58,10 @@ class Jitted:
             return function(*arguments, **named)
         if self.jits and name not in self.jitted:
             self.jitted[name] = jax.jit(function)
+        ready = self.jitted.get(name, function)
+        if jax.config.read("jax_enable_x64") == self.wide:
+            return ready(*arguments, **named)
         with jax.enable_x64(self.wide):
-            found = self.jitted.get(name, function)(*arguments, **named)
+            found = ready(*arguments, **named)
         # What has 64 bits would lose half of them at the next step of JAX, where these are switched off.
-        return jax.tree.map(numpy.asarray, found) if self.wide and not jax.config.read("jax_enable_x64") else found
+        return jax.tree.map(numpy.asarray, found) if self.wide else found
