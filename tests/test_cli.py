@@ -199,6 +199,7 @@ def test_export_prints_or_writes_the_module(world, tmp_path, capsys):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_export_writes_a_module_of_every_backend_that_ruff_passes(backend, tmp_path):
     """Functions of the cotangents that are asked for; whether these are right is asked of `compile`, which runs the same text."""
+    pytest.importorskip("ruff")
     path = tmp_path / "lstm.py"
     assert cli.main(["export", "lstm", "--backend", backend, "--cotangents", "h,c", "-o", str(path)]) == 0
     tree = ast.parse(path.read_text(encoding="utf-8"))
