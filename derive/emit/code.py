@@ -24,6 +24,7 @@ from derive import expr, functions
 from derive.emit import library
 from derive.errors import DeriveError
 from derive.expr import Node, Var
+from derive.schedule.terms import outer_factors
 
 SCALAR, COLUMN, ROW, MATRIX = "scalar", "column", "row", "matrix"
 RANK = {SCALAR: 0, COLUMN: 1, ROW: 1, MATRIX: 2}
@@ -256,13 +257,13 @@ def _raised(value: Value, exponent: Expr) -> Value:
 
 def _mul(p: ArrayPrinter, node: expr.Mul, get: Get) -> Value:
     """Split where the inner dimension is 1, so that no matrix is built that only multiplies a vector."""
-    spread = _spread(node)
-    if spread is not None:
-        return p.value(spread)
-    values = [_chain(p, part, get) for part in _parts(node.args)]
+    simpler = spread(node)
+    if simpler is not None:
+        return p.value(simpler)
+    values = [_chain(p, part, get) for part in chains(node.args)]
     vectors = [v for v in values if v.kind != SCALAR]
     if len(vectors) > 1:
-        vectors = [p.full(v, part[0]) for v, part in zip(values, _parts(node.args), strict=True) if v.kind != SCALAR]
+        vectors = [p.full(v, part[0]) for v, part in zip(values, chains(node.args), strict=True) if v.kind != SCALAR]
     product = reduce(lambda a, b: PRODUCTS[a.kind, b.kind](p, a, b), vectors) if vectors else None
     for scalar in (v for v in values if v.kind == SCALAR):
         product = scalar if product is None else _scaled(product, scalar)
@@ -270,24 +271,24 @@ def _mul(p: ArrayPrinter, node: expr.Mul, get: Get) -> Value:
     return product
 
 
-def _spread(node: expr.Mul) -> Node | None:
+def spread(node: expr.Mul) -> Node | None:
     """`(diag(p) - p p.T) d` as `p * d - p (p.T d)`: a sum of diagonal and of outer products is spread over a vector."""
     *before, last = node.args
     if not before or not expr.is_column(last):
         return None
-    c, factor = _split_scale(before[-1])
+    c, factor = split_scale(before[-1])
     if not isinstance(factor, expr.Add) or not any(map(_structured, factor.args)):
         return None
     terms = [expr.scale(c, expr.mul(term, last)) for term in factor.args]
     return expr.mul(*before[:-1], expr.add(*terms)) if len(before) > 1 else expr.add(*terms)
 
 
-def _split_scale(node: Node) -> tuple[Any, Node]:
+def split_scale(node: Node) -> tuple[Any, Node]:
     return node.args if isinstance(node, expr.Scale) else (1, node)
 
 
 def _structured(term: Node) -> bool:
-    _, body = _split_scale(term)
+    _, body = split_scale(term)
     if isinstance(body, expr.Scale):
         return _structured(body)
     return isinstance(body, (expr.Diag, expr.Identity)) or (
@@ -295,7 +296,8 @@ def _structured(term: Node) -> bool:
     )
 
 
-def _parts(factors: Sequence[Node]) -> Iterator[list[Node]]:
+def chains(factors: Sequence[Node]) -> Iterator[list[Node]]:
+    """The factors of a product, cut where the inner dimension is 1."""
     part = [factors[0]]
     for left, right in pairwise(factors):
         if left.shape[1] == 1:
@@ -476,8 +478,8 @@ def total(p: ArrayPrinter, body: Node) -> str:
 
 
 def _total_of(p: ArrayPrinter, term: Node) -> Value:
-    scalar, core = _split_scale(term)
-    pair = _outer_factors(core) if isinstance(core, expr.Mul) and kind_of(core) == MATRIX else None
+    scalar, core = split_scale(term)
+    pair = outer_factors(core)
     if pair is not None:
         left, right = (p.full(p.value(v), v) for v in (expr.scale(scalar, pair[0]), pair[1]))
         if left.batched and right.batched:
@@ -488,14 +490,6 @@ def _total_of(p: ArrayPrinter, term: Node) -> Value:
     if kind == SCALAR:
         return Value(f"np.sum({value.text})", ATOM, SCALAR, False)
     return Value(p.call("sum_leading", value.text, str(RANK[kind])), ATOM, kind, False)
-
-
-def _outer_factors(node: expr.Mul) -> tuple[Node, Node] | None:
-    """`(a, b)` with `node = a b.T` and columns `a`, `b`."""
-    for i, factor in enumerate(node.args[:-1], 1):
-        if factor.shape[1] == 1:
-            return expr.mul(*node.args[:i]), expr.transpose(expr.mul(*node.args[i:]))
-    return None
 
 
 def no_formula(p: ArrayPrinter, node: Node, get: Get) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, TypeAlias
 
@@ -20,6 +20,14 @@ from derive.errors import DeriveError
 from derive.system import System
 
 Arrays: TypeAlias = "Mapping[str, Any]"
+
+
+def require(system: System, functions: Mapping[str, Callable[..., Any]], called: Iterable[str]) -> None:
+    """That every function without a formula that a module calls was given; else a `DeriveError` that says which are not."""
+    missing = [name for name in called if name not in functions]
+    if missing:
+        entries = ", ".join(f'"{name}": …' for name in missing)
+        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
 
 
 class Compiled:

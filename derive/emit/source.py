@@ -112,28 +112,7 @@ def _batched(shapes, arrays, old, new):
     return found
 '''
 
-SIZES = '''
-@functools.lru_cache(maxsize=256)
-def _sizes(params, inputs, initial, targets, with_targets):
-    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
-    sizes = {}
-    _check_shapes("params", _shapes(params), PARAMETERS, sizes)
-    _check_shapes("inputs", _shapes(inputs), INPUTS, sizes)
-    if with_targets:
-        _check_shapes("targets", _shapes(targets), TARGETS_TABLE, sizes)
-    _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
-    dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
-    sizes["dtype"] = np.result_type(np.float32, *dtypes)
-    batch = sizes.setdefault("...", ())
-    sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
-    return sizes
-
-
-def _shapes(found):
-    return {name: shape for name, shape, _ in found}
-
-
-def _check_shapes(what, given, shapes, sizes, optional=""):
+CHECK_SHAPES = '''def _check_shapes(what, given, shapes, sizes, optional=""):
     """Whether every array has its shape; the letters get their sizes here.
 
     `optional` is what an entry is called of which none is needed.
@@ -176,8 +155,31 @@ def _near(name, known):
     return f" (did you mean {near[0]}?)" if near else ""
 '''
 
-CHECK_SHAPES = SIZES[SIZES.index("def _check_shapes(") :]
-"""The checks alone, for a module that keeps no sizes."""
+SIZES = (
+    '''
+@functools.lru_cache(maxsize=256)
+def _sizes(params, inputs, initial, targets, with_targets):
+    """What the letters of the shapes stand for, every array being checked; shapes that were seen before are known."""
+    sizes = {}
+    _check_shapes("params", _shapes(params), PARAMETERS, sizes)
+    _check_shapes("inputs", _shapes(inputs), INPUTS, sizes)
+    if with_targets:
+        _check_shapes("targets", _shapes(targets), TARGETS_TABLE, sizes)
+    _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
+    dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
+    sizes["dtype"] = np.result_type(np.float32, *dtypes)
+    batch = sizes.setdefault("...", ())
+    sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
+    return sizes
+
+
+def _shapes(found):
+    return {name: shape for name, shape, _ in found}
+
+
+'''
+    + CHECK_SHAPES
+)
 
 COTANGENTS = '''
 def _cotangents(cotangents, sizes):

@@ -20,7 +20,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from derive.emit.compiled import Compiled
+from derive.emit.compiled import Compiled, require
 from derive.emit.jax.jitted import CompiledJax
 from derive.emit.jax.module import Module
 from derive.errors import DeriveError
@@ -41,9 +41,6 @@ def compile(
         raise DeriveError('the backend "jax" needs JAX, which is not installed: pip install jax')
     module = Module(schedule(system, seeds, False))
     text = module.source()
-    missing = [name for name in module.unknown if name not in functions]
-    if missing:
-        entries = ", ".join(f'"{name}": …' for name in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
+    require(system, functions, module.unknown)
     again = partial(compile, system, dtype, functions)
     return CompiledJax(system, text, dtype, functions, module.program.seeds, again, "jax")

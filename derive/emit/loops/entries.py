@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 from sympy import Expr, Integer
 
 from derive import expr, functions
+from derive.emit.code import chains, spread
 from derive.emit.loops.language import (
     COLUMN,
     INNER,
@@ -235,47 +235,14 @@ def _diagonal(e: Entries, node: expr.Diagonal, place: Place) -> Scalar:
 
 def _mul(e: Entries, node: expr.Mul, place: Place) -> Scalar:
     """Split where the inner dimension is 1: an outer product needs no sum, a row times a column is one number."""
-    spread = _spread(node)
-    if spread is not None:
-        return e.entry(spread, place)
+    simpler = spread(node)
+    if simpler is not None:
+        return e.entry(simpler, place)
     found = []
-    for part in _split(node.args):
+    for part in chains(node.args):
         rows, columns = part[0].shape[0] != 1, part[-1].shape[1] != 1
         found.append(_chain(e, part)((place[0] if rows else None, place[1] if columns else None)))
     return times(*found)
-
-
-def _spread(node: expr.Mul) -> Node | None:
-    """`(diag(p) - p p.T) d` as `p * d - p (p.T d)`: a sum of diagonal and of outer products is spread over a vector."""
-    *before, last = node.args
-    if not before or not expr.is_column(last):
-        return None
-    c, factor = _split_scale(before[-1])
-    if not isinstance(factor, expr.Add) or not any(map(_structured, factor.args)):
-        return None
-    terms = [expr.scale(c, expr.mul(term, last)) for term in factor.args]
-    return expr.mul(*before[:-1], expr.add(*terms)) if len(before) > 1 else expr.add(*terms)
-
-
-def _split_scale(node: Node) -> tuple[Any, Node]:
-    return node.args if isinstance(node, expr.Scale) else (1, node)
-
-
-def _structured(term: Node) -> bool:
-    _, body = _split_scale(term)
-    if isinstance(body, expr.Scale):
-        return _structured(body)
-    outer = isinstance(body, expr.Mul) and expr.is_column(body.args[0]) and not expr.is_column(body)
-    return outer or isinstance(body, (expr.Diag, expr.Identity))
-
-
-def _split(factors: Sequence[Node]) -> list[list[Node]]:
-    found = [[factors[0]]]
-    for left, right in pairwise(factors):
-        if left.shape[1] == 1:
-            found.append([])
-        found[-1].append(right)
-    return found
 
 
 def _chain(e: Entries, factors: Sequence[Node]) -> Factor:

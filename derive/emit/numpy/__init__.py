@@ -20,9 +20,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from derive.emit.compiled import Compiled
+from derive.emit.compiled import Compiled, require
 from derive.emit.numpy.module import Module
-from derive.errors import DeriveError
 from derive.schedule import schedule
 from derive.system import System
 
@@ -38,9 +37,6 @@ def compile(
     """The module, run; `functions` are the named unknowns of the system, with their derivatives."""
     module = Module(schedule(system, seeds))
     text = module.source()
-    missing = [name for name in module.unknown if name not in functions]
-    if missing:
-        entries = ", ".join(f'"{name}": …' for name in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
+    require(system, functions, module.unknown)
     again = partial(compile, system, dtype, functions)
     return Compiled(system, text, dtype, functions, module.program.seeds, again)

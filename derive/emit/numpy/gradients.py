@@ -42,7 +42,7 @@ class Gradients(Allocation):
     def _blocks(self) -> str:
         """The function that runs the backward pass in blocks of steps."""
         program = self.program
-        kept = [v.var for v in (*self.face.inputs, *self.face.states) if v.var.index] + self._kept_parts()
+        kept = self._trajectories()
         rows = dict.fromkeys(v.name for v in kept if v.name not in self.arrays.bare)
         stacks = [self.arrays.name(Ref(s.parts[0].name, (), len(s.parts))) for s in program.stacks]
         rows |= dict.fromkeys(name for name in stacks if name in self.kept_stacks)
@@ -82,15 +82,12 @@ class Gradients(Allocation):
         body.append("return gradients")
         body = [*self._made(program.backward, body), *body]
         packs = self._packed(program.backward)
-        kept = [name for name in packs.values() if name in self._packed(program.forward).values()]
+        known_packs = self._packed(program.forward).values()
+        kept = [name for name in packs.values() if name in known_packs]
         mine = {pack: name for pack, name in packs.items() if name not in kept}
         own = {t.name for s in statements(program.backward) for t in s.targets}
-        trajectories = [
-            v.name
-            for v in (*(s.var for s in (*self.face.inputs, *self.face.states)), *self._kept_parts())
-            if v.name not in own
-        ]
-        used = [name for name in trajectories if uses(body, self.names.of[name])]
+        given = [v.name for v in self._trajectories() if v.name not in own]
+        used = [name for name in given if uses(body, self.names.of[name])]
         points = self._points(body)
         runs = self._run_views(body)
         turned = [line for _, lines in self.turned.values() for line in lines]
@@ -117,6 +114,11 @@ class Gradients(Allocation):
             "_pull_block(values, sizes, cotangents, carried)" if self.in_blocks else "_pull(values, sizes, cotangents)"
         )
         return function(head, doc, without_double_blanks([*lines, "", *body]))
+
+    def _trajectories(self) -> list[Var]:
+        """What the forward pass hands on: inputs, states and the pieces that are kept."""
+        given = (*self.face.inputs, *self.face.states)
+        return [*(v.var for v in given if v.var.index), *self._kept_parts()]
 
     def _kept_parts(self) -> list[Var]:
         """Pieces of forward equations that the backward pass reads."""

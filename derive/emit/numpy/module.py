@@ -135,9 +135,8 @@ class Module(Losses):
             if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
         ]
         body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
-        kept = [*(v.var for v in (*face.inputs, *face.states) if v.var.index), *self._kept_parts()]
         given = {v.name for v in face.inputs} & self.arrays.bare
-        known = {v.name: self.names.of[v.name] for v in kept if v.name not in given}
+        known = {v.name: self.names.of[v.name] for v in self._trajectories() if v.name not in given}
         known |= {name: name for name in self.kept_stacks}
         known |= {
             name: name

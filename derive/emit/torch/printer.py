@@ -42,6 +42,7 @@ CALLS: dict[str, str] = {
 }
 
 SOURCES: dict[str, str] = {
+    **{name: library.SOURCES[name] for name in ("dot", "outer", "matvec", "sum_outer")},
     "step": """
 def step(x):
     return (x > 0).to(x.dtype)
@@ -70,26 +71,6 @@ def logistic(o, y):
 def softplus(x):
     """log(1 + exp(x)), which is x far right."""
     return torch.logaddexp(x, torch.zeros_like(x))
-''',
-    "dot": '''
-def dot(a, b):
-    """The inner product of two vectors, along the last axis."""
-    return (a * b).sum(-1)
-''',
-    "outer": '''
-def outer(a, b):
-    """The matrix a b.T of two vectors, along the last axis."""
-    return a[..., :, None] * b[..., None, :]
-''',
-    "matvec": '''
-def matvec(matrix, x):
-    """A matrix for every entry of the leading axes, times a vector for every one."""
-    return (matrix @ x[..., None])[..., 0]
-''',
-    "sum_outer": '''
-def sum_outer(a, b):
-    """The sum of all a b.T over steps and batch: one matrix product."""
-    return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
 ''',
     "sum_leading": '''
 def sum_leading(a, rank):

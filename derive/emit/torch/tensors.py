@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from derive.emit.compiled import Arrays, Compiled
+from derive.emit.compiled import Arrays, Compiled, require
 from derive.emit.torch.frame import class_name
 from derive.emit.torch.module import Module
 from derive.errors import DeriveError
@@ -35,10 +35,7 @@ def compile(
         raise DeriveError(MISSING) from None
     module = Module(system, seeds)
     text = module.source()
-    missing = [name for name in module.needed if name not in functions]
-    if missing:
-        entries = ", ".join(f'"{name}": …' for name in missing)
-        raise DeriveError(f"{system.name} has functions without a formula; give them, functions={{{entries}}}")
+    require(system, functions, module.needed)
     again = partial(compile, system, dtype, functions)
     return Tensors(system, text, dtype, functions, module.program.seeds, again, "torch")
 
