@@ -158,16 +158,10 @@ class ModuleText:
     def _shape(self, var: Var) -> str:
         return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
 
-    def _count(self, block: Block) -> Expr:
-        count: Expr = block.width
-        for rows in block.rows(self.lattice):
-            count = count * rows
-        return (count * SAMPLES if block.batched else count).expand()
-
     def _total(self, blocks: Sequence[Block]) -> Expr:
         total: Expr = Integer(0)
         for block in blocks:
-            total = total + self._count(block)
+            total = total + block.count(self.lattice)
         return total.expand()
 
     def _size(self, e: Expr) -> str:
