@@ -236,6 +236,13 @@ def _flat(array):
     return array.reshape(-1, array.shape[-1])
 '''
 
+PARTS = '''
+def _parts(array, count, batch):
+    """Parts that lie side by side along the last axis, on an axis of their own before that of the batch."""
+    parts = array.reshape(*array.shape[:-1], count, -1)
+    return parts.swapaxes(-3, -2) if batch else parts
+'''
+
 BORDERED = '''
 def _bordered(array):
     """`array` with zero rows for the points around the lattice."""

@@ -9,6 +9,7 @@ from derive import expr
 from derive.emit.code import RANK, ROW, kind_of, total, wrapped
 from derive.emit.face import axes_along
 from derive.emit.numpy.allocation import Allocation
+from derive.emit.numpy.parts import is_zipped
 from derive.emit.numpy.regions import Beyond, Everywhere, width
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import (
@@ -59,7 +60,7 @@ class Gradients(Allocation):
         """Whether the backward pass is one downward sweep along a chain whose steps hand on nothing but what is carried."""
         program = self.program
         sweeps = [item for item in program.backward if isinstance(item, Sweep)]
-        one = len(sweeps) == 1 and sweeps[0].direction < 0 and self._is_zipped(sweeps[0])
+        one = len(sweeps) == 1 and sweeps[0].direction < 0 and is_zipped(program, sweeps[0])
         kept = {n for n, a in program.arrays.items() if n in self.inside and a.storage == STORED}
         columns = all(
             expr.is_column(a.var) for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside
@@ -136,7 +137,7 @@ class Gradients(Allocation):
             if stack.parts[0].name in forward and uses(body, text):
                 whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
                 self.kept_stacks[whole] = None
-                lines.append(f'{text} = values["{whole}"]' + (self._columns(stack, k, count) if text != whole else ""))
+                lines.append(f'{text} = values["{whole}"]' + (self._parts(stack, k, count) if text != whole else ""))
         return lines
 
     def _gradient(self, gradient: Any) -> list[str]:

@@ -16,6 +16,7 @@ from derive.emit.source import (
     COTANGENTS,
     FLAT,
     MAIN,
+    PARTS,
     SIZES,
     UNKNOWN,
     called_in,
@@ -53,6 +54,7 @@ class Module(Losses):
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
         body += [*called, *([UNKNOWN] if self.unknown else [])]
         body += [FLAT] if any("_flat(" in part for part in body) else []
+        body += [PARTS] if any("_parts(" in part for part in body) else []
         body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
