@@ -91,10 +91,10 @@ def _arrays(params, inputs, initial=None, targets=None):
     """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
     given = (params, inputs, initial or {}, targets or {})
     groups = [{name: np.asarray(array) for name, array in group.items()} for group in given]
-    found = [tuple((name, array.shape, array.dtype) for name, array in group.items()) for group in groups]
+    found = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
     sizes = _sizes(*found, targets is not None)
     values = groups[0] | groups[1] | groups[2] | groups[3]
-    if any(array.dtype != sizes["dtype"] for array in values.values()):
+    if not sizes["alike"]:
         values = {name: array.astype(sizes["dtype"], copy=False) for name, array in values.items()}
     return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, sizes["..."], sizes["batch"]), sizes
 
@@ -168,6 +168,7 @@ def _sizes(params, inputs, initial, targets, with_targets):
     _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
     dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
     sizes["dtype"] = np.result_type(np.float32, *dtypes)
+    sizes["alike"] = dtypes == {sizes["dtype"]}
     batch = sizes.setdefault("...", ())
     sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
     return sizes
@@ -200,8 +201,8 @@ def _cotangents(cotangents, sizes):
 '''
 
 BLOCKS = '''
-BLOCK = 2**21
-"""So many numbers of the forward pass belong to a block of steps of the backward pass."""
+BLOCK = 512
+"""So many rows, one for every step and sample, belong to a block of the backward pass."""
 
 
 def _pull(values, sizes, cotangents):
@@ -209,13 +210,12 @@ def _pull(values, sizes, cotangents):
 
     What a step hands to the one before it is carried from block to block.
     """
-    T = sizes["T"]
-{rows}
-    steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
+    T, steps = sizes["T"], max(1, BLOCK // max(1, math.prod(sizes["batch"])))
 {carried}
     carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in carried.items()}}
     if steps >= T:
         return _pull_block(values, sizes, cotangents, carried)
+{rows}
     blocks = []
     for stop in range(T, 0, -steps):
         start = max(0, stop - steps)

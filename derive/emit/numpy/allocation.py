@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from derive.emit.code import ROW, kind_of, wrapped
+from derive.emit.code import ROW, kind_of
 from derive.emit.face import axes_along
 from derive.emit.numpy.regions import width
 from derive.emit.numpy.statements import Statements
@@ -53,6 +53,11 @@ class Allocation(Statements):
     def is_carried(self, var: Var) -> bool:
         return self.program.arrays[var.name].storage == CARRIED
 
+    @property
+    def returned(self) -> set[str]:
+        """The arrays that are gradients themselves."""
+        return {f"{v.name}{BAR}" for v in self.system.inputs}
+
     def _stack(self, stack: Stack, body: Sequence[str]) -> list[str]:
         """An array for the parts of a stack side by side, and views of those that are used."""
         whole = self._whole(stack)
@@ -60,18 +65,10 @@ class Allocation(Statements):
         runs = {
             (k, n): name for (s, k, n), name in self.arrays.runs.items() if s == stack.name and n < len(stack.parts)
         }
-        used = [self.names.of[p.name] for p in stack.parts]
-        if any(uses(body, name) for name in used):
-            sizes = {self.names.size(p.shape[0]) for p in stack.parts}
-            if stack.name in self.arrays.first:
-                rows = ".swapaxes(0, 1)" if self.arrays.is_stored(stack.parts[0].name) else ""
-                lines += wrapped(f"{', '.join(used)} = ", f"{whole}{rows}")
-            elif len(sizes) == 1:
-                (n,) = sizes
-                views = f"({whole}[..., k * {n} : (k + 1) * {n}] for k in range({len(used)}))"
-                lines += wrapped(f"{', '.join(used)} = ", views)
-            else:
-                lines += [f"{name} = {whole}{self._parts(stack, k, 1)}" for k, name in enumerate(used)]
+        parts = [(self.names.of[p.name], f"{whole}{self._parts(stack, k, 1)}") for k, p in enumerate(stack.parts)]
+        used = [(name, view) for name, view in parts if uses(body, name)]
+        one = f"{', '.join(name for name, _ in used)} = {', '.join(view for _, view in used)}"
+        lines += [one] if used and len(one) <= 100 else [f"{name} = {view}" for name, view in used]
         lines += [f"{name} = {whole}{self._parts(stack, k, n)}" for (k, n), name in runs.items() if uses(body, name)]
         return lines
 
@@ -101,7 +98,8 @@ class Allocation(Statements):
     def _columns(self, stack: Stack, k: int, count: int) -> str:
         start = width(self.arrays, stack.parts[:k]) if k else ""
         stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
-        return f"[..., {start} : {stop}]".replace(" : ]", " :]").replace("[..., :", "[..., :").replace(",  :", ", :")
+        simple = " " not in start + stop
+        return f"[..., {start}:{stop}]" if simple else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
 
     def _empty(self, var: Var, sizes: Sequence[str], *parts: str) -> str:
         """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""
@@ -114,17 +112,18 @@ class Allocation(Statements):
 
     def _allocated(self, variables: Iterable[Var]) -> list[str]:
         """Arrays of zeros, as many of a shape in a line as fit."""
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, bool], list[str]] = {}
         for var in variables:
             sizes = [self.names.size(n) for n in var.shape if n != 1]
-            groups.setdefault(self._empty(var, sizes), []).append(self.names.of[var.name])
+            groups.setdefault((self._empty(var, sizes), var.name in self.returned), []).append(self.names.of[var.name])
         return _several(groups)
 
     def _scratches(self) -> list[str]:
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, bool], list[str]] = {}
         for (kind, sizes, _), name in self.scratch.items():
             rows = [*self.names.length] if kind == "rows" else []
-            groups.setdefault(f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)", []).append(name)
+            source = f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)"
+            groups.setdefault((source, False), []).append(name)
         return _several(groups)
 
     def _input(self, variable: Variable) -> str:
@@ -200,14 +199,15 @@ class Allocation(Statements):
         return [f"points = {' * '.join(factors)}"]
 
 
-def _several(groups: Mapping[str, list[str]]) -> list[str]:
-    """`a, b = (np.zeros(…) for _ in range(2))`, as many of a shape in a line as fit."""
+def _several(groups: Mapping[tuple[str, bool], list[str]]) -> list[str]:
+    """`a, b = np.zeros((2, …))`, as many of a shape in a line as fit; each for itself where one may outlive the others."""
     lines: list[str] = []
-    for source, names in groups.items():
+    for (source, alone), names in groups.items():
         left = names
         while left:
-            count = next(k for k in range(len(left), 0, -1) if k == 1 or len(", ".join(left[:k]) + source) <= 80)
-            each = source if count == 1 else f"({source} for _ in range({count}))"
+            most = 1 if alone else len(left)
+            count = next(k for k in range(most, 0, -1) if k == 1 or len(", ".join(left[:k]) + source) <= 90)
+            each = source if count == 1 else source.replace("((", f"(({count}, ", 1)
             lines.append(f"{', '.join(left[:count])} = {each}")
             left = left[count:]
     return lines

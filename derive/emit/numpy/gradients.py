@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +73,7 @@ class Gradients(Allocation):
 
     def _pull(self) -> str:
         """The backward pass."""
-        self.scratch, self.turned = {}, {}
+        self.scratch, self.turned, self.halving = {}, {}, {}
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
@@ -81,6 +83,7 @@ class Gradients(Allocation):
         for v in self.system.inputs:
             body += self._input_gradient(v)
         body.append("return gradients")
+        body = self._named_rows(body)
         body = [*self._made(program.backward, body), *body]
         packs = self._packed(program.backward)
         known_packs = self._packed(program.forward).values()
@@ -91,7 +94,7 @@ class Gradients(Allocation):
         used = [name for name in given if uses(body, self.names.of[name])]
         points = self._points(body)
         runs = self._run_views(body)
-        turned = [line for _, lines in self.turned.values() for line in lines]
+        turned = self._turned_lines()
         numbers = self._number_lines([*body, *turned])
         lines = [
             *self._parameters([*body, *turned]),
@@ -115,6 +118,17 @@ class Gradients(Allocation):
             "_pull_block(values, sizes, cotangents, carried)" if self.in_blocks else "_pull(values, sizes, cotangents)"
         )
         return function(head, doc, without_double_blanks([*lines, "", *body]))
+
+    def _named_rows(self, body: Sequence[str]) -> list[str]:
+        """What several products read as the rows of a matrix gets a name."""
+        lines = list(body)
+        found = Counter(name for line in lines for name in re.findall(r"_flat\((\w+)\)", line))
+        for name in (name for name, count in found.items() if count > 1):
+            text, rows = f"_flat({name})", self.names.new(f"{name}_rows")
+            first = next(k for k, line in enumerate(lines) if text in line)
+            lines = [line.replace(text, rows) for line in lines]
+            lines.insert(first, f"{rows} = {text}")
+        return lines
 
     def _trajectories(self) -> list[Var]:
         """What the forward pass hands on: inputs, states and the pieces that are kept."""
@@ -158,7 +172,8 @@ class Gradients(Allocation):
         left = f"_flat({self._run_text(gradient.left)})"
         text = f"{left}.sum(0)"
         if gradient.right is not None:
-            text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
+            right = f"_flat({self._run_text([gradient.right])})"
+            text = f"{left}.T.dot({right})" if self._is_whole(gradient.left) else f"{left}.T @ {right}"
         names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
         if len(names) == 1:
             is_row = kind_of(gradient.targets[0]) == ROW

@@ -122,7 +122,7 @@ class Module(Losses):
 
     def _run(self) -> str:
         """The forward pass."""
-        self.scratch, self.turned = {}, {}
+        self.scratch, self.turned, self.halving = {}, {}, {}
         face, program = self.face, self.program
         items = self._items(program.forward)
         extra: list[str] = []
@@ -147,7 +147,7 @@ class Module(Losses):
         }
         body += ["", *dictionary("values |= ", known), "return values, sizes"]
         points = self._points(body)
-        turned = [line for _, lines in self.turned.values() for line in lines]
+        turned = self._turned_lines()
         numbers = self._number_lines([*body, *turned])
         head = [
             *self._parameters([*body, *turned]),

@@ -5,7 +5,7 @@
 
 For a batch of one these are the same.  The turn costs next to nothing in a call that reads one and writes the other, so that
 pieces which products do not touch get memory of their own where they would share that of a stack which products do.  Where
-every part is `f(a + b)`, a hoisted and b made in the step, the sum goes to b, and what was read of `a` is overwritten, parts first.
+every part is `f(a + b)`, a hoisted and b made in the step, the sum goes to b, and f(b) is written over a, parts first.
 """
 
 from __future__ import annotations

@@ -95,6 +95,10 @@ class Arrays:
             parts.pop()
         return ", ".join(parts)
 
+    def edge_row(self, axis: int, direction: int) -> str:
+        """The row of the step before the first, in the direction of a sweep."""
+        return str(self.layout.before[axis] - 1 if direction > 0 else -self.layout.after[axis])
+
     def rows_at(self, var: Var) -> str:
         """The rows of a variable at an index whose steps may be numbers."""
         lattice = self.program.system.lattice
@@ -200,23 +204,44 @@ class Zipped:
         system = self.arrays.program.system
         return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
+    def _behind(self) -> dict[str, str]:
+        """What is read of the step before where this step's is at hand: `{"h_before": "h_t"}`."""
+        now = {(view.array, view.turn): local for local, view in self.views.items() if not view.offset}
+        return {
+            local: now[view.array, view.turn]
+            for local, view in self.views.items()
+            if view.offset == -self.direction and (view.array, view.turn) in now
+        }
+
+    def footer(self) -> list[str]:
+        """The lines after the body of the loop, in the loop: this step becomes the one before."""
+        behind = self._behind()
+        return [f"{', '.join(behind)} = {', '.join(behind.values())}"] if behind else []
+
     def header(self) -> list[str]:
         """The lines before the body of the loop."""
         lines = [f"{made} = {source}" for made, source in self.fixed.items()]
         everywhere = Place.everywhere(1)
         reverse = "[::-1]" if self.direction < 0 else ""
-        sources = []
-        for view in self.views.values():
+        sources, first = {}, {}
+        behind = self._behind()
+        for local, view in self.views.items():
             rows = self.arrays.rows(view.name, everywhere, (view.offset,))
+            rows = self.arrays.edge_row(0, self.direction) if local in behind else rows
             text = f"{view.array}[{rows}]" if rows else view.array
-            sources.append((f"_parts({text}, {view.turn}, batch)" if view.turn else text) + reverse)
-        names = list(self.views)
+            text = f"_parts({text}, {view.turn}, batch)" if view.turn else text
+            if local in behind:
+                first[local] = text
+            else:
+                sources[local] = text + reverse
+        lines += [f"{', '.join(first)} = {', '.join(first.values())}"] if first else []
+        names = list(sources)
         if len(names) == 1:
-            return [*lines, f"for {names[0]} in {sources[0]}:"]
-        one = f"for {', '.join(names)} in zip({', '.join(sources)}, strict=True):"
+            return [*lines, f"for {names[0]} in {sources[names[0]]}:"]
+        one = f"for {', '.join(names)} in zip({', '.join(sources.values())}, strict=True):"
         if len(one) <= 110:
             return [*lines, one]
-        pairs = [f"    {line}" for line in filled(sources)]
+        pairs = [f"    {line}" for line in filled(list(sources.values()))]
         target = [f"for {', '.join(names)} in zip("]
         if len(target[0]) > 110:
             target = ["for (", *(f"    {line}" for line in filled(names)), ") in zip("]

@@ -68,7 +68,7 @@ class Statements(Products):
             region = Zipped(self.arrays, sweep.direction)
             self.region = region
             body = self._statements(sweep.body, "scratch")
-            return [*region.header(), *indented(body)]
+            return [*region.header(), *indented([*body, *region.footer()])]
         return self._loop(sweep, {})
 
     def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:

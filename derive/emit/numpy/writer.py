@@ -50,6 +50,8 @@ class Writer:
         self.halved: set[str] = set()
         self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
         """Copies of packs as products read them, with the lines that make them."""
+        self.halving: dict[tuple[str, tuple[str, ...]], tuple[str, list[str]]] = {}
+        """What halves them: `(how many columns, which of them) -> name, lines`."""
         self.packs: dict[Pack, str] = {}
         """The packs of the function that is being written, with their names."""
         self.kept_stacks: dict[str, None] = {}
