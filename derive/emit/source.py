@@ -112,6 +112,26 @@ def _batched(shapes, arrays, old, new):
     return found
 '''
 
+BIND = '''
+def bind(function, params, inputs, *others):
+    """`vjp` of these arrays, or another function, as one without arguments for many calls: it looks at them once.
+
+    Every call reads what the arrays hold then.
+    """
+    plain = functools.partial(globals()[function], params, inputs, *others)
+    if function != "vjp":
+        return plain
+    cotangents, initial = (*others, None)[:2]
+    values, sizes = _arrays(params, inputs, initial)
+    given = _cotangents(cotangents, sizes)
+    found = {**inputs, **params, **(initial or {})}
+    views = [(found[name], array) for name, array in values.items()]
+    views += [(array, given[name]) for name, array in cotangents.items()]
+    # A copy would not see what changes.
+    seen = all(isinstance(array, np.ndarray) and np.may_share_memory(array, view) for array, view in views)
+    return functools.partial(_vjp, values, sizes, given) if seen else plain
+'''
+
 CHECK_SHAPES = '''def _check_shapes(what, given, shapes, sizes, optional=""):
     """Whether every array has its shape; the letters get their sizes here.
 

@@ -12,6 +12,7 @@ from derive.emit.numpy.losses import Losses
 from derive.emit.numpy.regions import Beyond, Everywhere
 from derive.emit.source import (
     ARRAYS,
+    BIND,
     BORDERED,
     COTANGENTS,
     FLAT,
@@ -106,9 +107,12 @@ class Module(Losses):
     def _vjp(self) -> str:
         rows = [name for name in self.program.seeds if kind_of(self.system.variables[name].var) == ROW]
         lines = [
-            "values, sizes = _run(*_arrays(params, inputs, initial))",
-            "given = _cotangents(cotangents, sizes)",
-            *(f'given["{name}"] = given["{name}"][..., 0, :]' for name in rows),
+            "values, sizes = _arrays(params, inputs, initial)",
+            "return _vjp(values, sizes, _cotangents(cotangents, sizes))",
+        ]
+        inner = [
+            *(f'given = {{**given, "{name}": given["{name}"][..., 0, :]}}' for name in rows),
+            "values, _ = _run({**values}, sizes)",
             "gradients = _pull(values, sizes, given)",
             'return _batched({**INPUTS, **INITIAL}, gradients, sizes["batch"], sizes["..."])',
         ]
@@ -118,7 +122,13 @@ class Module(Losses):
 
             Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
         """
-        return function("vjp(params, inputs, cotangents, initial=None)", doc, lines)
+        what = "The gradients, of arrays that were looked at."
+        parts = [
+            function("vjp(params, inputs, cotangents, initial=None)", doc, lines),
+            function("_vjp(values, sizes, given)", what, inner),
+            BIND.strip("\n"),
+        ]
+        return "\n\n\n".join(parts)
 
     def _run(self) -> str:
         """The forward pass."""
