@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from derive import expr
 from derive.emit.code import SCALAR, kind_of
+from derive.emit.numpy.gains import multiplied_out
 from derive.expr import Node, Var
 from derive.schedule.program import SCRATCH, Assign, Item, OuterTotal, Product, Program, Stack, Sweep, statements
 from derive.schedule.storage import read_by
@@ -37,7 +38,7 @@ def turned(program: Program) -> Turned:
     sweeps = [item for item in (*program.forward, *program.backward) if isinstance(item, Sweep)]
     if program.adjoint is None or not all(is_zipped(program, s) for s in sweeps):
         return Turned(program)
-    found = Turned(program)
+    found = Turned(multiplied_out(program))
     for stack in program.stacks:
         if is_even(stack):
             found = _apart(found, stack)
