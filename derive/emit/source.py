@@ -221,7 +221,7 @@ def _cotangents(cotangents, sizes):
 '''
 
 BLOCKS = '''
-BLOCK = 512
+BLOCK = 1024
 """So many rows, one for every step and sample, belong to a block of the backward pass."""
 
 

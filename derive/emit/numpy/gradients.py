@@ -173,7 +173,8 @@ class Gradients(Allocation):
         text = f"{left}.sum(0)"
         if gradient.right is not None:
             right = f"_flat({self._run_text([gradient.right])})"
-            text = f"{left}.T.dot({right})" if self._is_whole(gradient.left) else f"{left}.T @ {right}"
+            whole = self._is_whole(gradient.left) and self._is_whole([gradient.right])
+            text = f"{left}.T.dot({right})" if whole else f"{left}.T @ {right}"
         names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
         if len(names) == 1:
             is_row = kind_of(gradient.targets[0]) == ROW

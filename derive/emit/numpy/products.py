@@ -28,7 +28,7 @@ class Products(Writer):
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         if isinstance(self.region, Everywhere) and chain:
-            # `dot` costs less than `matmul`, and asks for arrays that are one piece of memory.
+            # `dot` costs less than `matmul`; of what is no one piece of memory it makes a copy, or takes it for no result.
             whole = self._is_whole(product.targets) and self._is_whole(product.operands)
             call = f"_flat({operand}).dot(" if whole else f"np.matmul(_flat({operand}), "
             lines = wrapped("", f"{call}{factor}, _flat({out}))")
