@@ -91,10 +91,10 @@ def _arrays(params, inputs, initial=None, targets=None):
     """All arrays by name, in one dtype, and what the letters of their shapes stand for."""
     given = (params, inputs, initial or {}, targets or {})
     groups = [{name: np.asarray(array) for name, array in group.items()} for group in given]
-    found = [tuple((name, array.shape, array.dtype) for name, array in group.items()) for group in groups]
+    found = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
     sizes = _sizes(*found, targets is not None)
     values = groups[0] | groups[1] | groups[2] | groups[3]
-    if any(array.dtype != sizes["dtype"] for array in values.values()):
+    if not sizes["alike"]:
         values = {name: array.astype(sizes["dtype"], copy=False) for name, array in values.items()}
     return _batched({**INPUTS, **TARGETS_TABLE, **INITIAL}, values, sizes["..."], sizes["batch"]), sizes
 
@@ -110,6 +110,26 @@ def _batched(shapes, arrays, old, new):
             start = letters.index("...")
             found[name] = arrays[name].reshape((*axes[:start], *new, *axes[start + len(old) :]))
     return found
+'''
+
+BIND = '''
+def bind(function, params, inputs, *others):
+    """`vjp` of these arrays, or another function, as one without arguments for many calls: it looks at them once.
+
+    Every call reads what the arrays hold then.
+    """
+    plain = functools.partial(globals()[function], params, inputs, *others)
+    if function != "vjp":
+        return plain
+    cotangents, initial = (*others, None)[:2]
+    values, sizes = _arrays(params, inputs, initial)
+    given = _cotangents(cotangents, sizes)
+    found = {**inputs, **params, **(initial or {})}
+    views = [(found[name], array) for name, array in values.items()]
+    views += [(array, given[name]) for name, array in cotangents.items()]
+    # A copy would not see what changes.
+    seen = all(isinstance(array, np.ndarray) and np.may_share_memory(array, view) for array, view in views)
+    return functools.partial(_vjp, values, sizes, given) if seen else plain
 '''
 
 CHECK_SHAPES = '''def _check_shapes(what, given, shapes, sizes, optional=""):
@@ -168,6 +188,7 @@ def _sizes(params, inputs, initial, targets, with_targets):
     _check_shapes("initial", _shapes(initial), INITIAL, sizes, optional="boundary value")
     dtypes = {dtype for group in (params, inputs, initial, targets) for *_, dtype in group}
     sizes["dtype"] = np.result_type(np.float32, *dtypes)
+    sizes["alike"] = dtypes == {sizes["dtype"]}
     batch = sizes.setdefault("...", ())
     sizes["batch"] = (math.prod(batch),) if math.prod(batch) != 1 else ()
     return sizes
@@ -200,8 +221,8 @@ def _cotangents(cotangents, sizes):
 '''
 
 BLOCKS = '''
-BLOCK = 2**21
-"""So many numbers of the forward pass belong to a block of steps of the backward pass."""
+BLOCK = 1024
+"""So many rows, one for every step and sample, belong to a block of the backward pass."""
 
 
 def _pull(values, sizes, cotangents):
@@ -209,13 +230,12 @@ def _pull(values, sizes, cotangents):
 
     What a step hands to the one before it is carried from block to block.
     """
-    T = sizes["T"]
-{rows}
-    steps = max(1, BLOCK // max(1, sum(values[name][0].size for name in rows)))
+    T, steps = sizes["T"], max(1, BLOCK // max(1, math.prod(sizes["batch"])))
 {carried}
     carried = {{name: np.zeros((*sizes["batch"], sizes[n]), sizes["dtype"]) for name, n in carried.items()}}
     if steps >= T:
         return _pull_block(values, sizes, cotangents, carried)
+{rows}
     blocks = []
     for stop in range(T, 0, -steps):
         start = max(0, stop - steps)
@@ -234,6 +254,13 @@ FLAT = '''
 def _flat(array):
     """All leading axes as one: the rows of a matrix."""
     return array.reshape(-1, array.shape[-1])
+'''
+
+PARTS = '''
+def _parts(array, count, batch):
+    """Parts that lie side by side along the last axis, on an axis of their own before that of the batch."""
+    parts = array.reshape(*array.shape[:-1], count, -1)
+    return parts.swapaxes(-3, -2) if batch else parts
 '''
 
 BORDERED = '''

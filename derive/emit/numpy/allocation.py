@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
-from derive.emit.code import ROW, kind_of, wrapped
+from derive.emit.code import ROW, kind_of
 from derive.emit.face import axes_along
 from derive.emit.numpy.regions import width
 from derive.emit.numpy.statements import Statements
@@ -43,59 +43,87 @@ class Allocation(Statements):
             if stack is None or any(p.name not in program.arrays for p in stack.parts):
                 single.append(var)
             elif stack.name not in done:
-                done.add(stack.name)
-                lines += self._stack(stack, body)
+                under = self.layers.over.get(stack.name, stack.name)
+                both = [s for s in program.stacks if s.name in (under, stack.name)]
+                for one in sorted(both, key=lambda s: s.name != under):
+                    lines += self._stack(one, body) if one.name not in done else []
+                    done.add(one.name)
         return [*lines, *self._allocated(single), *self._scratches()]
 
     def is_carried(self, var: Var) -> bool:
         return self.program.arrays[var.name].storage == CARRIED
 
+    @property
+    def returned(self) -> set[str]:
+        """The arrays that are gradients themselves."""
+        return {f"{v.name}{BAR}" for v in self.system.inputs}
+
     def _stack(self, stack: Stack, body: Sequence[str]) -> list[str]:
         """An array for the parts of a stack side by side, and views of those that are used."""
-        whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
-        lines = [f"{whole} = {self._empty(stack.parts[0], [width(self.arrays, stack.parts)])}"]
+        whole = self._whole(stack)
+        lines = [f"{whole} = {self._memory(stack)}"]
         runs = {
             (k, n): name for (s, k, n), name in self.arrays.runs.items() if s == stack.name and n < len(stack.parts)
         }
-        used = [self.names.of[p.name] for p in stack.parts]
-        if any(uses(body, name) for name in used):
-            sizes = {self.names.size(p.shape[0]) for p in stack.parts}
-            if len(sizes) == 1:
-                (n,) = sizes
-                views = f"({whole}[..., k * {n} : (k + 1) * {n}] for k in range({len(used)}))"
-                lines += wrapped(f"{', '.join(used)} = ", views)
-            else:
-                lines += [f"{name} = {whole}{self._columns(stack, k, 1)}" for k, name in enumerate(used)]
-        lines += [f"{name} = {whole}{self._columns(stack, k, n)}" for (k, n), name in runs.items() if uses(body, name)]
+        parts = [(self.names.of[p.name], f"{whole}{self._parts(stack, k, 1)}") for k, p in enumerate(stack.parts)]
+        used = [(name, view) for name, view in parts if uses(body, name)]
+        one = f"{', '.join(name for name, _ in used)} = {', '.join(view for _, view in used)}"
+        lines += [one] if used and len(one) <= 100 else [f"{name} = {view}" for name, view in used]
+        lines += [f"{name} = {whole}{self._parts(stack, k, n)}" for (k, n), name in runs.items() if uses(body, name)]
         return lines
+
+    def _whole(self, stack: Stack) -> str:
+        return self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
+
+    def _memory(self, stack: Stack) -> str:
+        """Room for the parts of a stack; where that is the room of another, without what this one has around the lattice."""
+        first, wide = stack.parts[0], width(self.arrays, stack.parts)
+        under = next((s for s in self.program.stacks if s.name == self.layers.over.get(stack.name)), None)
+        if under is not None:
+            rows = self.arrays.rows(under.parts[0].name, self.everywhere)
+            inside = f"[{rows}]" if rows else ""
+            return f"{self._whole(under)}{inside}.reshape({', '.join(self.names.length)}, *batch, {wide})"
+        if stack.name in self.arrays.first:
+            return self._empty(first, [self.names.size(first.shape[0])], str(len(stack.parts)))
+        return self._empty(first, [wide])
+
+    def _parts(self, stack: Stack, k: int, count: int) -> str:
+        """Neighbours in a stack, as an index of the whole."""
+        if stack.name in self.arrays.first:
+            stop = k + count if k + count < len(stack.parts) else ""
+            parts = str(k) if count == 1 else f"{k or ''}:{stop}"
+            return f"[:, {parts}]" if self.arrays.is_stored(stack.parts[0].name) else f"[{parts}]"
+        return self._columns(stack, k, count)
 
     def _columns(self, stack: Stack, k: int, count: int) -> str:
         start = width(self.arrays, stack.parts[:k]) if k else ""
         stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
-        return f"[..., {start} : {stop}]".replace(" : ]", " :]").replace("[..., :", "[..., :").replace(",  :", ", :")
+        simple = " " not in start + stop
+        return f"[..., {start}:{stop}]" if simple else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
 
-    def _empty(self, var: Var, sizes: Sequence[str]) -> str:
+    def _empty(self, var: Var, sizes: Sequence[str], *parts: str) -> str:
         """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""
         rows: list[str] = []
         if self.arrays.is_stored(var.name):
             axes = range(self.system.lattice.dimension)
             rows = self.names.length if var.name in self.arrays.bare else [self.layout.rows(axis) for axis in axes]
         made = "empty" if var.name in self.arrays.bare or self.arrays.is_scratch(var.name) else "zeros"
-        return f"np.{made}(({', '.join([*rows, '*batch', *sizes])}), dtype)"
+        return f"np.{made}(({', '.join([*rows, *parts, '*batch', *sizes])}), dtype)"
 
     def _allocated(self, variables: Iterable[Var]) -> list[str]:
         """Arrays of zeros, as many of a shape in a line as fit."""
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, bool], list[str]] = {}
         for var in variables:
             sizes = [self.names.size(n) for n in var.shape if n != 1]
-            groups.setdefault(self._empty(var, sizes), []).append(self.names.of[var.name])
+            groups.setdefault((self._empty(var, sizes), var.name in self.returned), []).append(self.names.of[var.name])
         return _several(groups)
 
     def _scratches(self) -> list[str]:
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, bool], list[str]] = {}
         for (kind, sizes, _), name in self.scratch.items():
             rows = [*self.names.length] if kind == "rows" else []
-            groups.setdefault(f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)", []).append(name)
+            source = f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)"
+            groups.setdefault((source, False), []).append(name)
         return _several(groups)
 
     def _input(self, variable: Variable) -> str:
@@ -171,14 +199,15 @@ class Allocation(Statements):
         return [f"points = {' * '.join(factors)}"]
 
 
-def _several(groups: Mapping[str, list[str]]) -> list[str]:
-    """`a, b = (np.zeros(…) for _ in range(2))`, as many of a shape in a line as fit."""
+def _several(groups: Mapping[tuple[str, bool], list[str]]) -> list[str]:
+    """`a, b = np.zeros((2, …))`, as many of a shape in a line as fit; each for itself where one may outlive the others."""
     lines: list[str] = []
-    for source, names in groups.items():
+    for (source, alone), names in groups.items():
         left = names
         while left:
-            count = next(k for k in range(len(left), 0, -1) if k == 1 or len(", ".join(left[:k]) + source) <= 80)
-            each = source if count == 1 else f"({source} for _ in range({count}))"
+            most = 1 if alone else len(left)
+            count = next(k for k in range(most, 0, -1) if k == 1 or len(", ".join(left[:k]) + source) <= 90)
+            each = source if count == 1 else source.replace("((", f"(({count}, ", 1)
             lines.append(f"{', '.join(left[:count])} = {each}")
             left = left[count:]
     return lines

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from derive import expr
 from derive.emit.code import RANK, ROW, kind_of, total, wrapped
 from derive.emit.face import axes_along
 from derive.emit.numpy.allocation import Allocation
+from derive.emit.numpy.parts import is_zipped
 from derive.emit.numpy.regions import Beyond, Everywhere, width
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import (
@@ -59,7 +62,7 @@ class Gradients(Allocation):
         """Whether the backward pass is one downward sweep along a chain whose steps hand on nothing but what is carried."""
         program = self.program
         sweeps = [item for item in program.backward if isinstance(item, Sweep)]
-        one = len(sweeps) == 1 and sweeps[0].direction < 0 and self._is_zipped(sweeps[0])
+        one = len(sweeps) == 1 and sweeps[0].direction < 0 and is_zipped(program, sweeps[0])
         kept = {n for n, a in program.arrays.items() if n in self.inside and a.storage == STORED}
         columns = all(
             expr.is_column(a.var) for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside
@@ -70,7 +73,7 @@ class Gradients(Allocation):
 
     def _pull(self) -> str:
         """The backward pass."""
-        self.scratch, self.turned = {}, {}
+        self.scratch, self.turned, self.halving = {}, {}, {}
         program = self.program
         items = self._items(program.backward)
         body = [*items, "", "gradients = {}", *(line for g in program.gradients for line in self._gradient(g))]
@@ -80,6 +83,7 @@ class Gradients(Allocation):
         for v in self.system.inputs:
             body += self._input_gradient(v)
         body.append("return gradients")
+        body = self._named_rows(body)
         body = [*self._made(program.backward, body), *body]
         packs = self._packed(program.backward)
         known_packs = self._packed(program.forward).values()
@@ -90,7 +94,7 @@ class Gradients(Allocation):
         used = [name for name in given if uses(body, self.names.of[name])]
         points = self._points(body)
         runs = self._run_views(body)
-        turned = [line for _, lines in self.turned.values() for line in lines]
+        turned = self._turned_lines()
         numbers = self._number_lines([*body, *turned])
         lines = [
             *self._parameters([*body, *turned]),
@@ -115,6 +119,17 @@ class Gradients(Allocation):
         )
         return function(head, doc, without_double_blanks([*lines, "", *body]))
 
+    def _named_rows(self, body: Sequence[str]) -> list[str]:
+        """What several products read as the rows of a matrix gets a name."""
+        lines = list(body)
+        found = Counter(name for line in lines for name in re.findall(r"_flat\((\w+)\)", line))
+        for name in (name for name, count in found.items() if count > 1):
+            text, rows = f"_flat({name})", self.names.new(f"{name}_rows")
+            first = next(k for k, line in enumerate(lines) if text in line)
+            lines = [line.replace(text, rows) for line in lines]
+            lines.insert(first, f"{rows} = {text}")
+        return lines
+
     def _trajectories(self) -> list[Var]:
         """What the forward pass hands on: inputs, states and the pieces that are kept."""
         given = (*self.face.inputs, *self.face.states)
@@ -136,7 +151,7 @@ class Gradients(Allocation):
             if stack.parts[0].name in forward and uses(body, text):
                 whole = self.arrays.name(Ref(stack.parts[0].name, (), len(stack.parts)))
                 self.kept_stacks[whole] = None
-                lines.append(f'{text} = values["{whole}"]' + (self._columns(stack, k, count) if text != whole else ""))
+                lines.append(f'{text} = values["{whole}"]' + (self._parts(stack, k, count) if text != whole else ""))
         return lines
 
     def _gradient(self, gradient: Any) -> list[str]:
@@ -157,7 +172,9 @@ class Gradients(Allocation):
         left = f"_flat({self._run_text(gradient.left)})"
         text = f"{left}.sum(0)"
         if gradient.right is not None:
-            text = f"{left}.T @ _flat({self._run_text([gradient.right])})"
+            right = f"_flat({self._run_text([gradient.right])})"
+            whole = self._is_whole(gradient.left) and self._is_whole([gradient.right])
+            text = f"{left}.T.dot({right})" if whole else f"{left}.T @ {right}"
         names = [t.stem if into == "gradients" else t.name for t in gradient.targets]
         if len(names) == 1:
             is_row = kind_of(gradient.targets[0]) == ROW

@@ -12,10 +12,12 @@ from derive.emit.numpy.losses import Losses
 from derive.emit.numpy.regions import Beyond, Everywhere
 from derive.emit.source import (
     ARRAYS,
+    BIND,
     BORDERED,
     COTANGENTS,
     FLAT,
     MAIN,
+    PARTS,
     SIZES,
     UNKNOWN,
     called_in,
@@ -53,6 +55,7 @@ class Module(Losses):
         self.unknown = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(called))
         body += [*called, *([UNKNOWN] if self.unknown else [])]
         body += [FLAT] if any("_flat(" in part for part in body) else []
+        body += [PARTS] if any("_parts(" in part for part in body) else []
         body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
@@ -104,9 +107,12 @@ class Module(Losses):
     def _vjp(self) -> str:
         rows = [name for name in self.program.seeds if kind_of(self.system.variables[name].var) == ROW]
         lines = [
-            "values, sizes = _run(*_arrays(params, inputs, initial))",
-            "given = _cotangents(cotangents, sizes)",
-            *(f'given["{name}"] = given["{name}"][..., 0, :]' for name in rows),
+            "values, sizes = _arrays(params, inputs, initial)",
+            "return _vjp(values, sizes, _cotangents(cotangents, sizes))",
+        ]
+        inner = [
+            *(f'given = {{**given, "{name}": given["{name}"][..., 0, :]}}' for name in rows),
+            "values, _ = _run({**values}, sizes)",
             "gradients = _pull(values, sizes, given)",
             'return _batched({**INPUTS, **INITIAL}, gradients, sizes["batch"], sizes["..."])',
         ]
@@ -116,11 +122,17 @@ class Module(Losses):
 
             Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
         """
-        return function("vjp(params, inputs, cotangents, initial=None)", doc, lines)
+        what = "The gradients, of arrays that were looked at."
+        parts = [
+            function("vjp(params, inputs, cotangents, initial=None)", doc, lines),
+            function("_vjp(values, sizes, given)", what, inner),
+            BIND.strip("\n"),
+        ]
+        return "\n\n\n".join(parts)
 
     def _run(self) -> str:
         """The forward pass."""
-        self.scratch, self.turned = {}, {}
+        self.scratch, self.turned, self.halving = {}, {}, {}
         face, program = self.face, self.program
         items = self._items(program.forward)
         extra: list[str] = []
@@ -145,7 +157,7 @@ class Module(Losses):
         }
         body += ["", *dictionary("values |= ", known), "return values, sizes"]
         points = self._points(body)
-        turned = [line for _, lines in self.turned.values() for line in lines]
+        turned = self._turned_lines()
         numbers = self._number_lines([*body, *turned])
         head = [
             *self._parameters([*body, *turned]),

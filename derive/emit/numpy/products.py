@@ -9,6 +9,7 @@ from derive.emit.layout import run_name
 from derive.emit.numpy.regions import Everywhere, Zipped, width
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.numpy.writer import Writer
+from derive.emit.source import uses
 from derive.expr import Var
 from derive.schedule.program import (
     Item,
@@ -27,11 +28,13 @@ class Products(Writer):
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         if isinstance(self.region, Everywhere) and chain:
-            lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
+            # `dot` costs less than `matmul`; of what is no one piece of memory it makes a copy, or takes it for no result.
+            whole = self._is_whole(product.targets) and self._is_whole(product.operands)
+            call = f"_flat({operand}).dot(" if whole else f"np.matmul(_flat({operand}), "
+            lines = wrapped("", f"{call}{factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
-            # `dot` costs less than `matmul`, and asks for an array of its own.
             whole = not self.arrays.is_stored(product.target.name)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
@@ -49,6 +52,11 @@ class Products(Writer):
         var = variables[0]
         offset = system.offset(var) if self.arrays.is_stored(var.name) else ()
         return self.region.text(Ref(var.name, offset, len(variables)))
+
+    def _is_whole(self, variables: Sequence[Var]) -> bool:
+        """Whether these are all that lies side by side."""
+        name = self.program.shared.get(variables[0].name, variables[0].name)
+        return name not in self.arrays.stack_of or len(self.arrays.stack_of[name][0].parts) == len(variables)
 
     def _spans(self, product: Product) -> list[str]:
         """The runs of targets of a product that come halved, as slices."""
@@ -71,31 +79,41 @@ class Products(Writer):
         pack = self._pack(product.pack)
         if product.transposed:
             return pack
-        spans = self._spans(product)
-        if not spans and not isinstance(self.region, Zipped):
+        if not self._spans(product) and not isinstance(self.region, Zipped):
             return f"{pack}.T"
-        key = product.pack, tuple(spans)
-        if key not in self.turned:
-            name = self.names.new(f"{pack}_T_half" if spans else f"{pack}_T")
-            self.turned[key] = (
-                name,
-                [f"{name} = {pack}.T.copy()", *(f"{name}[:, {s}] *= {self._number('0.5')}" for s in spans)],
-            )
-        return self.turned[key][0]
+        return self._copy(product.pack, f"{pack}.T", f"{pack}_T", product)
 
     def _bias(self, product: Product) -> str:
         assert product.bias is not None
-        bias, spans = self._pack(product.bias), self._spans(product)
-        if not spans:
-            return bias
-        key = product.bias, tuple(spans)
+        bias = self._pack(product.bias)
+        return self._copy(product.bias, bias, bias, product) if self._spans(product) else bias
+
+    def _copy(self, pack: Pack, source: str, name: str, product: Product) -> str:
+        """A copy of a pack, with the columns or entries halved that the targets ask for."""
+        spans = tuple(self._spans(product))
+        key = pack, spans
         if key not in self.turned:
-            name = self.names.new(f"{bias}_half")
-            self.turned[key] = (
-                name,
-                [f"{name} = {bias}.copy()", *(f"{name}[{s}] *= {self._number('0.5')}" for s in spans)],
-            )
+            name = self.names.new(f"{name}_half" if spans else name)
+            rows = "" if source == name.removesuffix("_half") else ', order="C"'
+            line = f"{name} = np.multiply({source}, {self._halves(product, spans)}{rows})" if spans else ""
+            self.turned[key] = name, [line or f"{name} = {source}.copy()"]
         return self.turned[key][0]
+
+    def _halves(self, product: Product, spans: tuple[str, ...]) -> str:
+        """What the columns of a product are multiplied with: halves, or ones and halves."""
+        if spans == (":",):
+            return self._number("0.5")
+        key = width(self.arrays, product.targets), spans
+        if key not in self.halving:
+            name = self.names.new(f"halves_{len(self.halving) + 1}" if self.halving else "halves")
+            lines = [f"{name} = np.ones({key[0]}, dtype)", *(f"{name}[{span}] = 0.5" for span in spans)]
+            self.halving[key] = name, lines
+        return self.halving[key][0]
+
+    def _turned_lines(self) -> list[str]:
+        """The lines that make the copies."""
+        made = [line for _, lines in self.turned.values() for line in lines]
+        return [*(line for name, lines in self.halving.values() if uses(made, name) for line in lines), *made]
 
     def _pack(self, pack: Pack) -> str:
         if len(pack.parts) == 1:

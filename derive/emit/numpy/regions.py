@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from derive.emit.layout import Layout, Names, Place, run_name
+from derive.emit.numpy.parts import Turned
 from derive.emit.numpy.ufuncs import Ref
 from derive.expr import Var
-from derive.schedule.program import SCRATCH, STORED, Edge, Program, statements
+from derive.schedule.program import SCRATCH, STORED, Edge, statements
 from derive.schedule.storage import read_by
 
 
 class Arrays:
     """What the arrays of a program are called, and which of them have borders."""
 
-    def __init__(self, program: Program, names: Names, layout: Layout):
-        self.program, self.names, self.layout = program, names, layout
+    def __init__(self, layers: Turned, names: Names, layout: Layout):
+        self.program, self.first, self.names, self.layout = layers.program, layers.first, names, layout
+        program = self.program
         self.stack_of = {p.name: (s, k) for s in program.stacks for k, p in enumerate(s.parts)}
         self.runs: dict[tuple[str, int, int], str] = {}
         read = program.system.borders
@@ -64,6 +66,10 @@ class Arrays:
             self.runs[key] = self.names.new(run_name([p.name for p in stack.parts[k : k + ref.count]]))
         return self.runs[key]
 
+    def is_first(self, ref: Ref) -> bool:
+        """Whether a reference is to several parts, on an axis of their own before that of the batch."""
+        return ref.count > 1 and self.stack_of[self.program.shared.get(ref.name, ref.name)][0].name in self.first
+
     def is_stored(self, name: str) -> bool:
         array = self.program.arrays.get(name)
         return array is None or array.storage == STORED
@@ -89,6 +95,10 @@ class Arrays:
             parts.pop()
         return ", ".join(parts)
 
+    def edge_row(self, axis: int, direction: int) -> str:
+        """The row of the step before the first, in the direction of a sweep."""
+        return str(self.layout.before[axis] - 1 if direction > 0 else -self.layout.after[axis])
+
     def rows_at(self, var: Var) -> str:
         """The rows of a variable at an index whose steps may be numbers."""
         lattice = self.program.system.lattice
@@ -113,13 +123,16 @@ class Region:
         name = self.arrays.name(ref)
         if not ref.scratch and ref.offset and self.arrays.is_stored(ref.name):
             rows = self.arrays.rows(ref.name, self.place, ref.offset)
-            name = f"{name}[{rows}]" if rows else name
-        return f"{name}[..., None, :]" if ref.lifted else name
+            return f"{name}[{rows}]" if rows else name
+        return name
 
     def part_text(self, ref: Ref) -> str:
-        """The same with the parts of a run on an axis of their own."""
-        text = self.text(ref)
-        return text if ref.lifted else f"{text}.reshape(*{text}.shape[:-1], {ref.count}, -1)"
+        """The same with the parts of a run on an axis of their own, before that of the batch."""
+        text, axes = self.text(ref), self.arrays.program.system.lattice.dimension
+        if ref.count > 1:
+            return text if self.arrays.is_first(ref) else f"_parts({text}, {ref.count}, batch)"
+        has_rows = ref.scratch or (ref.offset and self.arrays.is_stored(ref.name))
+        return f"{text}[{':, ' * axes}None]" if has_rows else text
 
     def read(self, var: Var) -> str:
         system = self.arrays.program.system
@@ -157,7 +170,8 @@ class _View:
     """The variable, or the first of a run."""
     array: str
     offset: int
-    suffix: str = ""
+    turn: int = 0
+    """So many parts that lie side by side are read one by one."""
 
 
 @dataclass
@@ -172,48 +186,62 @@ class Zipped:
 
     def text(self, ref: Ref, parts: bool = False) -> str:
         name = self.arrays.name(ref)
-        shape = "[..., None, :]" if ref.lifted else f".reshape(*{{}}.shape[:-1], {ref.count}, -1)" if parts else ""
+        turn = ref.count if parts and ref.count > 1 and not self.arrays.is_first(ref) else 0
         if not ref.offset or ref.scratch or not self.arrays.is_stored(ref.name):
-            if not shape:
-                return name
-            return self._made(name, shape)
+            if turn:
+                self.fixed[f"{name}_parts"] = f"_parts({name}, {turn}, batch)"
+            return f"{name}_parts" if turn else name
         (offset,) = ref.offset
         when = WHEN.get(offset, f"{'before' if offset < 0 else 'after'}_{abs(offset)}")
-        local = f"{name}_{when}" + ("_each" if parts else "_row" if ref.lifted else "")
-        if ref.lifted:
-            shape = "[:, ..., None, :]"
-        self.views.setdefault(local, _View(ref.name, name, offset, shape))
+        local = f"{name}_{when}" + ("_parts" if turn else "")
+        self.views.setdefault(local, _View(ref.name, name, offset, turn))
         return local
 
     def part_text(self, ref: Ref) -> str:
-        return self.text(ref, parts=not ref.lifted)
-
-    def _made(self, name: str, shape: str) -> str:
-        made = f"{name}_{'row' if 'None' in shape else 'each'}"
-        self.fixed[made] = name + shape.format(name)
-        return made
+        return self.text(ref, parts=True)
 
     def read(self, var: Var) -> str:
         system = self.arrays.program.system
         return self.text(Ref(var.name, system.offset(var) if var.index else ()))
+
+    def _behind(self) -> dict[str, str]:
+        """What is read of the step before where this step's is at hand: `{"h_before": "h_t"}`."""
+        now = {(view.array, view.turn): local for local, view in self.views.items() if not view.offset}
+        return {
+            local: now[view.array, view.turn]
+            for local, view in self.views.items()
+            if view.offset == -self.direction and (view.array, view.turn) in now
+        }
+
+    def footer(self) -> list[str]:
+        """The lines after the body of the loop, in the loop: this step becomes the one before."""
+        behind = self._behind()
+        return [f"{', '.join(behind)} = {', '.join(behind.values())}"] if behind else []
 
     def header(self) -> list[str]:
         """The lines before the body of the loop."""
         lines = [f"{made} = {source}" for made, source in self.fixed.items()]
         everywhere = Place.everywhere(1)
         reverse = "[::-1]" if self.direction < 0 else ""
-        sources = []
-        for view in self.views.values():
+        sources, first = {}, {}
+        behind = self._behind()
+        for local, view in self.views.items():
             rows = self.arrays.rows(view.name, everywhere, (view.offset,))
+            rows = self.arrays.edge_row(0, self.direction) if local in behind else rows
             text = f"{view.array}[{rows}]" if rows else view.array
-            sources.append(text + view.suffix.format(text) + reverse)
-        names = list(self.views)
+            text = f"_parts({text}, {view.turn}, batch)" if view.turn else text
+            if local in behind:
+                first[local] = text
+            else:
+                sources[local] = text + reverse
+        lines += [f"{', '.join(first)} = {', '.join(first.values())}"] if first else []
+        names = list(sources)
         if len(names) == 1:
-            return [*lines, f"for {names[0]} in {sources[0]}:"]
-        one = f"for {', '.join(names)} in zip({', '.join(sources)}, strict=True):"
+            return [*lines, f"for {names[0]} in {sources[names[0]]}:"]
+        one = f"for {', '.join(names)} in zip({', '.join(sources.values())}, strict=True):"
         if len(one) <= 110:
             return [*lines, one]
-        pairs = [f"    {line}" for line in filled(sources)]
+        pairs = [f"    {line}" for line in filled(list(sources.values()))]
         target = [f"for {', '.join(names)} in zip("]
         if len(target[0]) > 110:
             target = ["for (", *(f"    {line}" for line in filled(names)), ") in zip("]

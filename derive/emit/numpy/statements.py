@@ -9,8 +9,9 @@ from typing import Any
 from sympy import Expr
 
 from derive import expr
-from derive.emit.code import SCALAR, kind_of, wrapped
+from derive.emit.code import wrapped
 from derive.emit.layout import Place
+from derive.emit.numpy.parts import guarded, is_placed, is_zipped
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
@@ -27,21 +28,21 @@ from derive.schedule.program import (
     statements,
 )
 from derive.schedule.storage import read_by as _read
-from derive.schedule.terms import can_be_infinite, is_backward, terms_of
+from derive.schedule.terms import terms_of
 
 
 class Statements(Products):
     def _halved(self) -> set[str]:
         """Sigmoids of sums of products that nothing else reads: these come halved, since σ(a) = (1 + tanh(a / 2)) / 2."""
-        found = list(statements(self.program.forward))
+        found = list(statements(self.scheduled.forward))
         single = {s.target.name: s.value for s in found if isinstance(s, Assign)}
         made = {t.name for s in found if isinstance(s, Product) and not s.transposed for t in s.targets}
-        products = {name for name in made if self.program.arrays[name].origin == "part"}
-        every = (*found, *statements(self.program.backward), *self.program.gradients)
+        products = {name for name in made if self.scheduled.arrays[name].origin == "part"}
+        every = (*found, *statements(self.scheduled.backward), *self.scheduled.gradients)
         count = Counter(v.name for s in every for v in _read(s))
         halved = set()
-        looped = {name for item in self.program.forward if isinstance(item, Sweep) for name in item.names}
-        looped -= {n for i in self.program.forward if isinstance(i, Sweep) and self._is_zipped(i) for n in i.names}
+        looped = {name for item in self.scheduled.forward if isinstance(item, Sweep) for name in item.names}
+        looped -= {n for i in self.scheduled.forward if isinstance(i, Sweep) and is_zipped(self.program, i) for n in i.names}
         for name, value in ((n, v) for n, v in single.items() if n not in looped):
             if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
                 terms = terms_of(value.arguments[0])
@@ -63,24 +64,12 @@ class Statements(Products):
         return lines
 
     def _sweep(self, sweep: Sweep) -> list[str]:
-        if self._is_zipped(sweep):
+        if is_zipped(self.program, sweep):
             region = Zipped(self.arrays, sweep.direction)
             self.region = region
             body = self._statements(sweep.body, "scratch")
-            return [*region.header(), *indented(body)]
+            return [*region.header(), *indented([*body, *region.footer()])]
         return self._loop(sweep, {})
-
-    def _is_zipped(self, sweep: Sweep) -> bool:
-        """Whether a loop over rows will do: a chain, all in step, no values that are bare numbers."""
-        plain = self.system.lattice.dimension == 1 and not sweep.shifts
-        vectors = all(kind_of(self.program.arrays[n].var) != SCALAR for n in sweep.names)
-        return plain and vectors and not any(self._is_placed(s) for s in statements((sweep,)))
-
-    def _is_placed(self, statement: Assign | Product) -> bool:
-        """Whether a statement has to know where it stands: it asks for its step, or would divide by zero beyond the border."""
-        if isinstance(statement, Product):
-            return False
-        return any(isinstance(n, expr.At) for n in expr.walk(statement.value)) or bool(self._terms(statement.value)[1])
 
     def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:
         """Assignments and products at one place: neighbouring assignments are taken together."""
@@ -96,7 +85,7 @@ class Statements(Products):
             waiting.clear()
 
         for statement in group:
-            if isinstance(statement, Assign) and not self._is_placed(statement):
+            if isinstance(statement, Assign) and not is_placed(self.program, statement):
                 waiting.extend(steps.of(steps.ref(statement.target), statement.value))
             else:
                 settle()
@@ -121,7 +110,8 @@ class Statements(Products):
 
     def _call(self, call: Call) -> list[str]:
         """A call as a line; what is no universal function is an expression that is copied."""
-        show = self.region.part_text if call.each else self.region.text
+        each = call.each or any(self.arrays.is_first(ref) for ref in (*call.refs, call.out))
+        show = self.region.part_text if each else self.region.text
         out = show(call.out)
         operands = [self._number(o) if isinstance(o, str) else show(o) for o in call.operands]
         if not call.function:
@@ -180,14 +170,14 @@ class Statements(Products):
         """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""
         assert isinstance(self.region, Region)
         place = self.region.place
-        plain, guarded = self._terms(statement.value)
+        plain, apart = guarded(self.program, statement.value)
         target = self.region.read(statement.target)
         value = self._at(expr.add(*plain), place) if plain else None
-        in_place = statement.target.name in self.arrays.stack_of or (guarded and place.steps[0] is None)
+        in_place = statement.target.name in self.arrays.stack_of or (apart and place.steps[0] is None)
         if in_place and target.isidentifier():
             target += "[...]"
         lines = wrapped(f"{target} = ", self._text(value) if value is not None else "0")
-        for offset, term in guarded:
+        for offset, term in apart:
             if place.steps[0] is None:
                 self.region = Everywhere(
                     self.arrays, Place(place.steps, tuple((max(0, -o), max(0, o)) for o in offset))
@@ -212,19 +202,6 @@ class Statements(Products):
             return part
 
         return expr.rewrite(node, leaf)
-
-    def _terms(self, value: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
-        """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
-        plain: list[Node] = []
-        guarded = []
-        for term in terms_of(value):
-            read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)]
-            offset = next((o for v in read if any(o := self.system.offset(v))), ())
-            if any(offset) and can_be_infinite(term):
-                guarded.append((offset, term))
-            elif not isinstance(term, expr.Zero):
-                plain.append(term)
-        return plain, guarded
 
     def _inside(self, offset: tuple[int, ...], place: Place) -> str:
         """The condition that the step at `offset` is one of the lattice's."""

@@ -174,6 +174,8 @@ Rule: TypeAlias = "Callable[[Steps, Ref, Any], bool]"
 def _add(s: Steps, out: Ref, node: expr.Add) -> bool:
     if not all(_same_kind(t, node) for t in node.args):
         return False
+    if _between(s, out, node):
+        return True
     terms = [(*expr.split_number(t), t) for t in node.args]
     positive = [t for t in terms if not t[0].is_negative]
     if not positive:
@@ -187,6 +189,23 @@ def _add(s: Steps, out: Ref, node: expr.Add) -> bool:
             rest.append(("np.subtract", expr.scale(-c, core)) if c.is_negative else ("np.add", term))
     s.fold(out, "np.add", first[2], rest)
     return True
+
+
+def _between(s: Steps, out: Ref, node: expr.Add) -> bool:
+    """`z a + (1 - z) b` as `z (a - b) + b`: a product less."""
+    for one, other in (node.args, node.args[::-1]) if len(node.args) == 2 else ():
+        factors = [f for term in (one, other) for f in (term.args if isinstance(term, expr.Had) else ())]
+        if len(factors) != 4 or any(f.shape != node.shape for f in factors):
+            continue
+        for z, a in (factors[:2], factors[1::-1]):
+            rest = expr.add(expr.Ones(*node.shape), expr.scale(-1, z))
+            b = next((f for f in factors[2:] if f != rest), rest)
+            if rest in factors[2:] and all(isinstance(v, Var) for v in (z, a, b)) and out not in (s.ref(z), s.ref(b)):
+                s._call("np.subtract", (s.ref(a), s.ref(b)), out)
+                s._call("np.multiply", (out, s.ref(z)), out)
+                s._call("np.add", (out, s.ref(b)), out)
+                return True
+    return False
 
 
 def _same_kind(part: Node, whole: Node) -> bool:

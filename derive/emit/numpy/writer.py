@@ -10,6 +10,7 @@ from sympy import Expr
 from derive.emit.code import ArrayPrinter
 from derive.emit.face import Face
 from derive.emit.layout import Layout, Names, Place
+from derive.emit.numpy.parts import turned
 from derive.emit.numpy.regions import Arrays, Everywhere, Region, Zipped
 from derive.emit.source import (
     uses,
@@ -23,14 +24,17 @@ from derive.schedule.program import (
 
 class Writer:
     def __init__(self, program: Program):
-        self.program, self.system = program, program.system
+        self.scheduled, self.layers = program, turned(program)
+        """The program as it was scheduled, and as it is written."""
+        self.program = program = self.layers.program
+        self.system = program.system
         self.face = Face(program)
         system = self.system
         systems = [s for s in (system, program.adjoint) if s is not None]
         names = dict.fromkeys([*(n for s in systems for n in s.variables), *program.arrays])
         self.names = Names(system, names)
         self.layout = Layout(systems, self.names, system.lattice)
-        self.arrays = Arrays(program, self.names, self.layout)
+        self.arrays = Arrays(self.layers, self.names, self.layout)
         self.everywhere = Place.everywhere(system.lattice.dimension)
         self.region: Region | Zipped = Everywhere(self.arrays, self.everywhere)
         self.printer = ArrayPrinter(lambda var: self.region.read(var), self.names.size, self._position)
@@ -46,6 +50,8 @@ class Writer:
         self.halved: set[str] = set()
         self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
         """Copies of packs as products read them, with the lines that make them."""
+        self.halving: dict[tuple[str, tuple[str, ...]], tuple[str, list[str]]] = {}
+        """What halves them: `(how many columns, which of them) -> name, lines`."""
         self.packs: dict[Pack, str] = {}
         """The packs of the function that is being written, with their names."""
         self.kept_stacks: dict[str, None] = {}
