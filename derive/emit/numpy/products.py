@@ -8,6 +8,7 @@ from derive.emit.code import wrapped
 from derive.emit.layout import run_name
 from derive.emit.numpy.regions import Everywhere, Zipped, width
 from derive.emit.numpy.ufuncs import Ref
+from derive.emit.numpy.waves import Waves
 from derive.emit.numpy.writer import Writer
 from derive.expr import Var
 from derive.schedule.program import (
@@ -32,7 +33,7 @@ class Products(Writer):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
             # `dot` costs less than `matmul`, and asks for an array of its own.
-            whole = not self.arrays.is_stored(product.target.name)
+            whole = not self.arrays.is_stored(product.target.name) and not isinstance(self.region, Waves)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from sympy import Expr
@@ -14,11 +15,13 @@ from derive.emit.layout import Place
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
+from derive.emit.numpy.waves import Waves
 from derive.emit.source import (
     indented,
     under_conditions,
 )
 from derive.expr import Node, Var
+from derive.schedule.fronts import is_placed, loops, reach
 from derive.schedule.program import (
     Assign,
     Item,
@@ -27,7 +30,7 @@ from derive.schedule.program import (
     statements,
 )
 from derive.schedule.storage import read_by as _read
-from derive.schedule.terms import can_be_infinite, is_backward, terms_of
+from derive.schedule.terms import terms_of
 
 
 class Statements(Products):
@@ -42,6 +45,7 @@ class Statements(Products):
         halved = set()
         looped = {name for item in self.program.forward if isinstance(item, Sweep) for name in item.names}
         looped -= {n for i in self.program.forward if isinstance(i, Sweep) and self._is_zipped(i) for n in i.names}
+        looped -= {name for _, names in self.planes for name in names}
         for name, value in ((n, v) for n, v in single.items() if n not in looped):
             if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
                 terms = terms_of(value.arguments[0])
@@ -70,17 +74,25 @@ class Statements(Products):
             return [*region.header(), *indented(body)]
         return self._loop(sweep, {})
 
+    def _wave(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
+        """A sweep of a grid in waves; `outer`: the loops around it."""
+        plane, place = self.planes[loops(sweep)], self._loop_place({axis: 0 for axis in outer})
+        region = Waves(self.arrays, plane, place, self.wave_names)
+        self.region = region
+        body = []
+        for delay, group in groupby(plane.front.order, lambda s: plane.front.delays[s.targets[0].name]):
+            region.delay = delay
+            body += self._statements([*group], "scratch")
+        return [*region.header(), *indented([*region.cuts(), *body])]
+
     def _is_zipped(self, sweep: Sweep) -> bool:
         """Whether a loop over rows will do: a chain, all in step, no values that are bare numbers."""
         plain = self.system.lattice.dimension == 1 and not sweep.shifts
         vectors = all(kind_of(self.program.arrays[n].var) != SCALAR for n in sweep.names)
-        return plain and vectors and not any(self._is_placed(s) for s in statements((sweep,)))
+        return plain and vectors and not any(map(self._is_placed, statements((sweep,))))
 
     def _is_placed(self, statement: Assign | Product) -> bool:
-        """Whether a statement has to know where it stands: it asks for its step, or would divide by zero beyond the border."""
-        if isinstance(statement, Product):
-            return False
-        return any(isinstance(n, expr.At) for n in expr.walk(statement.value)) or bool(self._terms(statement.value)[1])
+        return is_placed(statement, self.system, self.inside)
 
     def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:
         """Assignments and products at one place: neighbouring assignments are taken together."""
@@ -89,7 +101,7 @@ class Statements(Products):
             self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
         )
         waiting: list[Call] = []
-        neighbours = Neighbours(self.program, isinstance(self.region, Everywhere))
+        neighbours = Neighbours(self.program, self.region.memory)
 
         def settle() -> None:
             lines.extend(line for call in merged(waiting, neighbours) for line in self._call(call))
@@ -137,7 +149,9 @@ class Statements(Products):
         return wrapped(f"{out} = " if out.endswith("]") else f"{out}[...] = ", text)
 
     def _loop(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
-        """A sweep as a loop over positions."""
+        """A sweep as a loop over positions, or over waves."""
+        if loops(sweep) in self.planes:
+            return self._wave(sweep, outer)
         around = {**outer, sweep.axis: {name: sweep.direction * p for name, p in sweep.shifts.items()}}
         inside: list[tuple[str, list[str]]] = []
         for item in sweep.body:
@@ -218,9 +232,8 @@ class Statements(Products):
         plain: list[Node] = []
         guarded = []
         for term in terms_of(value):
-            read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)]
-            offset = next((o for v in read if any(o := self.system.offset(v))), ())
-            if any(offset) and can_be_infinite(term):
+            offset = reach(term, self.system, self.inside)
+            if offset:
                 guarded.append((offset, term))
             elif not isinstance(term, expr.Zero):
                 plain.append(term)

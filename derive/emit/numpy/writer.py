@@ -11,9 +11,11 @@ from derive.emit.code import ArrayPrinter
 from derive.emit.face import Face
 from derive.emit.layout import Layout, Names, Place
 from derive.emit.numpy.regions import Arrays, Everywhere, Region, Zipped
+from derive.emit.numpy.waves import in_waves
 from derive.emit.source import (
     uses,
 )
+from derive.schedule.fronts import planes
 from derive.schedule.program import (
     Pack,
     Program,
@@ -23,7 +25,9 @@ from derive.schedule.program import (
 
 class Writer:
     def __init__(self, program: Program):
-        self.program, self.system = program, program.system
+        self.planes = planes(program)
+        self.program, self.system = in_waves(program, self.planes), program.system
+        program = self.program
         self.face = Face(program)
         system = self.system
         systems = [s for s in (system, program.adjoint) if s is not None]
@@ -39,6 +43,8 @@ class Writer:
         self.scratch_names: dict[tuple[str, int], str] = {}
         self.inside = {t.name for s in statements(program.backward) for t in s.targets}
         """What the backward pass computes: zero beyond the lattice."""
+        self.wave_names: dict[str, str] = {}
+        """What things are called inside of loops over waves."""
         self.in_blocks = False
         self.numbers: dict[str, str] = {}
         self.halves: set[str] = set()

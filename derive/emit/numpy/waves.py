@@ -1,0 +1,213 @@
+"""Sweeps of grids in waves: the points at which `i + j` is the same are computed together, one wave after the other.
+
+The points of a wave lie in an array at one distance from each other, each a row up and a column on from the one before, and
+their neighbours as far from each other: so statements read and write views, `(points, *batch, n)`, and nothing is gathered.
+What is used up at the point that computes it is kept for one wave only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from derive.emit.layout import Place
+from derive.emit.numpy.regions import Arrays, Zipped, for_lines
+from derive.emit.numpy.ufuncs import Ref
+from derive.schedule.fronts import Loops, Plane, time_of
+from derive.schedule.program import SCRATCH, Array, Program, statements
+from derive.schedule.storage import read_by
+
+
+def in_waves(program: Program, planes: Mapping[Loops, Plane]) -> Program:
+    """The program with scratch for what only the wave that computes it reads."""
+    found: dict[str, Array] = {}
+    for (_, names), plane in planes.items():
+        kept = _read_elsewhere(program, names, plane)
+        kept |= {name for stack in program.stacks if any(p.name in kept for p in stack.parts) for name in _names(stack)}
+        found |= {n: replace(program.arrays[n], storage=SCRATCH) for n in names if n not in kept}
+    return replace(program, arrays={**program.arrays, **found})
+
+
+def _names(stack: Any) -> list[str]:
+    return [part.name for part in stack.parts]
+
+
+def _read_elsewhere(program: Program, names: Sequence[str], plane: Plane) -> set[str]:
+    """What is returned, shares its memory, or is read outside of its loops or at another point."""
+    system, delays = program.system, plane.front.delays
+    kept = {name for name in names if program.arrays[name].origin == "state"}
+    kept |= {v.var.marked("bar").name for v in system.inputs} | {*program.shared, *program.shared.values()}
+    kept |= {name for stack in program.stacks if not {*_names(stack)} <= {*names} for name in _names(stack)}
+    for reader in (*statements(program.forward), *statements(program.backward), *program.gradients):
+        target = getattr(reader, "targets", None) or (getattr(reader, "target", None),)
+        own = target[0].name if target[0] is not None and target[0].name in names else None
+        for var in read_by(reader):
+            if var.name in names and (
+                own is None or any(system.offset(var)) or delays[own] != delays[var.name]
+            ):
+                kept.add(var.name)
+    return kept
+
+
+@dataclass
+class _View:
+    ref: Ref
+    array: str
+    suffix: str
+    delay: int
+
+
+class Waves(Zipped):
+    """A sweep of a grid; its loop runs over the waves of arrays: `for h_here, h_before_i in _along(waves, …)`.
+
+    `known`: the names inside of all such loops, each of which is given once.  `delay`: how many waves later than others the
+    statements at hand are.  `cut`: by their names in the loop, the scratch of which a wave takes as much as it has points.
+    """
+
+    def __init__(self, arrays: Arrays, plane: Plane, place: Place, known: dict[str, str]):
+        super().__init__(arrays, -1 if plane.downwards else 1)
+        self.plane, self.place, self.known, self.delay = plane, place, known, 0
+        self.grids: dict[str, _View] = {}
+        self.cut: dict[str, tuple[str, int]] = {}
+
+    def text(self, ref: Ref, parts: bool = False) -> str:
+        name = self.arrays.name(ref)
+        shape = "[..., None, :]" if ref.lifted else f".reshape(*{{}}.shape[:-1], {ref.count}, -1)" if parts else ""
+        scratch = ref.scratch or self.arrays.is_scratch(ref.name)
+        if scratch or not ref.offset:
+            name = self._made(name, shape) if shape else name
+            return self._cut(name) if scratch else name
+        made = "_each" if parts else "_row" if ref.lifted else ""
+        local = self._named(f"{name}_{self._where(ref.offset)}{made}")
+        self.grids.setdefault(local, _View(ref, name, shape, self.delay))
+        return local
+
+    def _where(self, offset: Sequence[int]) -> str:
+        """`here`, `before_i`, `after_2_j`."""
+        moves = []
+        for index, o in zip(self.arrays.names.index, offset, strict=True):
+            far = f"{abs(o)}_" if abs(o) > 1 else ""
+            moves += [f"{'before' if o < 0 else 'after'}_{far}{index}"] if o else []
+        return "_".join(moves) or "here"
+
+    def _named(self, name: str) -> str:
+        name += f"_{self.delay}_late" if self.delay else ""
+        if name not in self.known:
+            self.known[name] = self.arrays.names.new(name)
+        return self.known[name]
+
+    def _cut(self, name: str) -> str:
+        local = self._named(f"{name}_here")
+        self.cut[local] = name, self.delay
+        return local
+
+    def memory(self, offset: Sequence[int]) -> Any:
+        """Points at the same time are in one wave: a neighbour there may be any of its points."""
+        return time_of(self.plane.front.slopes, offset) if offset else ()
+
+    # --- lines --------------------------------------------------------------------------------------------------------
+
+    def header(self) -> list[str]:
+        """The lines before the body of the loop."""
+        lines = [f"{made} = {source}" for made, source in self.fixed.items()]
+        delays = sorted({view.delay for view in self.grids.values()})
+        if len(delays) == 1:
+            names, sources = self._along(delays[0])
+            return [*lines, *for_lines(names, "_along(", [self._waves(), *sources], self._slope())]
+        waves, nothing = self._local("waves"), self._local("nothing")
+        lines += [f"{waves} = {self._waves()}", f"{nothing} = ((0, slice(0)),)"]
+        targets, calls = [], []
+        for delay in delays:
+            names, sources = self._along(delay)
+            before, after = (_times(nothing, count) for count in (delay, delays[-1] - delay))
+            times = " + ".join(part for part in (before, waves, after) if part)
+            targets.append(f"({', '.join(names)},)" if len(names) == 1 else f"({', '.join(names)})")
+            calls.append(f"_along({', '.join([times, *sources, *self._slope()])})")
+        return [*lines, *for_lines(targets, "zip(", calls, ["strict=True"])]
+
+    def _along(self, delay: int) -> tuple[list[str], list[str]]:
+        """The views of a delay, and the arrays of which they are."""
+        views = {name: view for name, view in self.grids.items() if view.delay == delay}
+        return [*views] if len(views) > 1 else [f"{name}," for name in views], [self._grid(v) for v in views.values()]
+
+    def _grid(self, view: _View) -> str:
+        """An array at the place of a view, rows first."""
+        rows = self.arrays.rows(view.ref.name, self.place, view.ref.offset)
+        text = f"{view.array}[{rows}]" if rows else view.array
+        text += view.suffix.format(text)
+        text += "" if self.plane.axes[0] < self.plane.axes[1] else ".swapaxes(0, 1)"
+        return f"{text}[:, ::-1]" if self.plane.flipped else text
+
+    def _waves(self) -> str:
+        sizes = [self.arrays.names.length[axis] for axis in self.plane.axes]
+        return f"_waves({', '.join([*sizes, *self._slope()])}){'[::-1]' if self.plane.downwards else ''}"
+
+    def _slope(self) -> list[str]:
+        return [f"slope={self.plane.slope}"] if self.plane.slope > 1 else []
+
+    def cuts(self) -> list[str]:
+        """The first lines of the body: as much of the scratch as there are points."""
+        lines = []
+        for delay in sorted({delay for _, delay in self.cut.values()}):
+            count = self._local("count" + (f"_{delay}_late" if delay else ""))
+            one = next(name for name, view in self.grids.items() if view.delay == delay)
+            lines.append(f"{count} = len({one})")
+            lines += [f"{local} = {name}[:{count}]" for local, (name, late) in self.cut.items() if late == delay]
+        return lines
+
+    def _local(self, name: str) -> str:
+        if name not in self.known:
+            self.known[name] = self.arrays.names.new(name)
+        return self.known[name]
+
+
+def _times(text: str, count: int) -> str:
+    return "" if not count else text if count == 1 else f"{count} * {text}"
+
+
+def most_points(planes: Iterable[Plane], lengths: Sequence[str]) -> str:
+    """How many points a wave has at most."""
+    found = dict.fromkeys(f"min({', '.join(lengths[axis] for axis in sorted(p.axes))})" for p in planes)
+    return next(iter(found)) if len(found) == 1 else f"max({', '.join(found)})"
+
+
+def waves_text(planes: Iterable[Plane]) -> str:
+    """The functions that loops over waves call; without a slope where it is 1 throughout."""
+    text = WAVES
+    if all(plane.slope == 1 for plane in planes):
+        for old, new in ONE.items():
+            text = text.replace(old, new)
+    return text
+
+
+WAVES = '''
+@functools.lru_cache(maxsize=256)
+def _waves(rows, columns, slope=1):
+    """The points of a grid wave by wave, `slope * i + j` being one number in each: that number, and which i there are."""
+    numbers = range(slope * (rows - 1) + columns)
+    return tuple((k, slice(max(0, (k - columns) // slope + 1), min(rows, k // slope + 1))) for k in numbers)
+
+
+def _along(waves, *grids, slope=1):
+    """Of all grids, the points of one wave after the other: views of them, (points, ..., n)."""
+    return zip(*(map(_skewed(grid, slope).__getitem__, waves) for grid in grids), strict=True)
+
+
+def _skewed(grid, slope):
+    """A view of a grid with point (i, j) at [slope * i + j, i]; what is at other places is no point of it."""
+    (rows, columns), (down, right) = grid.shape[:2], grid.strides[:2]
+    shape = (slope * (rows - 1) + columns, rows, *grid.shape[2:])
+    return np.lib.stride_tricks.as_strided(grid, shape, (right, down - slope * right, *grid.strides[2:]))
+'''
+
+ONE = {
+    ", slope=1": "",
+    "slope * (rows - 1) + columns": "rows + columns - 1",
+    "(k - columns) // slope + 1": "k - columns + 1",
+    "k // slope + 1": "k + 1",
+    "slope * i + j": "i + j",
+    "_skewed(grid, slope)": "_skewed(grid)",
+    "slope * right": "right",
+}
+"""The same where the slope is 1."""
