@@ -127,7 +127,6 @@ class Region:
         system = self.arrays.program.system
         return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
-
     def memory(self, offset: Sequence[int]) -> Any:
         """Where what is read at two offsets is in different places, this differs."""
         return tuple(offset)

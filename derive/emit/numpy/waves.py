@@ -43,9 +43,7 @@ def _read_elsewhere(program: Program, names: Sequence[str], plane: Plane) -> set
         target = getattr(reader, "targets", None) or (getattr(reader, "target", None),)
         own = target[0].name if target[0] is not None and target[0].name in names else None
         for var in read_by(reader):
-            if var.name in names and (
-                own is None or any(system.offset(var)) or delays[own] != delays[var.name]
-            ):
+            if var.name in names and (own is None or any(system.offset(var)) or delays[own] != delays[var.name]):
                 kept.add(var.name)
     return kept
 
