@@ -113,13 +113,10 @@ def _plane(sweep: Sweep, system: System, inside: Collection[str], outer: tuple[i
     deeper = any(isinstance(item, Sweep) for one in inner for item in one.body)
     if len(axes) != 2 or not inner or deeper or any(is_placed(s, system, inside) for s in statements((sweep,))):
         return None
-    try:
-        found = front(sweep, system, outer)
-    except DeriveError:
+    if not has_front(sweep, system, outer):
         return None
     first, second = axes
-    if not (found.slopes[first] and found.slopes[second]):
-        return None
+    found = front(sweep, system, outer)
     return Plane(found, outer, (first, second) if abs(found.slopes[second]) == 1 else (second, first))
 
 
@@ -136,6 +133,14 @@ def reach(term: Node, system: System, inside: Collection[str]) -> Offset:
     read = [v for v in variables(term) if v.index and (is_backward(v) or v.name in inside)]
     offset = next((o for v in read if any(o := system.offset(v))), ())
     return offset if offset and can_be_infinite(term) else ()
+
+
+def has_front(sweep: Sweep, system: System, outer: Collection[int] = ()) -> bool:
+    try:
+        front(sweep, system, outer)
+    except DeriveError:
+        return False
+    return True
 
 
 def _ordered(found: Sequence[Assign | Product], late: Sequence[Edge]) -> tuple[Assign | Product, ...]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from derive.emit.layout import Place
-from derive.emit.numpy.regions import Arrays, Zipped, for_lines
+from derive.emit.numpy.regions import Arrays, Zipped, filled, for_lines
 from derive.emit.numpy.ufuncs import Ref
+from derive.emit.source import indented
 from derive.schedule.fronts import Loops, Plane, time_of
 from derive.schedule.program import SCRATCH, Array, Program, statements
 from derive.schedule.storage import read_by
@@ -120,9 +121,9 @@ class Waves(Zipped):
             names, sources = self._along(delay)
             before, after = (_times(nothing, count) for count in (delay, delays[-1] - delay))
             times = " + ".join(part for part in (before, waves, after) if part)
-            targets.append(f"({', '.join(names)},)" if len(names) == 1 else f"({', '.join(names)})")
-            calls.append(f"_along({', '.join([times, *sources, *self._slope()])})")
-        return [*lines, *for_lines(targets, "zip(", calls, ["strict=True"])]
+            targets += _enclosed("(", names, ")")
+            calls += _enclosed("_along(", [times, *sources, *self._slope()], ")")
+        return [*lines, "for (", *indented(targets), ") in zip(", *indented([*calls, "strict=True,"]), "):"]
 
     def _along(self, delay: int) -> tuple[list[str], list[str]]:
         """The views of a delay, and the arrays of which they are."""
@@ -158,6 +159,11 @@ class Waves(Zipped):
         if name not in self.known:
             self.known[name] = self.arrays.names.new(name)
         return self.known[name]
+
+
+def _enclosed(opening: str, items: Sequence[str], closing: str) -> list[str]:
+    one = f"{opening}{', '.join(items)}{closing},"
+    return [one] if len(one) <= 100 else [opening, *indented(filled(items)), f"{closing},"]
 
 
 def _times(text: str, count: int) -> str:
