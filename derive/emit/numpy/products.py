@@ -23,11 +23,12 @@ BAR = "_bar"
 
 class Products(Writer):
     def _product(self, product: Product) -> list[str]:
-        """One matrix product; for all steps of a chain the rows of all steps are the rows of one matrix."""
+        """One matrix product; for all steps at once the rows of all of them are the rows of one matrix."""
         factor = self._factor(product)
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
-        chain = self.system.lattice.dimension == 1
-        if isinstance(self.region, Everywhere) and chain:
+        # Inside the border of a grid the rows lie too far apart to be those of one matrix.
+        whole = self.system.lattice.dimension == 1 or out.isidentifier()
+        if isinstance(self.region, Everywhere) and whole:
             lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
