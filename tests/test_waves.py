@@ -54,8 +54,17 @@ CELLS = {
         "c[i,j] = tanh(x[i,j] + U @ c[i-1,j] + V @ c[i,j+1])\nd[i,j] = tanh(x[i,j] + U @ d[i+1,j] + V @ d[i,j+1])\n"
         "h[i,j] = a[i,j] * b[i,j] + c[i,j] * d[i,j]", None,
     ),
-    "softmax, forward only": cell("p[i,j] = softmax(U @ h[i-1,j] + x[i,j])\nh[i,j] = layer_norm(V @ p[i,j] + h[i,j-1])"),
-    "a quotient, forward only": cell("h[i,j] = (x[i,j] + h[i-1,j]) / (1.5 + square(W @ h[i,j-1]))"),
+    "softmax and layer norm": cell("p[i,j] = softmax(U @ h[i-1,j] + x[i,j])\nh[i,j] = layer_norm(V @ p[i,j] + h[i,j-1])"),
+    "a quotient": cell("h[i,j] = (x[i,j] + h[i-1,j]) / (1.5 + square(W @ h[i,j-1]))"),
+    "a quotient, steep": cell(
+        "h[i,j] = (x[i,j] + h[i-1,j+1]) / (1.5 + square(W @ h[i,j-1])) + h[i-1,j-2] / (2 + square(x[i,j]))"
+    ),
+    "a quotient, from below": cell("h[i,j] = (x[i,j] + h[i+1,j-1]) / (1.5 + square(h[i-1,j]))"),
+    "a quotient, from the right": cell("h[i,j] = (x[i,j] + h[i-1,j]) / (1.5 + square(h[i,j+1]))"),
+    "a quotient, three axes": cell(
+        "h[i,j,k] = (x[i,j,k] + h[i-1,j,k]) / (1.5 + square(W @ h[i,j,k-1])) + V @ h[i,j-1,k]"
+    ),
+    "a root behind": cell("g[i,j] = tanh(x[i,j] + U @ h[i-2,j] + V @ g[i,j-1])\nh[i,j] = sqrt(1 + square(g[i+1,j])) * h[i,j-1]"),
     "scalars": cell(
         "a[i,j] = tanh(w * a[i-1,j] + v * a[i,j-1] + sum(x[i,j]))\nh[i,j] = a[i,j] * x[i,j]",
         None, parameters="w v: scalar", shapes="a: scalar",
@@ -242,6 +251,12 @@ def test_a_wave_has_the_points_of_its_number_and_every_point_is_in_one(rows: int
         assert wave.tolist() == inside.tolist() == [grid[p].tolist() for p in points], (wave, points)
         seen += points
     assert sorted(seen) == [*np.ndindex(rows, columns)]
+    for left_out in product((0, 1), (0, 2), (0, 2), (0, 1)):
+        top, bottom, left, right = left_out
+        some = [view for (view,) in found["_along"](found["_waves"](rows, columns, slope, left_out), grid, slope=slope)]
+        assert len(some) == len(views)
+        wanted = grid[top : max(top, rows - bottom), left : max(left, columns - right)].reshape(-1, 2).tolist()
+        assert sorted(point for view in some for point in view.tolist()) == wanted, left_out
     for _, inside in views:
         inside[...] = 0
     assert (whole[1:-2, 1:-1] == 0).all() and (whole == -1).sum() == whole.size - grid.size
@@ -290,10 +305,12 @@ def test_a_module_says_slope_only_where_one_is_steep():
     assert "slope=" not in plain and "slope *" not in plain and "_waves(len_i, len_j, slope=3)" in steep
 
 
-def test_what_asks_for_a_guard_goes_point_by_point():
-    """A term of the adjoint that would divide by zero beyond the border is added under a condition."""
-    program = schedule(CELLS["a quotient, forward only"])
-    found = planes(program)
+def test_what_may_divide_by_zero_beyond_the_border_is_for_the_points_before_it():
+    """Such terms of the adjoint are computed where they read inside; across a loop around the waves, point by point."""
+    source = module(CELLS["a quotient"]).source
+    assert "_waves(len_i, len_j, left_out=(0, 1, 0, 0))[::-1]" in source
+    assert "h_bar_here_if_after_i += " in source
+    found = planes(schedule(CELLS["a quotient, three axes"]))
     assert [p.downwards for p in found.values()] == [False]
 
 
@@ -303,7 +320,8 @@ SAID = {
     "from upper right": (["waves i - j = 1-J..I-1"], ["waves i - j = I-1..1-J"]),
     "one state behind": (["waves i + j = 2..I+J+1"], ["waves i + j = I+J..1"]),
     "three axes": (["in JAX in waves", "in NumPy in waves j - k = J-1..1-K"], ["in NumPy in waves j - k = 1-K..J-1"]),
-    "a quotient, forward only": (["in NumPy and JAX in waves"], ["in JAX in waves"]),
+    "a quotient": (["in NumPy and JAX in waves"], ["in NumPy and JAX in waves"]),
+    "a quotient, three axes": (["in NumPy in waves j + k = 2..J+K"], ["in JAX in waves i + j + k = I+J+K..3"]),
 }  # fmt: skip
 
 

@@ -111,7 +111,11 @@ def _plane(sweep: Sweep, system: System, inside: Collection[str], outer: tuple[i
     axes = [axis for axis in range(system.lattice.dimension) if axis not in outer]
     inner = [item for item in sweep.body if isinstance(item, Sweep)]
     deeper = any(isinstance(item, Sweep) for one in inner for item in one.body)
-    if len(axes) != 2 or not inner or deeper or any(is_placed(s, system, inside) for s in statements((sweep,))):
+    if len(axes) != 2 or not inner or deeper:
+        return None
+    values = [s.value for s in statements((sweep,)) if isinstance(s, Assign)]
+    across = (reach(term, system, inside) for value in values for term in terms_of(value))
+    if any(map(asks_where, values)) or any(offset[a] for offset in across if offset for a in outer):
         return None
     if not has_front(sweep, system, outer):
         return None

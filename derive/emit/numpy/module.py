@@ -57,7 +57,7 @@ class Module(Losses):
         body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
-        body += [waves_text(self.planes.values())] if any("_waves(" in part for part in body) else []
+        body += [waves_text(self.planes.values(), body)] if any("_waves(" in part for part in body) else []
         if any("_bordered(" in part for part in body):
             body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
         body += [MAIN] if backward else []

@@ -112,7 +112,7 @@ class Statements(Products):
                 waiting.extend(steps.of(steps.ref(statement.target), statement.value))
             else:
                 settle()
-                lines += self._product(statement) if isinstance(statement, Product) else self._placed(statement)
+                lines += self._product(statement) if isinstance(statement, Product) else self._apart(statement)
         settle()
         return lines
 
@@ -189,6 +189,19 @@ class Statements(Products):
             row = self.layout.row
             conditions.append(f"{row(1, axis)} <= {row(step, axis)} <= {row(length, axis)}")
         return " and ".join(conditions)
+
+    def _apart(self, statement: Assign) -> list[str]:
+        """`target = value`; a term that would divide by zero beyond the border is for fewer points."""
+        if not isinstance(self.region, Waves):
+            return self._placed(statement)
+        plain, guarded = self._terms(statement.value)
+        value = self._text(expr.add(*plain)) if plain else "0"
+        lines = wrapped(f"{self.region.read(statement.target)}[...] = ", value)
+        for offset, term in guarded:
+            self.region.reach = offset
+            lines += wrapped(f"{self.region.read(statement.target)} += ", self._text(term))
+            self.region.reach = ()
+        return lines
 
     def _placed(self, statement: Assign) -> list[str]:
         """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""

@@ -15,8 +15,9 @@ from derive.emit.layout import Place
 from derive.emit.numpy.regions import Arrays, Zipped, filled, for_lines
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import indented
-from derive.schedule.fronts import Loops, Plane, time_of
-from derive.schedule.program import SCRATCH, Array, Program, statements
+from derive.lattice import Offset
+from derive.schedule.fronts import Loops, Plane, is_placed, time_of
+from derive.schedule.program import SCRATCH, Array, Assign, Program, names_of, statements
 from derive.schedule.storage import read_by
 
 
@@ -39,6 +40,9 @@ def _read_elsewhere(program: Program, names: Sequence[str], plane: Plane) -> set
     system, delays = program.system, plane.front.delays
     kept = {name for name in names if program.arrays[name].origin == "state"}
     kept |= {v.var.marked("bar").name for v in system.inputs} | {*program.shared, *program.shared.values()}
+    inside = {name for item in program.backward for name in names_of(item)}
+    for one in (s for s in statements(program.backward) if isinstance(s, Assign) and is_placed(s, system, inside)):
+        kept |= {one.target.name, *(v.name for v in read_by(one))}
     kept |= {name for stack in program.stacks if not {*_names(stack)} <= {*names} for name in _names(stack)}
     for reader in (*statements(program.forward), *statements(program.backward), *program.gradients):
         target = getattr(reader, "targets", None) or (getattr(reader, "target", None),)
@@ -49,24 +53,35 @@ def _read_elsewhere(program: Program, names: Sequence[str], plane: Plane) -> set
     return kept
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Which points of a wave are meant: those of the wave `delay` before, with a neighbour at `reach` if there is one."""
+
+    delay: int
+    reach: Offset
+
+
 @dataclass
 class _View:
     ref: Ref
     array: str
     suffix: str
-    delay: int
+    group: _Group
 
 
 class Waves(Zipped):
     """A sweep of a grid; its loop runs over the waves of arrays: `for h_here, h_before_i in _along(waves, …)`.
 
-    `known`: the names inside of all such loops, each of which is given once.  `delay`: how many waves later than others the
-    statements at hand are.  `cut`: by their names in the loop, the scratch of which a wave takes as much as it has points.
+    `known`: the names inside of all such loops, each of which is given once.  `cut`: by their names in the loop, the scratch
+    of which a wave takes as much as it has points.  `delay`: how many waves later than others the statements at hand are;
+    `reach`: they are for the points only that have a neighbour at this offset.
     """
 
     def __init__(self, arrays: Arrays, plane: Plane, place: Place, known: dict[str, str]):
         super().__init__(arrays, -1 if plane.downwards else 1)
-        self.plane, self.place, self.known, self.delay = plane, place, known, 0
+        self.plane, self.place, self.known = plane, place, known
+        self.delay = 0
+        self.reach: Offset = ()
         self.grids: dict[str, _View] = {}
         self.cut: dict[str, tuple[str, int]] = {}
 
@@ -79,7 +94,7 @@ class Waves(Zipped):
             return self._cut(name) if scratch else name
         made = "_each" if parts else "_row" if ref.lifted else ""
         local = self._named(f"{name}_{self._where(ref.offset)}{made}")
-        self.grids.setdefault(local, _View(ref, name, shape, self.delay))
+        self.grids.setdefault(local, _View(ref, name, shape, _Group(self.delay, self.reach)))
         return local
 
     def _where(self, offset: Sequence[int]) -> str:
@@ -92,6 +107,7 @@ class Waves(Zipped):
 
     def _named(self, name: str) -> str:
         name += f"_{self.delay}_late" if self.delay else ""
+        name += f"_if_{self._where(self.reach)}" if self.reach else ""
         if name not in self.known:
             self.known[name] = self.arrays.names.new(name)
         return self.known[name]
@@ -110,24 +126,26 @@ class Waves(Zipped):
     def header(self) -> list[str]:
         """The lines before the body of the loop."""
         lines = [f"{made} = {source}" for made, source in self.fixed.items()]
-        delays = sorted({view.delay for view in self.grids.values()})
-        if len(delays) == 1:
-            names, sources = self._along(delays[0])
-            return [*lines, *for_lines(names, "_along(", [self._waves(), *sources], self._slope())]
-        waves, nothing = self._local("waves"), self._local("nothing")
-        lines += [f"{waves} = {self._waves()}", f"{nothing} = ((0, slice(0)),)"]
+        groups = dict.fromkeys(view.group for view in self.grids.values())
+        latest = max(group.delay for group in groups)
+        if len(groups) == 1 and not latest:
+            (group,) = groups
+            names, sources = self._along(group)
+            return [*lines, *for_lines(names, "_along(", [self._waves(group), *sources], self._slope())]
+        nothing = self._local("nothing")
+        lines += [f"{nothing} = ((0, slice(0)),)"] if latest else []
         targets, calls = [], []
-        for delay in delays:
-            names, sources = self._along(delay)
-            before, after = (_times(nothing, count) for count in (delay, delays[-1] - delay))
-            times = " + ".join(part for part in (before, waves, after) if part)
+        for group in groups:
+            names, sources = self._along(group)
+            before, after = (_times(nothing, count) for count in (group.delay, latest - group.delay))
+            waves = " + ".join(part for part in (before, self._waves(group), after) if part)
             targets += _enclosed("(", names, ")")
-            calls += _enclosed("_along(", [times, *sources, *self._slope()], ")")
+            calls += _enclosed("_along(", [waves, *sources, *self._slope()], ")")
         return [*lines, "for (", *indented(targets), ") in zip(", *indented([*calls, "strict=True,"]), "):"]
 
-    def _along(self, delay: int) -> tuple[list[str], list[str]]:
-        """The views of a delay, and the arrays of which they are."""
-        views = {name: view for name, view in self.grids.items() if view.delay == delay}
+    def _along(self, group: _Group) -> tuple[list[str], list[str]]:
+        """The views of a group, and the arrays of which they are."""
+        views = {name: view for name, view in self.grids.items() if view.group == group}
         return [*views] if len(views) > 1 else [f"{name}," for name in views], [self._grid(v) for v in views.values()]
 
     def _grid(self, view: _View) -> str:
@@ -138,9 +156,17 @@ class Waves(Zipped):
         text += "" if self.plane.axes[0] < self.plane.axes[1] else ".swapaxes(0, 1)"
         return f"{text}[:, ::-1]" if self.plane.flipped else text
 
-    def _waves(self) -> str:
+    def _waves(self, group: _Group) -> str:
         sizes = [self.arrays.names.length[axis] for axis in self.plane.axes]
-        return f"_waves({', '.join([*sizes, *self._slope()])}){'[::-1]' if self.plane.downwards else ''}"
+        left_out = [f"left_out={self._left_out(group.reach)}"] if group.reach else []
+        text = f"_waves({', '.join([*sizes, *self._slope(), *left_out])})"
+        return f"{text}[::-1]" if self.plane.downwards else text
+
+    def _left_out(self, reach: Offset) -> tuple[int, ...]:
+        """The rows at the top and at the bottom, and the columns at the left and at the right, without such a neighbour."""
+        down, right = (reach[axis] for axis in self.plane.axes)
+        right = -right if self.plane.flipped else right
+        return max(0, -down), max(0, down), max(0, -right), max(0, right)
 
     def _slope(self) -> list[str]:
         return [f"slope={self.plane.slope}"] if self.plane.slope > 1 else []
@@ -150,7 +176,7 @@ class Waves(Zipped):
         lines = []
         for delay in sorted({delay for _, delay in self.cut.values()}):
             count = self._local("count" + (f"_{delay}_late" if delay else ""))
-            one = next(name for name, view in self.grids.items() if view.delay == delay)
+            one = next(name for name, view in self.grids.items() if view.group == _Group(delay, ()))
             lines.append(f"{count} = len({one})")
             lines += [f"{local} = {name}[:{count}]" for local, (name, late) in self.cut.items() if late == delay]
         return lines
@@ -176,21 +202,30 @@ def most_points(planes: Iterable[Plane], lengths: Sequence[str]) -> str:
     return next(iter(found)) if len(found) == 1 else f"max({', '.join(found)})"
 
 
-def waves_text(planes: Iterable[Plane]) -> str:
-    """The functions that loops over waves call; without a slope where it is 1 throughout."""
+def waves_text(planes: Iterable[Plane], body: Iterable[str]) -> str:
+    """The functions that loops over waves call, as far as the body of a module needs them."""
     text = WAVES
+    if not any("left_out=" in part for part in body):
+        for old, new in ALL_POINTS.items():
+            text = text.replace(old, new)
     if all(plane.slope == 1 for plane in planes):
-        for old, new in ONE.items():
+        for old, new in SLOPE_ONE.items():
             text = text.replace(old, new)
     return text
 
 
 WAVES = '''
 @functools.lru_cache(maxsize=256)
-def _waves(rows, columns, slope=1):
-    """The points of a grid wave by wave, `slope * i + j` being one number in each: that number, and which i there are."""
+def _waves(rows, columns, slope=1, left_out=(0, 0, 0, 0)):
+    """The points of a grid wave by wave, `slope * i + j` being one number in each: that number, and which i there are.
+
+    `left_out`: so many rows at the top and at the bottom, and columns at the left and at the right.
+    """
+    top, bottom, left, right = left_out
     numbers = range(slope * (rows - 1) + columns)
-    return tuple((k, slice(max(0, (k - columns) // slope + 1), min(rows, k // slope + 1))) for k in numbers)
+    starts = (max(top, (k - columns + right) // slope + 1) for k in numbers)
+    stops = (max(0, min(rows - bottom, (k - left) // slope + 1)) for k in numbers)
+    return tuple((k, slice(start, stop)) for k, start, stop in zip(numbers, starts, stops, strict=True))
 
 
 def _along(waves, *grids, slope=1):
@@ -205,9 +240,23 @@ def _skewed(grid, slope):
     return np.lib.stride_tricks.as_strided(grid, shape, (right, down - slope * right, *grid.strides[2:]))
 '''
 
-ONE = {
+ALL_POINTS = {
+    ", left_out=(0, 0, 0, 0)": "",
+    """
+
+    `left_out`: so many rows at the top and at the bottom, and columns at the left and at the right.
+    """: "",
+    "    top, bottom, left, right = left_out\n": "",
+    "max(top, (k - columns + right) // slope + 1)": "max(0, (k - columns) // slope + 1)",
+    "max(0, min(rows - bottom, (k - left) // slope + 1))": "min(rows, k // slope + 1)",
+}
+"""The same where no points are left out."""
+
+SLOPE_ONE = {
     ", slope=1": "",
     "slope * (rows - 1) + columns": "rows + columns - 1",
+    "(k - columns + right) // slope + 1": "k - columns + right + 1",
+    "(k - left) // slope + 1": "k - left + 1",
     "(k - columns) // slope + 1": "k - columns + 1",
     "k // slope + 1": "k + 1",
     "slope * i + j": "i + j",
