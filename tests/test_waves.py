@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -285,6 +288,15 @@ def assert_in_time(name: str, program: Program, plane: Any) -> None:
 
 
 # --- what is written ------------------------------------------------------------------------------------------------------
+
+
+def test_modules_in_waves_pass_ruff(tmp_path: Path):
+    pytest.importorskip("ruff")
+    for k, system in enumerate([*CELLS.values(), *map(at_random, range(24))]):
+        (tmp_path / f"module_{k}.py").write_text(module(system).source, encoding="utf-8")
+    how = ["check", "--isolated", "--select", "E,F,I,UP,B", "--line-length", "120", str(tmp_path)]
+    found = subprocess.run([sys.executable, "-m", "ruff", *how], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout
 
 
 @pytest.mark.parametrize("name", ["mdrnn", "mdlstm"])

@@ -217,7 +217,7 @@ def waves_text(planes: Iterable[Plane], body: Iterable[str]) -> str:
 WAVES = '''
 @functools.lru_cache(maxsize=256)
 def _waves(rows, columns, slope=1, left_out=(0, 0, 0, 0)):
-    """The points of a grid wave by wave, `slope * i + j` being one number in each: that number, and which i there are.
+    """The points of a grid wave by wave, `slope * i + j` being the same in each: that number, and its rows i.
 
     `left_out`: so many rows at the top and at the bottom, and columns at the left and at the right.
     """
