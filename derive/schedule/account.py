@@ -13,6 +13,7 @@ from derive.expr import Var
 from derive.notation import Notation
 from derive.printing import latex, text
 from derive.schedule.formulas import formula
+from derive.schedule.fronts import Front, front, has_front, loops, planes
 from derive.schedule.hoist import ROLES
 from derive.schedule.program import (
     STORED,
@@ -87,6 +88,7 @@ class _Passes:
 
     def __init__(self, program: Program, notation: Notation):
         self.program, self.notation, self.lattice = program, notation, program.system.lattice
+        self.planes = planes(program)
 
     def items(self, items: Sequence[Item], swept: frozenset[int] = frozenset()) -> list[Data]:
         left = [str(i) for axis, i in enumerate(self.lattice.indices) if axis not in swept]
@@ -112,8 +114,36 @@ class _Passes:
             "from": _said(first),
             "to": _said(last),
             "behind": self._behind(sweep),
+            "waves": self._waves(sweep, outermost=not swept),
             "body": self.items(sweep.body, swept | {sweep.axis}),
         }
+
+    def _waves(self, sweep: Sweep, outermost: bool) -> list[Data]:
+        """The waves in which backends go through a sweep, where these are more than its steps."""
+        system, fronts = self.program.system, dict[str, Front]()
+        if loops(sweep) in self.planes:
+            fronts["numpy"] = self.planes[loops(sweep)].front
+        if outermost and system.lattice.dimension > 1 and has_front(sweep, system):
+            fronts["jax"] = front(sweep, system)
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for backend, one in fronts.items():
+            if sum(map(bool, one.slopes)) > 1:
+                found.setdefault(self._times(one), []).append(backend)
+        return [
+            {"index": index, "from": first, "to": last, "backends": backends}
+            for (index, first, last), backends in found.items()
+        ]
+
+    def _times(self, front: Front) -> tuple[str, str, str]:
+        """What all points of a wave have the same, and from where to where it goes."""
+        direction = -1 if next(slope for slope in front.slopes if slope) < 0 else 1
+        same, low, high = Integer(0), Integer(0), Integer(0)
+        for slope, i, n in zip(front.slopes, self.lattice.indices, self.lattice.lengths, strict=True):
+            slope *= direction
+            first, last = (1, n) if slope > 0 else (n, 1)
+            same, low, high = same + slope * i, low + slope * first, high + slope * last
+        first, last = (low, high) if direction > 0 else (high, low)
+        return str(same), _said(first), _said(last + direction * max(front.delays.values()))
 
     def _behind(self, sweep: Sweep) -> Data:
         """What is computed some steps after its turn, by how many."""

@@ -14,6 +14,8 @@ from derive.schedule.program import CARRIED, SCRATCH, STORED, Program
 WIDE = 110
 """Columns of a terminal that a formula may take before its right side gets a line of its own."""
 
+BACKENDS = {"numpy": "NumPy", "jax": "JAX"}
+
 KEPT = {STORED: "for every point", CARRIED: "from one step to the next", SCRATCH: "within a step"}
 
 
@@ -60,7 +62,12 @@ def _header(item: Data) -> str:
         return f"for all {', '.join(item['indices'])} at once{count}"
     behind = [f"{steps} behind: {', '.join(names)}" for steps, names in item["behind"].items()]
     late = f" ({'; '.join(behind)})" if behind else ""
-    return f"for {item['index']} = {item['from']}..{item['to']}{late}{count}"
+    waves = [f"; in {_joined(w['backends'])} in waves {w['index']} = {w['from']}..{w['to']}" for w in item["waves"]]
+    return f"for {item['index']} = {item['from']}..{item['to']}{late}{count}{''.join(waves)}"
+
+
+def _joined(backends: Sequence[str]) -> str:
+    return " and ".join(BACKENDS[name] for name in backends)
 
 
 def _formula(formula: str) -> list[str]:

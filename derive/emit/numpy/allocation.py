@@ -10,6 +10,7 @@ from derive.emit.face import axes_along
 from derive.emit.numpy.regions import width
 from derive.emit.numpy.statements import Statements
 from derive.emit.numpy.ufuncs import Ref
+from derive.emit.numpy.waves import most_points
 from derive.emit.source import (
     quoted,
     uses,
@@ -99,16 +100,25 @@ class Allocation(Statements):
         start = width(self.arrays, stack.parts[:k]) if k else ""
         stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
         simple = " " not in start + stop
-        return f"[..., {start}:{stop}]" if simple else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
+        return (
+            f"[..., {start}:{stop}]"
+            if simple
+            else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
+        )
 
     def _empty(self, var: Var, sizes: Sequence[str], *parts: str) -> str:
         """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""
-        rows: list[str] = []
         if self.arrays.is_stored(var.name):
             axes = range(self.system.lattice.dimension)
             rows = self.names.length if var.name in self.arrays.bare else [self.layout.rows(axis) for axis in axes]
+        else:
+            rows = self._points_of_wave()
         made = "empty" if var.name in self.arrays.bare or self.arrays.is_scratch(var.name) else "zeros"
         return f"np.{made}(({', '.join([*rows, *parts, '*batch', *sizes])}), dtype)"
+
+    def _points_of_wave(self) -> list[str]:
+        """The rows of an array that lasts a step: none where that is one point."""
+        return [most_points(self.planes.values(), self.names.length)] if self.planes else []
 
     def _allocated(self, variables: Iterable[Var]) -> list[str]:
         """Arrays of zeros, as many of a shape in a line as fit."""
@@ -121,7 +131,7 @@ class Allocation(Statements):
     def _scratches(self) -> list[str]:
         groups: dict[tuple[str, bool], list[str]] = {}
         for (kind, sizes, _), name in self.scratch.items():
-            rows = [*self.names.length] if kind == "rows" else []
+            rows = [*self.names.length] if kind == "rows" else self._points_of_wave()
             source = f"np.empty(({', '.join([*rows, '*batch', *sizes])}), dtype)"
             groups.setdefault((source, False), []).append(name)
         return _several(groups)

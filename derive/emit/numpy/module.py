@@ -10,6 +10,7 @@ from derive.emit.code import ROW, kind_of, total, wrapped
 from derive.emit.face import example_border
 from derive.emit.numpy.losses import Losses
 from derive.emit.numpy.regions import Beyond, Everywhere
+from derive.emit.numpy.waves import waves_text
 from derive.emit.source import (
     ARRAYS,
     BIND,
@@ -59,6 +60,7 @@ class Module(Losses):
         body += [self._filled(text) for text in (ARRAYS, SIZES)]
         body += [COTANGENTS] if backward else []
         pads = [f"[({before}, {after})]" for before, after in zip(self.layout.before, self.layout.after, strict=True)]
+        body += [waves_text(self.planes.values(), body)] if any("_waves(" in part for part in body) else []
         if any("_bordered(" in part for part in body):
             body.append(BORDERED.format(pads=" + ".join(pads), d=len(pads)))
         body += [MAIN] if backward else []

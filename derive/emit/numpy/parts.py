@@ -17,9 +17,10 @@ from derive import expr
 from derive.emit.code import SCALAR, kind_of
 from derive.emit.numpy.gains import multiplied_out
 from derive.expr import Node, Var
+from derive.schedule import fronts
 from derive.schedule.program import SCRATCH, Assign, Item, OuterTotal, Product, Program, Stack, Sweep, statements
 from derive.schedule.storage import read_by
-from derive.schedule.terms import can_be_infinite, is_backward, terms_of
+from derive.schedule.terms import terms_of
 
 
 @dataclass(frozen=True)
@@ -132,22 +133,23 @@ def is_zipped(program: Program, sweep: Sweep) -> bool:
 
 
 def is_placed(program: Program, statement: Assign | Product) -> bool:
-    """Whether a statement has to know where it stands: it asks for its step, or would divide by zero beyond the border."""
-    if isinstance(statement, Product):
-        return False
-    return any(isinstance(n, expr.At) for n in expr.walk(statement.value)) or bool(guarded(program, statement.value)[1])
+    return fronts.is_placed(statement, program.system, _inside(program))
 
 
 def guarded(program: Program, value: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
     """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
-    inside = {t.name for s in statements(program.backward) for t in s.targets}
+    inside = _inside(program)
     plain: list[Node] = []
     apart = []
     for term in terms_of(value):
-        read = [v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in inside)]
-        offset = next((o for v in read if any(o := program.system.offset(v))), ())
-        if any(offset) and can_be_infinite(term):
+        offset = fronts.reach(term, program.system, inside)
+        if offset:
             apart.append((offset, term))
         elif not isinstance(term, expr.Zero):
             plain.append(term)
     return plain, apart
+
+
+def _inside(program: Program) -> set[str]:
+    """What the backward pass computes: zero beyond the lattice."""
+    return {t.name for s in statements(program.backward) for t in s.targets}

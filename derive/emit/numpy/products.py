@@ -8,6 +8,7 @@ from derive.emit.code import wrapped
 from derive.emit.layout import run_name
 from derive.emit.numpy.regions import Everywhere, Zipped, width
 from derive.emit.numpy.ufuncs import Ref
+from derive.emit.numpy.waves import Waves
 from derive.emit.numpy.writer import Writer
 from derive.emit.source import uses
 from derive.expr import Var
@@ -23,11 +24,12 @@ BAR = "_bar"
 
 class Products(Writer):
     def _product(self, product: Product) -> list[str]:
-        """One matrix product; for all steps of a chain the rows of all steps are the rows of one matrix."""
+        """One matrix product; for all steps at once the rows of all of them are the rows of one matrix."""
         factor = self._factor(product)
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
-        chain = self.system.lattice.dimension == 1
-        if isinstance(self.region, Everywhere) and chain:
+        # Inside the border of a grid the rows lie too far apart to be those of one matrix.
+        rows = self.system.lattice.dimension == 1 or out.isidentifier()
+        if isinstance(self.region, Everywhere) and rows:
             # `dot` costs less than `matmul`; of what is no one piece of memory it makes a copy, or takes it for no result.
             whole = self._is_whole(product.targets) and self._is_whole(product.operands)
             call = f"_flat({operand}).dot(" if whole else f"np.matmul(_flat({operand}), "
@@ -35,7 +37,7 @@ class Products(Writer):
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
-            whole = not self.arrays.is_stored(product.target.name)
+            whole = not self.arrays.is_stored(product.target.name) and not isinstance(self.region, Waves)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from sympy import Expr
@@ -15,11 +16,13 @@ from derive.emit.numpy.parts import guarded, is_placed, is_zipped
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
+from derive.emit.numpy.waves import Waves
 from derive.emit.source import (
     indented,
     under_conditions,
 )
 from derive.expr import Node, Var
+from derive.schedule.fronts import loops
 from derive.schedule.program import (
     Assign,
     Item,
@@ -42,7 +45,10 @@ class Statements(Products):
         count = Counter(v.name for s in every for v in _read(s))
         halved = set()
         looped = {name for item in self.scheduled.forward if isinstance(item, Sweep) for name in item.names}
-        looped -= {n for i in self.scheduled.forward if isinstance(i, Sweep) and is_zipped(self.program, i) for n in i.names}
+        looped -= {
+            n for i in self.scheduled.forward if isinstance(i, Sweep) and is_zipped(self.program, i) for n in i.names
+        }
+        looped -= {name for _, names in self.planes for name in names}
         for name, value in ((n, v) for n, v in single.items() if n not in looped):
             if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
                 terms = terms_of(value.arguments[0])
@@ -71,6 +77,17 @@ class Statements(Products):
             return [*region.header(), *indented([*body, *region.footer()])]
         return self._loop(sweep, {})
 
+    def _wave(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
+        """A sweep of a grid in waves; `outer`: the loops around it."""
+        plane, place = self.planes[loops(sweep)], self._loop_place({axis: 0 for axis in outer})
+        region = Waves(self.arrays, plane, place, self.wave_names)
+        self.region = region
+        body = []
+        for delay, group in groupby(plane.front.order, lambda s: plane.front.delays[s.targets[0].name]):
+            region.delay = delay
+            body += self._statements([*group], "scratch")
+        return [*region.header(), *indented([*region.cuts(), *body])]
+
     def _statements(self, group: Sequence[Any], scratch: str) -> list[str]:
         """Assignments and products at one place: neighbouring assignments are taken together."""
         lines: list[str] = []
@@ -78,7 +95,7 @@ class Statements(Products):
             self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
         )
         waiting: list[Call] = []
-        neighbours = Neighbours(self.program, isinstance(self.region, Everywhere))
+        neighbours = Neighbours(self.program, self.region.memory)
 
         def settle() -> None:
             lines.extend(line for call in merged(waiting, neighbours) for line in self._call(call))
@@ -89,7 +106,7 @@ class Statements(Products):
                 waiting.extend(steps.of(steps.ref(statement.target), statement.value))
             else:
                 settle()
-                lines += self._product(statement) if isinstance(statement, Product) else self._placed(statement)
+                lines += self._product(statement) if isinstance(statement, Product) else self._apart(statement)
         settle()
         return lines
 
@@ -127,7 +144,9 @@ class Statements(Products):
         return wrapped(f"{out} = " if out.endswith("]") else f"{out}[...] = ", text)
 
     def _loop(self, sweep: Sweep, outer: Mapping[int, Mapping[str, int]]) -> list[str]:
-        """A sweep as a loop over positions."""
+        """A sweep as a loop over positions, or over waves."""
+        if loops(sweep) in self.planes:
+            return self._wave(sweep, outer)
         around = {**outer, sweep.axis: {name: sweep.direction * p for name, p in sweep.shifts.items()}}
         inside: list[tuple[str, list[str]]] = []
         for item in sweep.body:
@@ -165,6 +184,19 @@ class Statements(Products):
             row = self.layout.row
             conditions.append(f"{row(1, axis)} <= {row(step, axis)} <= {row(length, axis)}")
         return " and ".join(conditions)
+
+    def _apart(self, statement: Assign) -> list[str]:
+        """`target = value`; a term that would divide by zero beyond the border is for fewer points."""
+        if not isinstance(self.region, Waves):
+            return self._placed(statement)
+        plain, apart = guarded(self.program, statement.value)
+        value = self._text(expr.add(*plain)) if plain else "0"
+        lines = wrapped(f"{self.region.read(statement.target)}[...] = ", value)
+        for offset, term in apart:
+            self.region.reach = offset
+            lines += wrapped(f"{self.region.read(statement.target)} += ", self._text(term))
+            self.region.reach = ()
+        return lines
 
     def _placed(self, statement: Assign) -> list[str]:
         """`target = value`; a term that would divide by zero beyond the border stands apart, with its condition."""

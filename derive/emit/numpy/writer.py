@@ -12,9 +12,11 @@ from derive.emit.face import Face
 from derive.emit.layout import Layout, Names, Place
 from derive.emit.numpy.parts import turned
 from derive.emit.numpy.regions import Arrays, Everywhere, Region, Zipped
+from derive.emit.numpy.waves import in_waves
 from derive.emit.source import (
     uses,
 )
+from derive.schedule.fronts import planes
 from derive.schedule.program import (
     Pack,
     Program,
@@ -24,7 +26,9 @@ from derive.schedule.program import (
 
 class Writer:
     def __init__(self, program: Program):
-        self.scheduled, self.layers = program, turned(program)
+        self.planes = planes(program)
+        self.scheduled = in_waves(program, self.planes)
+        self.layers = turned(self.scheduled)
         """The program as it was scheduled, and as it is written."""
         self.program = program = self.layers.program
         self.system = program.system
@@ -43,6 +47,8 @@ class Writer:
         self.scratch_names: dict[tuple[str, int], str] = {}
         self.inside = {t.name for s in statements(program.backward) for t in s.targets}
         """What the backward pass computes: zero beyond the lattice."""
+        self.wave_names: dict[str, str] = {}
+        """What things are called inside of loops over waves."""
         self.in_blocks = False
         self.numbers: dict[str, str] = {}
         self.halves: set[str] = set()
