@@ -26,17 +26,17 @@ class Products(Writer):
         factor = self._factor(product)
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
+        # Parts of a stack are views of it: it stays the array that it is.
+        place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
         if isinstance(self.region, Everywhere) and chain:
             lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
-            lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
+            lines = [f"{place} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
             # `dot` costs less than `matmul`, and asks for an array of its own.
             whole = not self.arrays.is_stored(product.target.name)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
-            # Parts of a stack are views of it: it stays the array that it is.
-            place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
             lines = [f"{place} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._bias(product)
