@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from derive import expr
 from derive.emit.code import RANK, ROW, kind_of, total, wrapped
@@ -36,6 +36,7 @@ from derive.schedule.terms import can_be_infinite, is_backward
 from derive.system import Variable
 
 BAR = "_bar"
+Margins: TypeAlias = "tuple[tuple[int, int], ...]"
 
 
 class Gradients(Allocation):
@@ -191,21 +192,33 @@ class Gradients(Allocation):
         start = expr.add(*plain) if plain else None
         text = f"np.zeros_like({local})" if start is None else self._text(start)
         lines = wrapped(f"{entry} = ", f"{text}.copy()" if isinstance(start, Var) else text)
-        for condition, term in late:
-            lines += [f"if {condition}:", *indented(wrapped(f"{entry} += ", self._text(term)))]
+        for condition, margins, term in late:
+            self.region = Beyond(self.arrays, edge, margins)
+            rows = [f"{low or ''}:{-high or ''}" for (low, high), s in zip(margins, edge.steps, strict=True) if s is None]
+            place = f"{entry}[{', '.join(rows)}]" if any(map(any, margins)) else entry
+            added = wrapped(f"{place} += ", self._text(term))
+            lines += [f"if {condition}:", *indented(added)] if condition else added
         return [*lines, *self._outward(edge.border, entry, entry)]
 
-    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Node]]]:
-        """The terms on a border; apart those that would divide by zero where the lattice is too short for them."""
+    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Margins, Node]]]:
+        """The terms on a border; apart those that would divide by zero where the lattice does not reach."""
         plain: list[Node] = []
         late = []
         for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
-            condition = self._reached(term) if can_be_infinite(term) else ""
-            if condition:
-                late.append((condition, term))
+            condition, margins = (self._reached(term), self._left_out(term)) if can_be_infinite(term) else ("", ())
+            if condition or any(map(any, margins)):
+                late.append((condition, margins, term))
             elif not isinstance(term, expr.Zero):
                 plain.append(term)
         return plain, late
+
+    def _left_out(self, term: Node) -> Margins:
+        """How many points at either end of a border have no adjoint of `term` beside them."""
+        offsets: list[set[int]] = [{0} for _ in self.system.lattice.indices]
+        for var in (v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)):
+            for found, index, symbol in zip(offsets, var.index, self.system.lattice.indices, strict=True):
+                found |= {int(index - symbol)} if index.has(symbol) else set()
+        return tuple((-min(found), max(found)) for found in offsets)
 
     def _reached(self, term: Node) -> str:
         """The condition that all adjoints which a term reads near the border lie inside the lattice."""

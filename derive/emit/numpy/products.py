@@ -34,7 +34,7 @@ class Products(Writer):
             lines = [f"{place} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
             # `dot` costs less than `matmul`, and asks for an array of its own.
-            whole = not self.arrays.is_stored(product.target.name)
+            whole = not self.arrays.is_stored(product.target.name) and self._is_whole(product.targets)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             lines = [f"{place} = {operand} @ {factor}"]
@@ -42,6 +42,11 @@ class Products(Writer):
             bias = self._bias(product)
             lines += [f"{out} += {bias}"] if out.isidentifier() else wrapped("", f"np.add({out}, {bias}, {out})")
         return lines
+
+    def _is_whole(self, targets: Sequence[Var]) -> bool:
+        """Whether targets are an array, and no part of a wider one."""
+        stack, _ = self.arrays.stack_of.get(targets[0].name, (None, 0))
+        return stack is None or len(stack.parts) == len(targets)
 
     def _run_text(self, variables: Sequence[Var]) -> str:
         """Neighbours in a stack as one array, at the place of the statement."""

@@ -89,14 +89,16 @@ class Arrays:
             parts.pop()
         return ", ".join(parts)
 
-    def rows_at(self, var: Var) -> str:
-        """The rows of a variable at an index whose steps may be numbers."""
+    def rows_at(self, var: Var, margins: Sequence[tuple[int, int]]) -> str:
+        """The rows of a variable at an index whose steps may be numbers; `margins`: see `Place`."""
         lattice = self.program.system.lattice
         parts = []
         for axis, (index, symbol) in enumerate(zip(var.index, lattice.indices, strict=True)):
             bare = var.name in self.bare
+            low, high = margins[axis]
             if index.has(symbol):
-                parts.append(":" if bare else self.layout.slice(axis, int(index - symbol)))
+                own = f"{low or ''}:{-high or ''}"
+                parts.append(own if bare else self.layout.slice(axis, int(index - symbol), margins[axis]))
             else:
                 parts.append(self.layout.row(index - (self.layout.before[axis] if bare else 0), axis))
         return ", ".join(parts)
@@ -137,15 +139,15 @@ class Indexed(Region):
 class Beyond(Region):
     """At a border: arrays are read at steps that are numbers."""
 
-    def __init__(self, arrays: Arrays, edge: Edge):
-        super().__init__(arrays, Place(edge.steps, ((0, 0),) * len(edge.steps)))
+    def __init__(self, arrays: Arrays, edge: Edge, margins: Sequence[tuple[int, int]] = ()):
+        super().__init__(arrays, Place(edge.steps, tuple(margins) or ((0, 0),) * len(edge.steps)))
 
     def read(self, var: Var) -> str:
         arrays = self.arrays
         name = arrays.name(Ref(var.name))
         if not var.index or not arrays.is_stored(var.name):
             return name
-        return f"{name}[{arrays.rows_at(var)}]"
+        return f"{name}[{arrays.rows_at(var, self.place.margins)}]"
 
 
 WHEN = {0: "t", -1: "before", 1: "after"}

@@ -188,15 +188,16 @@ class Statements(Products):
             target += "[...]"
         lines = wrapped(f"{target} = ", self._text(value) if value is not None else "0")
         for offset, term in guarded:
-            if place.steps[0] is None:
-                self.region = Everywhere(
-                    self.arrays, Place(place.steps, tuple((max(0, -o), max(0, o)) for o in offset))
-                )
-                lines += wrapped(f"{self.region.read(statement.target)} += ", self._text(term))
-                self.region = Everywhere(self.arrays, place)
-            else:
-                condition = self._inside(offset, place)
-                lines += [f"if {condition}:", *indented(wrapped(f"{target} += ", self._text(self._at(term, place))))]
+            # Along an axis that is not swept, the points that read beyond the lattice are left out.
+            margins = [
+                (max(0, -o), max(0, o)) if s is None else (0, 0) for o, s in zip(offset, place.steps, strict=True)
+            ]
+            self.region = type(self.region)(self.arrays, Place(place.steps, tuple(margins)))
+            target = self.region.read(statement.target)
+            added = wrapped(f"{target} += ", self._text(self._at(term, place)))
+            self.region = type(self.region)(self.arrays, place)
+            condition = self._inside(offset, place)
+            lines += [f"if {condition}:", *indented(added)] if condition else added
         return lines
 
     def _text(self, node: Node) -> str:
