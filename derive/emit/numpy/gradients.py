@@ -194,7 +194,9 @@ class Gradients(Allocation):
         lines = wrapped(f"{entry} = ", f"{text}.copy()" if isinstance(start, Var) else text)
         for condition, margins, term in late:
             self.region = Beyond(self.arrays, edge, margins)
-            rows = [f"{low or ''}:{-high or ''}" for (low, high), s in zip(margins, edge.steps, strict=True) if s is None]
+            rows = [
+                f"{low or ''}:{-high or ''}" for (low, high), s in zip(margins, edge.steps, strict=True) if s is None
+            ]
             place = f"{entry}[{', '.join(rows)}]" if any(map(any, margins)) else entry
             added = wrapped(f"{place} += ", self._text(term))
             lines += [f"if {condition}:", *indented(added)] if condition else added

@@ -66,6 +66,7 @@ class Module(Losses):
 
     def _filled(self, text: str) -> str:
         """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
+        text = self.face.checked(text)
         text = text.replace(" **TARGETS_TABLE,", " **TARGETS," if self.face.targets else "")
         text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
         if self.face.derived:

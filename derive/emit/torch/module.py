@@ -98,7 +98,7 @@ class Module:
         self.needed = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(needed.values()))
         lengths = [] if self.inputs else [str(n) for n in self.system.lattice.lengths]
         tail = [
-            frame.arguments(bool(self.targets), lengths),
+            self.face.checked(frame.arguments(bool(self.targets), lengths)),
             *helpers,
             *called.values(),
             *([UNKNOWN] if self.unknown else []),
