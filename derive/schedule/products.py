@@ -153,14 +153,10 @@ class Factoring:
             for node, var in self.named.items()
             if any(map(is_backward, expr.variables(node))) and not is_backward(var)
         }
-        self.joined = {key: j for key, j in self.joined.items() if not is_backward(j.target) or self._is_here(j)}
+        self.joined = {key: joint for key, joint in self.joined.items() if not is_backward(joint.target)}
         value = self._without(equation, Var("recalled", (), self.system.lattice.indices, *equation.shape), scratch)
         self.joined, self.named, self.names.taken = known
         return equation if scratch.equations or scratch.single or scratch.joint else value
-
-    def _is_here(self, joint: Joint) -> bool:
-        """Whether a product is of what stands at its own point."""
-        return not any(any(self.system.offset(v)) for v in joint.operands)
 
     def _matrix_and_column(self, node: Node) -> tuple[Any, Node] | None:
         """`(M, v)` of `M v`, M a parameter or its transpose and v a column that has an index."""

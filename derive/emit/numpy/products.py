@@ -27,7 +27,7 @@ class Products(Writer):
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         chain = self.system.lattice.dimension == 1
         # Parts of a stack are views of it: it stays the array that it is.
-        place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
+        place = f"{out}[...]" if out.isidentifier() and self.arrays.stack_with(product.target.name) else out
         if isinstance(self.region, Everywhere) and chain:
             lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
@@ -45,7 +45,7 @@ class Products(Writer):
 
     def _is_whole(self, targets: Sequence[Var]) -> bool:
         """Whether targets are an array, and no part of a wider one."""
-        stack, _ = self.arrays.stack_of.get(targets[0].name, (None, 0))
+        stack = self.arrays.stack_with(targets[0].name)
         return stack is None or len(stack.parts) == len(targets)
 
     def _run_text(self, variables: Sequence[Var]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from derive.emit.layout import Layout, Names, Place, run_name
 from derive.emit.numpy.ufuncs import Ref
 from derive.expr import Var
-from derive.schedule.program import SCRATCH, STORED, Edge, Program, statements
+from derive.schedule.program import SCRATCH, STORED, Edge, Program, Stack, statements
 from derive.schedule.storage import read_by
 
 
@@ -63,6 +63,11 @@ class Arrays:
         if key not in self.runs:
             self.runs[key] = self.names.new(run_name([p.name for p in stack.parts[k : k + ref.count]]))
         return self.runs[key]
+
+    def stack_with(self, name: str) -> Stack | None:
+        """The stack that an array lies in, or what it shares its memory with."""
+        found = self.stack_of.get(self.program.shared.get(name, name))
+        return found and found[0]
 
     def is_stored(self, name: str) -> bool:
         array = self.program.arrays.get(name)

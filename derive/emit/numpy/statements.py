@@ -183,7 +183,7 @@ class Statements(Products):
         plain, guarded = self._terms(statement.value)
         target = self.region.read(statement.target)
         value = self._at(expr.add(*plain), place) if plain else None
-        in_place = statement.target.name in self.arrays.stack_of or (guarded and place.steps[0] is None)
+        in_place = self.arrays.stack_with(statement.target.name) or (guarded and place.steps[0] is None)
         if in_place and target.isidentifier():
             target += "[...]"
         lines = wrapped(f"{target} = ", self._text(value) if value is not None else "0")
