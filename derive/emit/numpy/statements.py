@@ -86,7 +86,7 @@ class Statements(Products):
         """Assignments and products at one place: neighbouring assignments are taken together."""
         lines: list[str] = []
         steps = Steps(
-            self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
+            self.program, self.printer, self._expression, lambda sizes, k: self._scratch(scratch, sizes, k), self.halved
         )
         waiting: list[Call] = []
         neighbours = Neighbours(self.program, isinstance(self.region, Everywhere))
@@ -104,8 +104,8 @@ class Statements(Products):
         settle()
         return lines
 
-    def _scratch(self, kind: str, shape: tuple[Expr, Expr], k: int) -> str:
-        key = kind, tuple(self.names.size(n) for n in shape if n != 1), k
+    def _scratch(self, kind: str, sizes: tuple[Expr, ...], k: int) -> str:
+        key = kind, tuple(map(self.names.size, sizes)), k
         if key not in self.scratch:
             number = sum(known[0] == kind for known in self.scratch)
             if (kind, number) not in self.scratch_names:
