@@ -194,7 +194,7 @@ class Into:
         return text + "".join(f".mul_({self.operand(f, kind)})" for f in rest), True
 
     def _slopes(self, factors: list[Node], kind: str) -> list[tuple[str, str]]:
-        """Takes `1 - y * y`, `y * (1 - y)` and `1 - y`, of arrays of that kind, out of the factors, if others are left: `(name, y)`."""
+        """Takes `1 - y * y`, `y * (1 - y)` and `1 - y` out of the factors, if others are left: `(name, y)`, `y` of that kind."""
         found = []
         for factor in list(factors):
             tanh, sigmoid = _tanh_of(factor), _one_minus(factor)

@@ -13,7 +13,6 @@ from derive.expr import Node
 from derive.schedule.program import Edge, OuterTotal, Total
 from derive.schedule.terms import can_be_infinite, terms_of
 
-
 Late: TypeAlias = "tuple[str, str, str]"
 """A condition, the rows of the gradient in brackets, and what is added to them."""
 
@@ -44,7 +43,9 @@ class Totals(Pass):
         self.place, self.inside = Place(item.steps, self.everywhere.margins), False
         plain, late = [], []
         for term in terms_of(item.value):
-            condition, margins = (self._reached(term), self._left_out(term)) if can_be_infinite(term) else ("", ())
+            infinite = can_be_infinite(term)
+            condition = self._reached(term) if infinite or not self._has_rows(term) else ""
+            margins = self._left_out(term) if infinite else self.everywhere.margins
             if condition or any(map(any, margins)):
                 self.place = Place(item.steps, tuple(margins))
                 kept = [m for m, step in zip(margins, item.steps, strict=True) if step is None]
@@ -57,6 +58,15 @@ class Totals(Pass):
         value = self.printer.full(self.printer.value(node), node) if node is not None else None
         self.place = self.everywhere
         return ([value.text] if value is not None and value.batched else []), late
+
+    def _has_rows(self, term: Node) -> bool:
+        """Whether arrays have a row, of zeros, for all that a term reads, however short the lattice is."""
+        for var in (v for v in expr.variables(term) if v.index):
+            sides = zip(var.index, self.lattice.lengths, self.memory.margins[var.name], strict=True)
+            for index, n, (before, after) in sides:
+                if (index.is_Integer and index - 1 > after) or (index.has(n) and n - index > before):
+                    return False
+        return True
 
     def _left_out(self, term: Node) -> Sequence[tuple[int, int]]:
         """How many points at either end of a border have no adjoint of `term` beside them."""
