@@ -96,7 +96,7 @@ class Gradients(Allocation):
         lines = [
             *self._parameters([*body, *turned]),
             *self._unpacked(used),
-            *[f'{name} = values["{name}"]' for name in kept if uses(body, name)],
+            *[f'{name} = values["{name}"]' for name in kept if uses([*body, *turned], name)],
             *(
                 f'{self.names.of[seed + "_ct"]} = cotangents["{seed}"]'
                 for seed in program.seeds
