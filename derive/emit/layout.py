@@ -16,7 +16,7 @@ from derive.schedule.hoist import ROLES
 from derive.system import System
 
 LOCALS = ("params", "inputs", "initial", "targets", "cotangents", "values", "sizes", "given", "gradients", "bars",
-          "batch", "dtype", "points", "loss", "name", "array", "direct")  # fmt: skip
+          "batch", "dtype", "points", "loss", "name", "array", "direct", "carried")  # fmt: skip
 MODULE = ("np", "math", "difflib", "forward", "vjp", "value_and_grad", "check", "PARAMETERS", "INPUTS", "TARGETS",
           "INITIAL", "STATES", "FUNCTIONS", "backward", "Trajectory", "inner", "diagonal")  # fmt: skip
 AMBIGUOUS = ("l", "O", "I")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from derive import expr
@@ -166,11 +167,17 @@ class Gradients(Allocation):
         sizes = [self.names.size(v.shape[0]) for v in gradient.left]
         if len(set(sizes)) == 1:
             n = sizes[0]
-            each = f"    {into}[name] = total[k * {n} : (k + 1) * {n}]"
-            return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
+            whole, k = self._of_sums
+            each = f"    {into}[name] = {whole}[{k} * {n} : ({k} + 1) * {n}]"
+            return [f"{whole} = {text}", f"for {k}, name in enumerate(({quoted(names)})):", each]
         cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
         pieces = [f'{into}["{name}"]' for name in names]
         return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
+
+    @cached_property
+    def _of_sums(self) -> tuple[str, str]:
+        """What several sums as one are called, and the number of one of them."""
+        return self.names.new("total"), self.names.new("k")
 
     def _input_gradient(self, variable: Variable) -> list[str]:
         bar = f"{variable.name}{BAR}"
