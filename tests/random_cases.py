@@ -17,7 +17,7 @@ from random_systems import Drawn
 from derive.errors import DeriveError
 from derive.system import LOSS, System
 
-WAYS: tuple[tuple[int, tuple[int, ...]], ...] = ((1, ()), (2, (3,)), (4, (1,)), (3, (2, 2)))
+SIZES: tuple[tuple[int, tuple[int, ...]], ...] = ((1, ()), (2, (3,)), (4, (1,)), (3, (2, 2)))
 """Steps and batch; on a grid the other axis is a step longer."""
 TOLERANCE = 1e-9
 LARGE = 1e5
@@ -128,6 +128,7 @@ class Trial:
     case: Case
     backend: str
     compiled: Any
+    every_way: bool = True
     found: list[Mismatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -144,17 +145,23 @@ class Trial:
         yield "forward", self.forward
         every = case.cotangents
         yield "vjp", lambda: self.vjp(every)
+        if case.drawn.loss:
+            yield "value_and_grad", self.value_and_grad
+        yield from self.more_ways() if self.every_way else ()
+
+    def more_ways(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """What takes modules of its own: other cotangents, and one of the options, drawn by the seed."""
+        case, every = self.case, self.case.cotangents
         some = self.choice.sample(sorted(every), self.choice.randint(1, len(every)))
         if len(some) < len(every):
             yield f"vjp of {', '.join(some)}", lambda: self.vjp({name: every[name] for name in some})
         lasts = np.random.default_rng(case.drawn.seed).integers(1, np.add(case.sizes, 1), (*case.batch, case.dimension))
-        options: list[dict[str, Any]] = [{}, {"checkpoint": 2}, {"truncate": 2}]
+        options: list[dict[str, Any]] = [{"checkpoint": 2}, {"truncate": 2}]
         options += [{"lengths": lasts if case.dimension > 1 else lasts[..., 0]}] if case.batch else []
-        kept = [options[0], self.choice.choice(options[1:])]
-        for how in kept[1:]:
-            yield f"vjp, {how}", lambda how=how: self.vjp(every, **how)
-        for how in kept if case.drawn.loss else ():
-            yield f"value_and_grad, {how}", lambda how=how: self.value_and_grad(**how)
+        how = self.choice.choice(options)
+        yield f"vjp, {how}", lambda: self.vjp(every, **how)
+        if case.drawn.loss:
+            yield f"value_and_grad, {how}", lambda: self.value_and_grad(**how)
 
     def forward(self) -> None:
         self.compare("forward", self.compiled.forward(self.case.params, self.inputs, self.initial), self.case.states_wanted())
@@ -183,20 +190,26 @@ class Trial:
                 self.found.append(Mismatch(self.case.drawn, self.backend, call, name, got, array))
 
 
-def mismatches(drawn: Drawn, backend: str, ways: Sequence[tuple[int, tuple[int, ...]]] = WAYS) -> list[Mismatch]:
-    """What `backend` gives that it should not; nothing for a system that is refused."""
+def mismatches(
+    drawn: Drawn, backend: str, sizes: Sequence[tuple[int, tuple[int, ...]]] = SIZES, every_way: bool = True
+) -> list[Mismatch]:
+    """What `backend` gives that it should not; nothing for a system that is refused.
+
+    `every_way`: in all ways in which the functions can be called, else those of one module.
+    """
     try:
         system = drawn.system()
-        compiled = system.compile(backend)
+        states = [v.name for v in system.states if v.name != LOSS]
+        compiled = system.compile(backend, cotangents=None if every_way else states)
     except DeriveError:
         return []
     except Exception as error:
         return [Mismatch(drawn, backend, "compile", "raised", error)]
     found = []
-    for steps, batch in ways:
+    for steps, batch in sizes:
         case = Case(drawn, system, steps, batch)
         if case.has_samples:
-            found += _tried(Trial(case, backend, compiled))
+            found += _tried(Trial(case, backend, compiled, every_way))
     return found
 
 

@@ -169,11 +169,12 @@ def test_what_was_once_wrong_in_loops(name: str):
     assert not found, shown(found)
 
 
-SEEDS = {"numpy": range(1000, 1020), "c": range(1000, 1004), "torch": range(1000, 1004), "jax": range(1000, 1001)}
+SEEDS = {"numpy": range(1000, 1025), "c": range(1000, 1010), "torch": range(1000, 1005), "jax": range(1000, 1003)}
 
 
 @pytest.mark.parametrize(("backend", "seed"), [(backend, seed) for backend, seeds in SEEDS.items() for seed in seeds])
 def test_a_random_system_is_what_its_text_says(backend: str, seed: int):
+    """`benchmarks/fuzz_emit.py` goes on where this ends."""
     pytest.importorskip({"c": "numpy"}.get(backend, backend))
-    found = mismatches(drawn(seed), backend, [(1, ()), (4, (2,))])
+    found = mismatches(drawn(seed), backend, [(1, ()), (4, (2,))], every_way=backend == "numpy")
     assert not found, shown(found)

@@ -24,10 +24,13 @@ AMBIGUOUS = ("l", "O", "I")
 
 
 class Names:
-    """Python names for the variables, dimensions, lengths and indices of a system, none of which means anything else."""
+    """Python names for the variables, dimensions, lengths and indices of a system, none of which means anything else.
 
-    def __init__(self, system: System, variables: Iterable[str]):
-        self.taken = {*LOCALS, *MODULE, *AMBIGUOUS, *dir(builtins), *keyword.kwlist, *library.CALLED}
+    `own` are further names that a backend's modules use themselves.
+    """
+
+    def __init__(self, system: System, variables: Iterable[str], own: Iterable[str] = ()):
+        self.taken = {*own, *LOCALS, *MODULE, *AMBIGUOUS, *dir(builtins), *keyword.kwlist, *library.CALLED}
         self.taken |= {library.function_name(name, order) for name in applied(system) for order in range(4)}
         self.of = {name: self.new(name) for name in variables}
         lattice = system.lattice

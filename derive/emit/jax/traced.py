@@ -15,6 +15,7 @@ from sympy import Expr
 
 from derive import expr
 from derive.emit.code import ArrayPrinter, Value, wrapped
+from derive.emit.jax.library import SOURCES
 from derive.emit.layout import Names, run_name
 from derive.emit.source import indented
 from derive.expr import Node, Var
@@ -37,12 +38,16 @@ LONG = 50
 """An expression that is longer has a line of its own."""
 
 
+OWN = ("jax", "jnp", "lax", "numpy", "states", "found", "kept", "wanted", "carry", "row")
+"""What a module calls its libraries, its functions, and what it has at hand inside them."""
+
+
 class Shared:
     """What all functions of a module have in common: names, and where in their arrays the points of the lattice are."""
 
     def __init__(self, program: Program, variables: Iterable[str]):
         self.program, self.system = program, program.system
-        self.names = Names(self.system, dict.fromkeys([*variables, *program.arrays]))
+        self.names = Names(self.system, dict.fromkeys([*variables, *program.arrays]), (*SOURCES, *OWN))
         self.packs = {
             pack: self.names.new(run_name([p.name for p in pack.parts]))
             for pack in program.packs
