@@ -63,7 +63,9 @@ def _shorter(line: str) -> list[str]:
     whole = [n for n in ast.walk(tree.value) if isinstance(n, (ast.BinOp, ast.Call, ast.UnaryOp))]
     found = []
     for node in sorted(whole, key=lambda n: -len(ast.unparse(n))):
-        for part in (n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)):
+        for part in (
+            n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)
+        ):
             if not (isinstance(node, ast.Call) and part is node.func):
                 found.append(ast.unparse(_Exchange(node, part).visit(ast.parse(line).body[0])))
     return found
@@ -76,7 +78,9 @@ class _Exchange(ast.NodeTransformer):
         self.node, self.part = node, part
 
     def visit(self, node: ast.AST) -> ast.AST:
-        same = isinstance(node, type(self.node)) and ast.dump(node) == ast.dump(self.node) and _at(node) == _at(self.node)
+        same = (
+            isinstance(node, type(self.node)) and ast.dump(node) == ast.dump(self.node) and _at(node) == _at(self.node)
+        )
         return self.part if same else self.generic_visit(node)
 
 

@@ -137,7 +137,9 @@ class Trial:
         known = self.compiled.module.INITIAL
         self.initial = {name: array for name, array in case.initial.items() if name in known}
         fed = {name: array for name, array in case.targets.items() if name in self.compiled.module.INPUTS}
-        self.lengths = {} if case.inputs or fed else dict(zip(map(str, case.system.lattice.lengths), case.sizes, strict=True))
+        self.lengths = (
+            {} if case.inputs or fed else dict(zip(map(str, case.system.lattice.lengths), case.sizes, strict=True))
+        )
         self.inputs = {**case.inputs, **fed, **self.lengths}
 
     def ways(self) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -164,7 +166,9 @@ class Trial:
             yield f"value_and_grad, {how}", lambda: self.value_and_grad(**how)
 
     def forward(self) -> None:
-        self.compare("forward", self.compiled.forward(self.case.params, self.inputs, self.initial), self.case.states_wanted())
+        self.compare(
+            "forward", self.compiled.forward(self.case.params, self.inputs, self.initial), self.case.states_wanted()
+        )
 
     def vjp(self, cotangents: Arrays, **how: Any) -> None:
         found = self.compiled.vjp(self.case.params, self.inputs, cotangents, self.initial, **how)
@@ -185,8 +189,16 @@ class Trial:
             return
         for name, array in wanted.items():
             got = found.get(name)
-            got = np.zeros_like(array) if got is None else got.detach().numpy() if hasattr(got, "detach") else np.asarray(got)
-            if got.shape != array.shape or not np.max(np.abs(got - array), initial=0) <= TOLERANCE * (1 + largest([array])):
+            got = (
+                np.zeros_like(array)
+                if got is None
+                else got.detach().numpy()
+                if hasattr(got, "detach")
+                else np.asarray(got)
+            )
+            if got.shape != array.shape or not np.max(np.abs(got - array), initial=0) <= TOLERANCE * (
+                1 + largest([array])
+            ):
                 self.found.append(Mismatch(self.case.drawn, self.backend, call, name, got, array))
 
 

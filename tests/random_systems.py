@@ -70,7 +70,10 @@ def drawn(seed: int) -> Drawn:
 def trimmed(given: Mapping[str, Any]) -> Drawn:
     """A system without what its equations and its loss don't name."""
     used = {
-        node.id for text in (given["equations"], given["loss"]) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)
+        node.id
+        for text in (given["equations"], given["loss"])
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Name)
     }
     kept = dict(given)
     for kind in ("inputs", "parameters", "targets", "shapes"):
@@ -159,7 +162,9 @@ class _Draw:
         have = [p for p, s in self.parameters.items() if s == shape]
         turned = [p for p, s in self.parameters.items() if s == shape[::-1] and shape != SCALAR]
         if have and self.random.random() > 0.4:
-            return self.random.choice(have) + (".T" if shape[0] == shape[1] != "1" and self.random.random() < 0.2 else "")
+            return self.random.choice(have) + (
+                ".T" if shape[0] == shape[1] != "1" and self.random.random() < 0.2 else ""
+            )
         if turned and self.random.random() < 0.3:
             return self.random.choice(turned) + ".T"
         new = self.name()
@@ -269,7 +274,9 @@ def _times(draw: _Draw, shape: Shape, column: str, size: str) -> str:
 
 def _product(draw: _Draw, shape: Shape, depth: int) -> str:
     size = draw.size()
-    return _times(draw, shape, draw.leaf((size, "1")) if draw.random.random() < 0.5 else draw.formula((size, "1"), depth), size)
+    return _times(
+        draw, shape, draw.leaf((size, "1")) if draw.random.random() < 0.5 else draw.formula((size, "1"), depth), size
+    )
 
 
 def _reset(draw: _Draw, shape: Shape, depth: int) -> str:

@@ -92,12 +92,21 @@ class Shared:
         for total_ in program.gradients:
             if isinstance(total_, (OuterTotal, Total)):
                 offsets += [(v.name, self.system.offset(v)) for v in read_by(total_) if v.index]
+        # A fixed step lies beyond a lattice that is too short for it.
+        edges = [v for g in program.gradients if isinstance(g, Edge) for v in read_by(g) if v.index]
+        offsets += [(v.name, self._from_one_step(v)) for v in edges]
         for name, offset in offsets:
             low = before.setdefault(name, [0] * dimension)
             high = after.setdefault(name, [0] * dimension)
             for axis, o in enumerate(offset):
                 low[axis], high[axis] = max(low[axis], -o), max(high[axis], o)
         return before, after
+
+    def _from_one_step(self, var: Var) -> tuple[int, ...]:
+        """How far an index lies from the only point of a lattice of one step."""
+        lattice = self.system.lattice
+        only: dict[Expr, int] = dict.fromkeys([*lattice.indices, *lattice.lengths], 1)
+        return tuple(int(i.subs(only)) - 1 for i in var.index)
 
 
 def _is_used(stack: Stack, program: Program) -> bool:
