@@ -1,7 +1,9 @@
-"""Gradients of small systems whose adjoints reach beyond the lattice, against finite differences of `forward`."""
+"""Small systems whose adjoints reach beyond the lattice, against finite differences; random ones, against their text."""
 
 import numpy as np
 import pytest
+from random_cases import Mismatch, mismatches
+from random_systems import Drawn, drawn
 from test_emit_contract import Case, assert_gradients
 
 from derive.system import System
@@ -95,3 +97,84 @@ def test_a_loss_whose_slope_is_written_with_its_value(backend: str, loss_at: str
         loss="tanh(k @ h[t] + m)", loss_at=loss_at,
     )  # fmt: skip
     assert system.compile(backend).module.check(3) < 1e-6
+
+
+# --- random systems -----------------------------------------------------------------------------------------------------
+
+
+NARROW: dict[str, dict[str, object]] = {
+    "a turned product two steps ahead": {"equations": "h[t] = U.T @ x[t-2]", "inputs": "x: n", "parameters": "U: n x n"},
+    "a product of a product one step ahead": {
+        "equations": "h[t] = U @ (U @ x[t-1])", "inputs": "x: n", "parameters": "U: n x n",
+    },
+    "products of two steps": {
+        "equations": "h[t] = U @ (v.T @ (V @ x[t-1]).T @ (V @ x[t]))", "inputs": "x: n",
+        "parameters": "v: 1 x m, V: n x n, U: n x m",
+    },
+    "products of a product ahead": {
+        "equations": "h[t] = U @ ((U.T @ tanh(U @ h[t+2])) + g * h[t+2])", "inputs": "", "parameters": "U: n x n, g: scalar",
+    },
+    "a cotangent two rows away": {"equations": "h[i,j] = x[i-2,j]", "inputs": "x: n", "parameters": ""},
+    "stacked products on a grid": {
+        "equations": "h[i,j] = sigmoid(sigmoid(U @ x[i,j]))\nk[i,j] = c - tanh(V @ x[i,j])", "inputs": "x: n",
+        "parameters": "U: m x n, V: m x n, c: scalar", "shapes": "h: m, k: m",
+    },
+    "a stack of which a part shares its place": {
+        "equations": "h[i,j] = U @ x[i,j]\nk[i,j] = V @ softplus(W @ x[i,j])", "inputs": "x: m",
+        "parameters": "U: n x m, W: m x m, V: n x m", "shapes": "h: n, k: n",
+    },
+    "roots beside the border of a grid": {
+        "equations": "h[i,j] = tanh(x[i,j])\nk[i,j] = sqrt(0.5 + square(h[i-1,j-1]))", "inputs": "x: n", "parameters": "",
+        "shapes": "h: n, k: n", "boundary": {"h": "learned"},
+    },
+    "columns and rows in one statement": {
+        "equations": "k[t] = U @ y[t]\nh[t] = v.T * tanh(sum(k[t]) * (y[t] - silu(h[t-3])))\n"
+        "y[t] = (1 - sigmoid(c)) * tanh(sigmoid(y[t-4]) * y[t-4] - silu(h[t-6]))",
+        "inputs": "", "parameters": "U: m x n, v: 1 x n, c: scalar", "shapes": "k: m, h: n, y: n",
+    },
+    "a scalar state": {"equations": "h[t] = h[t-1]", "inputs": "", "parameters": "", "shapes": "h: scalar"},
+    "a state of parameters only": {"equations": "h[t] = U @ v", "inputs": "x: n", "parameters": "U: n x m, v: m"},
+    "a sum that is spread": {
+        "equations": "h[t] = U @ ((U.T @ (sum(h[t-1]) * h[t-1])) + v)", "inputs": "", "parameters": "U: n x m, v: m",
+    },
+    "a gate that is a scalar": {"equations": "h[t] = (1 - g[t]) * x[t]", "inputs": "x: n, g: scalar", "parameters": ""},
+    "functions of numbers": {
+        "equations": "h[t] = sigmoid(c - c) * h[t-2] + log_sum_exp(max(c, c)) * x[t]", "inputs": "x: n",
+        "parameters": "c: scalar",
+    },
+}  # fmt: skip
+"""Systems that a backend was wrong about, each reduced to what it was wrong about."""
+
+
+def narrow(name: str) -> Drawn:
+    blank = {"shapes": "h: n", "targets": "", "boundary": {}, "loss": "", "loss_at": "every", "seed": 1}
+    return Drawn(**{**blank, **NARROW[name]})
+
+
+def shown(found: list[Mismatch]) -> str:
+    return "\n\n".join(map(str, found[:3]))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("name", NARROW)
+def test_what_was_once_wrong(name: str, backend: str):
+    pytest.importorskip(backend)
+    found = mismatches(narrow(name), backend, [(1, ()), (4, (3,))])
+    assert not found, shown(found)
+
+
+@pytest.mark.parametrize("name", ["a state of parameters only", "a sum that is spread"])
+def test_what_was_once_wrong_in_loops(name: str):
+    found = mismatches(narrow(name), "c", [(1, ()), (4, (3,))])
+    assert not found, shown(found)
+
+
+SEEDS = {"numpy": range(1000, 1025), "c": range(1000, 1010), "torch": range(1000, 1005), "jax": range(1000, 1003)}
+
+
+@pytest.mark.parametrize(("backend", "seed"), [(backend, seed) for backend, seeds in SEEDS.items() for seed in seeds])
+def test_a_random_system_is_what_its_text_says(backend: str, seed: int):
+    """`benchmarks/fuzz_emit.py` goes on where this ends."""
+    pytest.importorskip({"c": "numpy"}.get(backend, backend))
+    found = mismatches(drawn(seed), backend, [(1, ()), (4, (2,))], every_way=backend == "numpy")
+    assert not found, shown(found)

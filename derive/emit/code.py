@@ -434,7 +434,7 @@ def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     name, order, kind = node.function, node.order, kind_of(node)
     entrywise = isinstance(functions.row(name), functions.Elementwise)
     if not entrywise and all(kind_of(a) == SCALAR for a in node.arguments):
-        return _of_scalars(p, node, get)
+        return of_scalars(p, node, get)
     values = [get(a) if entrywise else p.full(get(a), a) for a in node.arguments]
     batched = any(v.batched for v in values)
     loose = entrywise and all(v.loose for v in values)
@@ -448,7 +448,7 @@ def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     return Value(text, ATOM, kind, batched, loose)
 
 
-def _of_scalars(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
+def of_scalars(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     """A function of vectors whose only entry is a scalar: along an axis of its own."""
     values = [get(a) for a in node.arguments]
     text = p.call(node.function, *(f"{v.at_least(ATOM)}[..., None]" for v in values), order=node.order)

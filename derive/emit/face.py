@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from derive import expr
 from derive.emit.layout import applied
-from derive.emit.source import CHECK, CHECK_LOSS, dictionary, docstring, tuple_of
+from derive.emit.source import CHECK, CHECK_LOSS, dictionary, docstring, quoted, tuple_of
+from derive.errors import DeriveError
 from derive.expr import Var
 from derive.lattice import Border
 from derive.notation import Notation
@@ -77,6 +78,41 @@ class Face:
         if not self.derived:
             tables["COTANGENTS"] = {name: states[name] for name in self.program.seeds}
         return {name: entries for name, entries in tables.items() if name != "TARGETS" or entries}
+
+    def telling(self) -> list[str]:
+        """The boundary values that can't be left out, since nothing else tells the size of a state.
+
+        Raises `DeriveError` where nothing tells it.
+        """
+        shapes = self.shapes()
+        known = {
+            letter for name in ("PARAMETERS", "INPUTS") for shape in shapes[name].values() for letter in shape.split()
+        }
+        known |= {"...", *map(str, self.system.lattice.lengths)}
+        found: list[str] = []
+        for name, shape in shapes["STATES"].items():
+            for letter in (x for x in shape.split() if not x.isdigit() and x not in known):
+                key = next((k for k, other in shapes["INITIAL"].items() if letter in other.split()), None)
+                if key is None:
+                    raise DeriveError(
+                        f"the size {letter} of {name} stands in no array that would be given; let a parameter, an input or "
+                        f"a boundary value have it, or give {name} a size that is a number"
+                    )
+                found.append(key)
+                known |= set(shapes["INITIAL"][key].split())
+        return found
+
+    def checked(self, text: str) -> str:
+        """`text`, in which boundary values are checked, with those asked for that can't be left out."""
+        names = self.telling()
+        if not names:
+            return text
+        table = f"{{name: INITIAL[name] for name in ({quoted(names)})}}"
+        lines = text.splitlines()
+        optional = 'INITIAL, sizes, optional="boundary value"'
+        return "\n".join(
+            x for line in lines for x in ([line.replace(optional, f"{table}, sizes")] * (optional in line) + [line])
+        )
 
     def tables(self, unknown: bool) -> list[str]:
         """The tables as source; `unknown`: whether there are functions without a formula."""

@@ -16,7 +16,7 @@ from derive.schedule.hoist import ROLES
 from derive.system import System
 
 LOCALS = ("params", "inputs", "initial", "targets", "cotangents", "values", "sizes", "given", "gradients", "bars",
-          "batch", "dtype", "points", "loss", "name", "array", "direct")  # fmt: skip
+          "batch", "dtype", "points", "loss", "name", "array", "direct", "carried")  # fmt: skip
 MODULE = ("np", "math", "difflib", "forward", "vjp", "value_and_grad", "check", "PARAMETERS", "INPUTS", "TARGETS",
           "INITIAL", "STATES", "FUNCTIONS", "backward", "Trajectory", "inner", "diagonal")  # fmt: skip
 AMBIGUOUS = ("l", "O", "I")
@@ -24,10 +24,13 @@ AMBIGUOUS = ("l", "O", "I")
 
 
 class Names:
-    """Python names for the variables, dimensions, lengths and indices of a system, none of which means anything else."""
+    """Python names for the variables, dimensions, lengths and indices of a system, none of which means anything else.
 
-    def __init__(self, system: System, variables: Iterable[str]):
-        self.taken = {*LOCALS, *MODULE, *AMBIGUOUS, *dir(builtins), *keyword.kwlist, *library.CALLED}
+    `own` are further names that a backend's modules use themselves.
+    """
+
+    def __init__(self, system: System, variables: Iterable[str], own: Iterable[str] = ()):
+        self.taken = {*own, *LOCALS, *MODULE, *AMBIGUOUS, *dir(builtins), *keyword.kwlist, *library.CALLED}
         self.taken |= {library.function_name(name, order) for name in applied(system) for order in range(4)}
         self.of = {name: self.new(name) for name in variables}
         lattice = system.lattice

@@ -13,7 +13,7 @@ from derive import expr
 from derive.expr import Node, Var
 from derive.lattice import Edge as Read
 from derive.lattice import Loop, order
-from derive.schedule.terms import asks_where, can_be_infinite, has_product, is_costly
+from derive.schedule.terms import COTANGENT, asks_where, can_be_infinite, has_product, is_costly
 from derive.system import System
 
 Equations: TypeAlias = "dict[str, tuple[Var, Node]]"
@@ -47,7 +47,8 @@ class Names:
 def inlined(equations: Equations, kept: Collection[str], also: Iterable[Node]) -> Equations:
     """The equations without those that are read once, by another one at the same point: these stand where they are read.
 
-    So do those that only give another name to a variable.  `kept` stay; `also` are other right-hand sides that read.
+    So do those that only give another name to a variable, unless that would be read further away, or a cotangent beyond the
+    lattice.  `kept` stay; `also` are other right-hand sides that read.
     """
     uses: Counter[Var] = Counter()
     for rhs in (*(rhs for _, rhs in equations.values()), *also):
@@ -58,7 +59,13 @@ def inlined(equations: Equations, kept: Collection[str], also: Iterable[Node]) -
     gone = {n: e for n, e in equations.items() if n not in kept and by_name[n] == 1 and uses[e[0]] == 1}
     read_elsewhere = {v.name for rhs in also for v in expr.variables(rhs)}
     gone = {n: e for n, e in gone.items() if n not in read_elsewhere and not can_be_infinite(e[1])}
-    gone |= {n: e for n, e in equations.items() if isinstance(e[1], Var) and n not in {*kept, *read_elsewhere}}
+    gone |= {
+        n: (target, rhs)
+        for n, (target, rhs) in equations.items()
+        if isinstance(rhs, Var)
+        and n not in {*kept, *read_elsewhere}
+        and (uses[target] == by_name[n] or (rhs.index == target.index and COTANGENT not in rhs.marks))
+    }
     mixed = _under_quotients(equations, gone)
     gone = {n: e for n, e in gone.items() if n not in mixed}
     found: Equations = {}

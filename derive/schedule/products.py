@@ -146,8 +146,14 @@ class Factoring:
         """A right-hand side in which the products that were found have their names, if that is all of its products."""
         scratch = Factored({})
         known = dict(self.joined), dict(self.named), set(self.names.taken)
-        # What is no adjoint is not zero beyond the lattice, where this is for: it is written out.
-        self.named = {node: var for node, var in self.named.items() if any(map(is_backward, expr.variables(node)))}
+        # What is no adjoint is not zero beyond the lattice, where this is for: it is written out.  So is what an
+        # adjoint is equal to: a product of a later step, say, which need not be zero where that adjoint counts as zero.
+        self.named = {
+            node: var
+            for node, var in self.named.items()
+            if any(map(is_backward, expr.variables(node))) and not is_backward(var)
+        }
+        self.joined = {key: joint for key, joint in self.joined.items() if not is_backward(joint.target)}
         value = self._without(equation, Var("recalled", (), self.system.lattice.indices, *equation.shape), scratch)
         self.joined, self.named, self.names.taken = known
         return equation if scratch.equations or scratch.single or scratch.joint else value

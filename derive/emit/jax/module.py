@@ -195,7 +195,9 @@ class Module:
         lines += [
             'values = _given("params", params, PARAMETERS, sizes)',
             'values |= _given("inputs", inputs, INPUTS, sizes)',
-            'given = _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")',
+            *self.face.checked(
+                'given = _given("initial", initial or {}, INITIAL, sizes, optional="boundary value")'
+            ).splitlines(),
         ]
         lines += [] if self.face.inputs else ['sizes.setdefault("...", ())']
         lines += ["dtype = np.result_type(np.float32, *values.values(), *given.values())"]

@@ -15,6 +15,7 @@ from sympy import Expr
 
 from derive import expr
 from derive.emit.code import ArrayPrinter, Value, wrapped
+from derive.emit.jax.library import SOURCES
 from derive.emit.layout import Names, run_name
 from derive.emit.source import indented
 from derive.expr import Node, Var
@@ -37,12 +38,16 @@ LONG = 50
 """An expression that is longer has a line of its own."""
 
 
+OWN = ("jax", "jnp", "lax", "numpy", "states", "found", "kept", "wanted", "carry", "row")
+"""What a module calls its libraries, its functions, and what it has at hand inside them."""
+
+
 class Shared:
     """What all functions of a module have in common: names, and where in their arrays the points of the lattice are."""
 
     def __init__(self, program: Program, variables: Iterable[str]):
         self.program, self.system = program, program.system
-        self.names = Names(self.system, dict.fromkeys([*variables, *program.arrays]))
+        self.names = Names(self.system, dict.fromkeys([*variables, *program.arrays]), (*SOURCES, *OWN))
         self.packs = {
             pack: self.names.new(run_name([p.name for p in pack.parts]))
             for pack in program.packs
@@ -87,12 +92,21 @@ class Shared:
         for total_ in program.gradients:
             if isinstance(total_, (OuterTotal, Total)):
                 offsets += [(v.name, self.system.offset(v)) for v in read_by(total_) if v.index]
+        # A fixed step lies beyond a lattice that is too short for it.
+        edges = [v for g in program.gradients if isinstance(g, Edge) for v in read_by(g) if v.index]
+        offsets += [(v.name, self._from_one_step(v)) for v in edges]
         for name, offset in offsets:
             low = before.setdefault(name, [0] * dimension)
             high = after.setdefault(name, [0] * dimension)
             for axis, o in enumerate(offset):
                 low[axis], high[axis] = max(low[axis], -o), max(high[axis], o)
         return before, after
+
+    def _from_one_step(self, var: Var) -> tuple[int, ...]:
+        """How far an index lies from the only point of a lattice of one step."""
+        lattice = self.system.lattice
+        only: dict[Expr, int] = dict.fromkeys([*lattice.indices, *lattice.lengths], 1)
+        return tuple(int(i.subs(only)) - 1 for i in var.index)
 
 
 def _is_used(stack: Stack, program: Program) -> bool:

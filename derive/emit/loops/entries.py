@@ -85,7 +85,7 @@ class Entries:
         if gathered and not batched:
             scalar = times(Number(SAMPLES), scalar)
         last = self.nests[-1] if len(self.nests) > count else None
-        if isinstance(last, Nest) and scalar == last.target and not gathered:
+        if isinstance(last, Nest) and not gathered and _is_the_same(scalar, last.target, target):
             self.nests[-1] = replace(last, target=target, operation=operation)
             return
         self.nests.append(
@@ -155,6 +155,11 @@ class Entries:
         over = Axis(INNER, n)
         self.nests.append(Nest(target, value(place), axes_of(shape, batched), over, kind))
         return self._entries_of(name, batched)
+
+
+def _is_the_same(scalar: Scalar, computed: Read, target: Read) -> bool:
+    """Whether `scalar` is what was computed, one entry for each of `target`'s."""
+    return scalar == computed and (computed.batched, computed.axes) == (target.batched, target.axes)
 
 
 def axes_of(shape: Shape, batched: bool) -> tuple[Axis, ...]:

@@ -49,7 +49,7 @@ class ModuleText:
         found = [self._forward(), calls.VJP]
         if self.has_loss:
             found.append(self._value_and_grad())
-        sizes = SIZES.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
+        sizes = self.face.checked(SIZES).replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
         return [*found, self._bind(), self.face.check(), self._call(), self._known(), self._layout(), sizes]
 
     def _forward(self) -> str:

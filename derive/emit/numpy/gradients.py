@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 from derive import expr
 from derive.emit.code import RANK, ROW, kind_of, total, wrapped
@@ -39,6 +40,7 @@ from derive.schedule.terms import can_be_infinite, is_backward
 from derive.system import Variable
 
 BAR = "_bar"
+Margins: TypeAlias = "tuple[tuple[int, int], ...]"
 
 
 class Gradients(Allocation):
@@ -99,7 +101,7 @@ class Gradients(Allocation):
         lines = [
             *self._parameters([*body, *turned]),
             *self._unpacked(used),
-            *[f'{name} = values["{name}"]' for name in kept if uses(body, name)],
+            *[f'{name} = values["{name}"]' for name in kept if uses([*body, *turned], name)],
             *(
                 f'{self.names.of[seed + "_ct"]} = cotangents["{seed}"]'
                 for seed in program.seeds
@@ -182,11 +184,17 @@ class Gradients(Allocation):
         sizes = [self.names.size(v.shape[0]) for v in gradient.left]
         if len(set(sizes)) == 1:
             n = sizes[0]
-            each = f"    {into}[name] = total[k * {n} : (k + 1) * {n}]"
-            return [f"total = {text}", f"for k, name in enumerate(({quoted(names)})):", each]
+            together, k = self._of_sums
+            each = f"    {into}[name] = {together}[{k} * {n} : ({k} + 1) * {n}]"
+            return [f"{together} = {text}", f"for {k}, name in enumerate(({quoted(names)})):", each]
         cuts = [width(self.arrays, gradient.left[:k]) for k in range(1, len(sizes))]
         pieces = [f'{into}["{name}"]' for name in names]
         return [f"{', '.join(pieces)} = np.split({text}, [{', '.join(cuts)}])"]
+
+    @cached_property
+    def _of_sums(self) -> tuple[str, str]:
+        """What several sums as one are called, and the number of one of them."""
+        return self.names.new("total"), self.names.new("k")
 
     def _input_gradient(self, variable: Variable) -> list[str]:
         bar = f"{variable.name}{BAR}"
@@ -208,21 +216,35 @@ class Gradients(Allocation):
         start = expr.add(*plain) if plain else None
         text = f"np.zeros_like({local})" if start is None else self._text(start)
         lines = wrapped(f"{entry} = ", f"{text}.copy()" if isinstance(start, Var) else text)
-        for condition, term in late:
-            lines += [f"if {condition}:", *indented(wrapped(f"{entry} += ", self._text(term)))]
+        for condition, margins, term in late:
+            self.region = Beyond(self.arrays, edge, margins)
+            rows = [
+                f"{low or ''}:{-high or ''}" for (low, high), s in zip(margins, edge.steps, strict=True) if s is None
+            ]
+            place = f"{entry}[{', '.join(rows)}]" if any(map(any, margins)) else entry
+            added = wrapped(f"{place} += ", self._text(term))
+            lines += [f"if {condition}:", *indented(added)] if condition else added
         return [*lines, *self._outward(edge.border, entry, entry)]
 
-    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Node]]]:
-        """The terms on a border; apart those that would divide by zero where the lattice is too short for them."""
+    def _late_terms(self, rhs: Node) -> tuple[list[Node], list[tuple[str, Margins, Node]]]:
+        """The terms on a border; apart those that would divide by zero where the lattice does not reach."""
         plain: list[Node] = []
         late = []
         for term in rhs.args if isinstance(rhs, expr.Add) else (rhs,):
-            condition = self._reached(term) if can_be_infinite(term) else ""
-            if condition:
-                late.append((condition, term))
+            condition, margins = (self._reached(term), self._left_out(term)) if can_be_infinite(term) else ("", ())
+            if condition or any(map(any, margins)):
+                late.append((condition, margins, term))
             elif not isinstance(term, expr.Zero):
                 plain.append(term)
         return plain, late
+
+    def _left_out(self, term: Node) -> Margins:
+        """How many points at either end of a border have no adjoint of `term` beside them."""
+        offsets: list[set[int]] = [{0} for _ in self.system.lattice.indices]
+        for var in (v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)):
+            for found, index, symbol in zip(offsets, var.index, self.system.lattice.indices, strict=True):
+                found |= {int(index - symbol)} if index.has(symbol) else set()
+        return tuple((-min(found), max(found)) for found in offsets)
 
     def _reached(self, term: Node) -> str:
         """The condition that all adjoints which a term reads near the border lie inside the lattice."""

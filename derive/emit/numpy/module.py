@@ -71,6 +71,7 @@ class Module(Losses):
 
     def _filled(self, text: str) -> str:
         """What all modules share, for this system's targets, and for lengths that are given where nothing has them."""
+        text = self.face.checked(text)
         text = text.replace(" **TARGETS_TABLE,", " **TARGETS," if self.face.targets else "")
         text = text.replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
         if self.face.derived:
@@ -141,14 +142,6 @@ class Module(Losses):
         for gradient in program.gradients if face.derived else ():
             extra += self._derived_total(gradient)
         needed = [*items, *extra]
-        arrays = self._made(program.forward, needed)
-        borders = self._set_borders([*face.inputs, *face.states])
-        inputs = [
-            self._input(v)
-            for v in face.inputs
-            if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
-        ]
-        body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
         given = {v.name for v in face.inputs} & self.arrays.bare
         known = {v.name: self.names.of[v.name] for v in self._trajectories() if v.name not in given}
         known |= {name: name for name in self.kept_stacks}
@@ -157,6 +150,14 @@ class Module(Losses):
             for name in self._packed(program.backward).values()
             if name in self._packed(program.forward).values()
         }
+        arrays = self._made(program.forward, [*needed, *known.values()])
+        borders = self._set_borders([*face.inputs, *face.states])
+        inputs = [
+            self._input(v)
+            for v in face.inputs
+            if v.name not in self.arrays.bare or uses([*needed, *borders], self.names.of[v.name])
+        ]
+        body = [*self._note(), *inputs, *arrays, *borders, "", *items, *extra]
         body += ["", *dictionary("values |= ", known), "return values, sizes"]
         points = self._points(body)
         turned = self._turned_lines()

@@ -37,7 +37,8 @@ class Turned:
 def turned(program: Program) -> Turned:
     """The program in which what products touch shares no memory with what they do not, on chains that run forwards and back."""
     sweeps = [item for item in (*program.forward, *program.backward) if isinstance(item, Sweep)]
-    if program.adjoint is None or not all(is_zipped(program, s) for s in sweeps):
+    is_chain = program.system.lattice.dimension == 1
+    if program.adjoint is None or not is_chain or not all(is_zipped(program, s) for s in sweeps):
         return Turned(program)
     found = Turned(multiplied_out(program))
     for stack in program.stacks:

@@ -37,11 +37,13 @@ class Products(Writer):
         elif isinstance(self.region, Everywhere):
             lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
         elif isinstance(self.region, Zipped):
-            whole = not self.arrays.is_stored(product.target.name) and not isinstance(self.region, Waves)
+            # `dot` asks for an array of its own.
+            own = not self.arrays.is_stored(product.target.name) and self._is_whole(product.targets)
+            whole = own and not isinstance(self.region, Waves)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.
-            place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
+            place = f"{out}[...]" if out.isidentifier() and self.arrays.stack_with(product.target.name) else out
             lines = [f"{place} = {operand} @ {factor}"]
         if product.bias is not None:
             bias = self._bias(product)
@@ -56,9 +58,9 @@ class Products(Writer):
         return self.region.text(Ref(var.name, offset, len(variables)))
 
     def _is_whole(self, variables: Sequence[Var]) -> bool:
-        """Whether these are all that lies side by side."""
-        name = self.program.shared.get(variables[0].name, variables[0].name)
-        return name not in self.arrays.stack_of or len(self.arrays.stack_of[name][0].parts) == len(variables)
+        """Whether these are all that lies side by side, and no part of a wider array."""
+        stack = self.arrays.stack_with(variables[0].name)
+        return stack is None or len(stack.parts) == len(variables)
 
     def _spans(self, product: Product) -> list[str]:
         """The runs of targets of a product that come halved, as slices."""

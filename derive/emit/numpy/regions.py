@@ -18,7 +18,7 @@ from derive.emit.layout import Layout, Names, Place, run_name
 from derive.emit.numpy.parts import Turned
 from derive.emit.numpy.ufuncs import Ref
 from derive.expr import Var
-from derive.schedule.program import SCRATCH, STORED, Edge, statements
+from derive.schedule.program import SCRATCH, STORED, Edge, Stack, statements
 from derive.schedule.storage import read_by
 
 
@@ -72,6 +72,11 @@ class Arrays:
         """Whether a reference is to several parts, on an axis of their own before that of the batch."""
         return ref.count > 1 and self.stack_of[self.program.shared.get(ref.name, ref.name)][0].name in self.first
 
+    def stack_with(self, name: str) -> Stack | None:
+        """The stack that an array lies in, or what it shares its memory with."""
+        found = self.stack_of.get(self.program.shared.get(name, name))
+        return found and found[0]
+
     def is_stored(self, name: str) -> bool:
         array = self.program.arrays.get(name)
         return array is None or array.storage == STORED
@@ -101,14 +106,16 @@ class Arrays:
         """The row of the step before the first, in the direction of a sweep."""
         return str(self.layout.before[axis] - 1 if direction > 0 else -self.layout.after[axis])
 
-    def rows_at(self, var: Var) -> str:
-        """The rows of a variable at an index whose steps may be numbers."""
+    def rows_at(self, var: Var, margins: Sequence[tuple[int, int]]) -> str:
+        """The rows of a variable at an index whose steps may be numbers; `margins`: see `Place`."""
         lattice = self.program.system.lattice
         parts = []
         for axis, (index, symbol) in enumerate(zip(var.index, lattice.indices, strict=True)):
             bare = var.name in self.bare
+            low, high = margins[axis]
             if index.has(symbol):
-                parts.append(":" if bare else self.layout.slice(axis, int(index - symbol)))
+                own = f"{low or ''}:{-high or ''}"
+                parts.append(own if bare else self.layout.slice(axis, int(index - symbol), margins[axis]))
             else:
                 parts.append(self.layout.row(index - (self.layout.before[axis] if bare else 0), axis))
         return ", ".join(parts)
@@ -159,15 +166,15 @@ class Indexed(Region):
 class Beyond(Region):
     """At a border: arrays are read at steps that are numbers."""
 
-    def __init__(self, arrays: Arrays, edge: Edge):
-        super().__init__(arrays, Place(edge.steps, ((0, 0),) * len(edge.steps)))
+    def __init__(self, arrays: Arrays, edge: Edge, margins: Sequence[tuple[int, int]] = ()):
+        super().__init__(arrays, Place(edge.steps, tuple(margins) or ((0, 0),) * len(edge.steps)))
 
     def read(self, var: Var) -> str:
         arrays = self.arrays
         name = arrays.name(Ref(var.name))
         if not var.index or not arrays.is_stored(var.name):
             return name
-        return f"{name}[{arrays.rows_at(var)}]"
+        return f"{name}[{arrays.rows_at(var, self.place.margins)}]"
 
 
 WHEN = {0: "t", -1: "before", 1: "after"}

@@ -92,7 +92,7 @@ class Statements(Products):
         """Assignments and products at one place: neighbouring assignments are taken together."""
         lines: list[str] = []
         steps = Steps(
-            self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
+            self.program, self.printer, self._expression, lambda sizes, k: self._scratch(scratch, sizes, k), self.halved
         )
         waiting: list[Call] = []
         neighbours = Neighbours(self.program, self.region.memory)
@@ -110,8 +110,8 @@ class Statements(Products):
         settle()
         return lines
 
-    def _scratch(self, kind: str, shape: tuple[Expr, Expr], k: int) -> str:
-        key = kind, tuple(self.names.size(n) for n in shape if n != 1), k
+    def _scratch(self, kind: str, sizes: tuple[Expr, ...], k: int) -> str:
+        key = kind, tuple(map(self.names.size, sizes)), k
         if key not in self.scratch:
             number = sum(known[0] == kind for known in self.scratch)
             if (kind, number) not in self.scratch_names:
@@ -205,20 +205,21 @@ class Statements(Products):
         plain, apart = guarded(self.program, statement.value)
         target = self.region.read(statement.target)
         value = self._at(expr.add(*plain), place) if plain else None
-        in_place = statement.target.name in self.arrays.stack_of or (apart and place.steps[0] is None)
+        in_place = self.arrays.stack_with(statement.target.name) or (apart and place.steps[0] is None)
         if in_place and target.isidentifier():
             target += "[...]"
         lines = wrapped(f"{target} = ", self._text(value) if value is not None else "0")
         for offset, term in apart:
-            if place.steps[0] is None:
-                self.region = Everywhere(
-                    self.arrays, Place(place.steps, tuple((max(0, -o), max(0, o)) for o in offset))
-                )
-                lines += wrapped(f"{self.region.read(statement.target)} += ", self._text(term))
-                self.region = Everywhere(self.arrays, place)
-            else:
-                condition = self._inside(offset, place)
-                lines += [f"if {condition}:", *indented(wrapped(f"{target} += ", self._text(self._at(term, place))))]
+            # Along an axis that is not swept, the points that read beyond the lattice are left out.
+            margins = [
+                (max(0, -o), max(0, o)) if s is None else (0, 0) for o, s in zip(offset, place.steps, strict=True)
+            ]
+            self.region = type(self.region)(self.arrays, Place(place.steps, tuple(margins)))
+            target = self.region.read(statement.target)
+            added = wrapped(f"{target} += ", self._text(self._at(term, place)))
+            self.region = type(self.region)(self.arrays, place)
+            condition = self._inside(offset, place)
+            lines += [f"if {condition}:", *indented(added)] if condition else added
         return lines
 
     def _text(self, node: Node) -> str:

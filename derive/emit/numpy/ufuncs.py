@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from sympy import Expr
+
 from derive import expr
 from derive.emit import library
 from derive.emit.code import ArrayPrinter, kind_of
-from derive.expr import Node, Shape, Var
+from derive.expr import Node, Var
 from derive.lattice import Offset
 from derive.schedule import Program
 from derive.schedule.program import STORED
@@ -57,7 +59,7 @@ class Call:
 
 
 class Steps:
-    """The calls of statements; `expression` writes what is no call, `scratch(shape, k)` names the k-th place of a shape.
+    """The calls of statements; `expression` writes what is no call, `scratch(sizes, k)` names the k-th place of these sizes.
 
     `halved`: names that are a sigmoid of what comes halved: σ(a) = (1 + tanh(a / 2)) / 2.
     """
@@ -67,12 +69,12 @@ class Steps:
         program: Program,
         printer: ArrayPrinter,
         expression: Callable[[Node], tuple[str, tuple[Ref, ...]]],
-        scratch: Callable[[Shape, int], str],
+        scratch: Callable[[tuple[Expr, ...], int], str],
         halved: Collection[str] = (),
     ):
         self.halved = halved
         self.program, self.printer, self.expression, self.new_scratch = program, printer, expression, scratch
-        self.scratches: dict[Ref, Shape] = {}
+        self.scratches: dict[Ref, tuple[Expr, ...]] = {}
         self.calls: list[Call] = []
         self.free: list[Ref] = []
 
@@ -127,7 +129,8 @@ class Steps:
         return place
 
     def _scratch(self, node: Node) -> Ref:
-        shape = node.shape
+        # Columns and rows lie in memory alike.
+        shape = tuple(n for n in node.shape if n != 1)
         for ref in self.free:
             if self.scratches[ref] == shape:
                 self.free.remove(ref)

@@ -234,8 +234,11 @@ class Body:
             (outward,) = self.edge_outward(border, entry, "=", plain[0])
             return wrapped(f"{entry} = ", outward.removeprefix(f"{entry} = "))
         lines = wrapped(f"{entry} = ", plain[0]) if plain else [f"{entry} = new_zeros({shape})"]
-        for condition, (term,) in late:
-            lines += [f"if {condition}:", *indented(wrapped(f"{entry} = {entry} + ", term))]
+        if plain and any(rows for _, rows, _ in late):
+            lines.append(f"{entry} = {entry}.clone()")
+        for condition, rows, term in late:
+            added = wrapped(f"{entry}{rows} += " if rows else f"{entry} = {entry} + ", term)
+            lines += [f"if {condition}:", *indented(added)] if condition else added
         return [*lines, *self.edge_outward(border, entry)]
 
     def edge_outward(self, border: Border, entry: str, operator: str = "=", source: str = "") -> list[str]:

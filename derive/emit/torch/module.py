@@ -61,7 +61,8 @@ class Module:
     @cached_property
     def like(self) -> str:
         """An array that has the dtype and the device of all others."""
-        return f'values["{(*self.system.parameters, *self.inputs)[0].name}"]'
+        given = (*self.system.parameters, *self.inputs)
+        return f'values["{given[0].name}"]' if given else "next(iter(values.values()), torch.empty(()))"
 
     def known_borders(self, system: System) -> list[Border]:
         """The borders of what the functions are given or compute, and their tangents."""
@@ -98,7 +99,7 @@ class Module:
         self.needed = re.findall(r'_unknown\("([^"]+)"\)', "\n".join(needed.values()))
         lengths = [] if self.inputs else [str(n) for n in self.system.lattice.lengths]
         tail = [
-            frame.arguments(bool(self.targets), lengths),
+            self.face.checked(frame.arguments(bool(self.targets), lengths)),
             *helpers,
             *called.values(),
             *([UNKNOWN] if self.unknown else []),

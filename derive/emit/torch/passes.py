@@ -148,14 +148,14 @@ class Pass(Views):
         return is_backward(var) or var.name in self.memory.backward
 
     def _guarded(self, target: Var, offset: tuple[int, ...], term: Node) -> list[str]:
-        if self.inside:
-            out = self.read(self.moved(target))  # type: ignore[arg-type]
-            lines = wrapped("", f"{out}.add_({self.value(self.moved(term))})")
-            return [f"if {self._within(offset)}:", *indented(lines)]
-        self.place = Place(self.place.steps, tuple((max(0, -o), max(0, o)) for o in offset))
-        lines = wrapped("", f"{self.read(target)}.add_({self.value(term)})")
-        self.place = self.everywhere
-        return lines
+        before = self.place
+        # Along an axis that is not swept, the points that read beyond the lattice are left out.
+        margins = [(max(0, -o), max(0, o)) if s is None else (0, 0) for o, s in zip(offset, before.steps, strict=True)]
+        self.place = Place(before.steps, tuple(margins))
+        lines = wrapped("", f"{self.read(self.moved(target))}.add_({self.value(self.moved(term))})")  # type: ignore[arg-type]
+        self.place = before
+        condition = self._within(offset)
+        return [f"if {condition}:", *indented(lines)] if condition else lines
 
     def _within(self, offset: tuple[int, ...]) -> str:
         conditions = []

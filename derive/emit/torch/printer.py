@@ -18,12 +18,14 @@ from derive.emit.code import (
     PRODUCT,
     RANK,
     RULES,
+    SCALAR,
     ArrayPrinter,
     Get,
     Rule,
     Value,
     hadamard,
     kind_of,
+    of_scalars,
 )
 from derive.expr import Node
 from derive.schedule.terms import outer_factors, terms_of
@@ -148,6 +150,11 @@ class TorchPrinter(ArrayPrinter):
         return text
 
 
+def _is_number(node: Node) -> bool:
+    """Whether a node is written as a number, which no function of PyTorch takes."""
+    return expr.is_scalar(node) and expr.as_number(node) is not None
+
+
 def replaced(value: Value, text: str, level: int) -> Value:
     return Value(text, level, value.kind, value.batched)
 
@@ -165,14 +172,18 @@ def _diagonal(p: ArrayPrinter, node: expr.Diagonal, get: Get) -> Value:
 
 def _apply(p: ArrayPrinter, node: expr.Apply, get: Get) -> Value:
     name, order = node.function, node.order
+    row = functions.row(name)
+    if not isinstance(row, functions.Elementwise) and all(kind_of(a) == SCALAR for a in node.arguments):
+        return of_scalars(p, node, get)
     values = [get(a) for a in node.arguments]
     if name == "identity" and order == 0:
         return values[0]
     if name in ("max", "min") and order == 0:
         values.sort(key=lambda v: v.loose)  # a number may only stand second
-    row = functions.row(name)
     if order or values[0].loose or not isinstance(row, functions.Elementwise):
         values = [p.full(v, a) for v, a in zip(values, node.arguments, strict=True)]
+    if isinstance(row, functions.Elementwise) and all(map(_is_number, node.arguments[:1])):
+        values[0] = replaced(values[0], f"new_ones(()) * {values[0].at_least(PRODUCT)}", PRODUCT)
     text = p.call(name, *(v.text for v in values), order=order)
     return Value(text, ATOM, kind_of(node), any(v.batched for v in values))
 

@@ -173,7 +173,7 @@ class Into:
         if len(factors) < 2 or any(kind_of(f) not in (kind, SCALAR) for f in factors):
             return f"{self.out}.copy_({self.value(node).text})"
         rest = list(factors)
-        slopes = self._slopes(rest)
+        slopes = self._slopes(rest, kind)
         rest.sort(key=lambda f: 0 if self.is_here(f) else 1 if self.is_plain(f) else 2 if self._is_full(f) else 3)
         if not rest:
             return f"{self.out}.copy_({self.value(node).text})"
@@ -193,13 +193,13 @@ class Into:
             text = self.chain(first)
         return text + "".join(f".mul_({self.operand(f, kind)})" for f in rest), True
 
-    def _slopes(self, factors: list[Node]) -> list[tuple[str, str]]:
-        """Takes `1 - y * y`, `y * (1 - y)` and `1 - y` out of the factors, if others are left: `(name, y)`."""
+    def _slopes(self, factors: list[Node], kind: str) -> list[tuple[str, str]]:
+        """Takes `1 - y * y`, `y * (1 - y)` and `1 - y` out of the factors, if others are left: `(name, y)`, `y` of that kind."""
         found = []
         for factor in list(factors):
             tanh, sigmoid = _tanh_of(factor), _one_minus(factor)
             y = tanh if tanh is not None else sigmoid
-            if y is None or not self.is_plain(y) or factor not in factors:
+            if y is None or not self.is_plain(y) or kind_of(y) != kind or factor not in factors:
                 continue
             gone = [factor, y] if sigmoid is not None and y in factors and len(factors) > 2 else [factor]
             if len(factors) <= len(gone):
