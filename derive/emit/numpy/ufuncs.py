@@ -197,8 +197,10 @@ def _add(s: Steps, out: Ref, node: expr.Add) -> bool:
 def _between(s: Steps, out: Ref, node: expr.Add) -> bool:
     """`z a + (1 - z) b` as `z (a - b) + b`: a product less."""
     for one, other in (node.args, node.args[::-1]) if len(node.args) == 2 else ():
-        factors = [f for term in (one, other) for f in (term.args if isinstance(term, expr.Had) else ())]
-        if len(factors) != 4 or any(f.shape != node.shape for f in factors):
+        if not all(isinstance(term, expr.Had) and len(term.args) == 2 for term in (one, other)):
+            continue
+        factors = [*one.args, *other.args]
+        if any(f.shape != node.shape for f in factors):
             continue
         for z, a in (factors[:2], factors[1::-1]):
             rest = expr.add(expr.Ones(*node.shape), expr.scale(-1, z))
