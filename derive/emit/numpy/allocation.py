@@ -99,7 +99,11 @@ class Allocation(Statements):
         start = width(self.arrays, stack.parts[:k]) if k else ""
         stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
         simple = " " not in start + stop
-        return f"[..., {start}:{stop}]" if simple else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
+        return (
+            f"[..., {start}:{stop}]"
+            if simple
+            else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
+        )
 
     def _empty(self, var: Var, sizes: Sequence[str], *parts: str) -> str:
         """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""

@@ -42,7 +42,9 @@ class Statements(Products):
         count = Counter(v.name for s in every for v in _read(s))
         halved = set()
         looped = {name for item in self.scheduled.forward if isinstance(item, Sweep) for name in item.names}
-        looped -= {n for i in self.scheduled.forward if isinstance(i, Sweep) and is_zipped(self.program, i) for n in i.names}
+        looped -= {
+            n for i in self.scheduled.forward if isinstance(i, Sweep) and is_zipped(self.program, i) for n in i.names
+        }
         for name, value in ((n, v) for n, v in single.items() if n not in looped):
             if isinstance(value, expr.Apply) and value.function == "sigmoid" and not value.order:
                 terms = terms_of(value.arguments[0])
