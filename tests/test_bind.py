@@ -105,6 +105,17 @@ def test_c_refuses_arrays_with_gaps():
     assert_same(compiled.bind("vjp", turned, inputs, *others)(), compiled.vjp(params, inputs, *others), "lstm in C")
 
 
+@pytest.mark.parametrize("backend", ["numpy", "c"])
+def test_a_length_that_is_given_as_a_number_stays_one(backend: str):
+    system = System("decay", equations="h[t] = a * h[t-1]", parameters="a", shapes="h: n")
+    compiled = compile_system(system, backend, "float32")
+    ones = np.ones((3, 2), "float32")
+    given = {"a": 0.5 * ones[0]}, {"T": 3}, {"h": ones}, {"h[0]": ones[1]}
+    found = compiled.bind("vjp", *given)()
+    assert_same(found, compiled.vjp(*given), "a system without inputs")
+    assert found["a"].dtype == "float32"
+
+
 @pytest.mark.parametrize("backend", ["c", "numba"])
 def test_shapes_are_checked_when_a_function_is_bound(backend: str):
     case = Case(load("gru"))

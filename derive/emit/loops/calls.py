@@ -62,14 +62,14 @@ class _Call:
     """A routine and what it takes: arrays that are given, read as they are when it runs, and room to work in."""
 
     def __init__(self, name, params, inputs, initial=None, cotangents=None, targets=None):
-        FED
+        GIVEN_ELSEWHERE
         self.given = groups = [params, inputs, initial or {}, targets or {}, cotangents or {}]
         try:
             keys = [tuple([(key, array.shape, array.dtype) for key, array in group.items()]) for group in groups]
         except AttributeError:
             groups = [{key: np.asarray(array) for key, array in group.items()} for group in groups]
             keys = [tuple([(key, array.shape, array.dtype) for key, array in group.items()]) for group in groups]
-        self.layout = layout = _known(*keys, targets is not None, LENGTHS_GIVEN)
+        self.layout = layout = _known(*keys, targets is not None, LENGTHS)
         params, inputs, initial, targets, seeds = groups
         self.name, dtype = name, layout["dtype"]
         self.routine = getattr(_routines(dtype), name)
@@ -97,8 +97,8 @@ class _Call:
         dtype = self.layout["dtype"]
         for what, group in zip(("params", "inputs", "initial", "targets", "cotangents"), self.given, strict=True):
             for key, array in group.items():
-                seen = isinstance(array, np.ndarray)
-                if not (seen and (what == "params" or array.dtype == dtype and array.flags.carray)):
+                is_array = isinstance(array, np.ndarray)
+                if not (is_array and (what == "params" or array.dtype == dtype and array.flags.carray)):
                     raise ValueError(f"{what}[{key!r}] would be copied; give a contiguous, writable {dtype} array")
 
     def run(self, made):
@@ -124,6 +124,19 @@ class _Call:
         self.run({"the gradients": gradients, **dict(made)})
         return {name: gradients[place].reshape(shape) for name, place, shape in layout["results"]}
 '''
+
+FED = """
+        if targets is not None:
+            inputs = {**inputs, TARGETS_READ}
+"""
+"""Targets that states read are inputs too."""
+
+LENGTHS = """
+        for length in NAMES:
+            if length not in inputs:
+                raise ValueError(f"inputs lacks {length!r}, a number of steps, which no array shows")
+        lengths, inputs = tuple(int(inputs[length]) for length in NAMES), {}
+"""
 
 LOSS = """
     def loss_and_gradients(self):

@@ -69,15 +69,17 @@ class ModuleText:
 
     def _call(self) -> str:
         tables = {"INPUTS": "inputs", "INITIAL": "initial"} | ({"TARGETS": "targets"} if self.face.targets else {})
-        fed = ", ".join(f'"{v.name}": targets["{v.name}"]' for v in self.plan.inputs if v.kind == "target")
         text = calls.CALL + (calls.LOSS if self.has_loss else "")
         text = text.replace("PAIRS", ", ".join(f"({table}, {given})" for table, given in tables.items()))
-        text = text.replace(
-            "        FED\n",
-            f"        if targets is not None:\n            inputs = {{**inputs, {fed}}}\n" if fed else "",
-        )
-        numbers = ", ".join(f'int(inputs["{n}"])' for n in self._unseen)
-        return text.replace(", LENGTHS_GIVEN", f", {_tuple([numbers])}" if numbers else "")
+        text = text.replace("        GIVEN_ELSEWHERE\n", self._given_elsewhere().lstrip("\n"))
+        return text.replace(", LENGTHS", ", lengths" if self._unseen else "")
+
+    def _given_elsewhere(self) -> str:
+        """Lengths come as numbers where no input shows them; targets are inputs where states read them."""
+        if self._unseen:
+            return calls.LENGTHS.replace("NAMES", tuple_of("", self._unseen)[0])
+        fed = ", ".join(f'"{v.name}": targets["{v.name}"]' for v in self.plan.inputs if v.kind == "target")
+        return calls.FED.replace("TARGETS_READ", fed) if fed else ""
 
     def _known(self) -> str:
         order = "".join(f'sizes["{n}"], ' for n in self.symbols)
@@ -158,16 +160,10 @@ class ModuleText:
     def _shape(self, var: Var) -> str:
         return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
 
-    def _count(self, block: Block) -> Expr:
-        count: Expr = block.width
-        for rows in block.rows(self.lattice):
-            count = count * rows
-        return (count * SAMPLES if block.batched else count).expand()
-
     def _total(self, blocks: Sequence[Block]) -> Expr:
         total: Expr = Integer(0)
         for block in blocks:
-            total = total + self._count(block)
+            total = total + block.count(self.lattice)
         return total.expand()
 
     def _size(self, e: Expr) -> str:
