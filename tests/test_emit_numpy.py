@@ -69,6 +69,41 @@ def test_a_batch_is_its_samples_one_by_one(name):
         np.testing.assert_allclose(summed[k], whole[k], atol=1e-11, err_msg=f"{name} {k} {SEED}")
 
 
+@pytest.mark.parametrize("batch", [(), (3,), (2, 2)])
+@pytest.mark.parametrize("name", ["gru", "gru-before", "linear-rnn", "lstm", "lstm-coupled"])
+def test_gradients_do_not_depend_on_how_many_steps_are_a_block(name, batch, monkeypatch):
+    system, rng = load(name), np.random.default_rng(SEED)
+    f = system.compile("numpy")
+    params, inputs = arrays(system, "parameter", (), rng), arrays(system, "input", (7, *batch), rng)
+    states = f.forward(params, inputs)
+    cotangents = {output: rng.uniform(-1, 1, states[output].shape) for output in system.outputs}
+    whole = f.vjp(params, inputs, cotangents)
+    for rows in (1, 3 * int(np.prod(batch))):
+        monkeypatch.setattr(f.module, "BLOCK", rows)
+        found = f.vjp(params, inputs, cotangents)
+        assert found.keys() == whole.keys()
+        for key, value in whole.items():
+            np.testing.assert_allclose(found[key], value, atol=1e-12, err_msg=f"{name} {key} {rows} rows {SEED}")
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "lstm-peephole", "stacked-lstm(3)"])
+def test_a_gate_of_a_step_is_one_piece_of_memory(name):
+    system, rng = load(name), np.random.default_rng(SEED)
+    params, inputs = arrays(system, "parameter", (), rng), arrays(system, "input", (4, 3), rng)
+    for state, value in system.compile("numpy").forward(params, inputs).items():
+        assert all(step.flags.c_contiguous for step in value), f"{name} {state}: {value.strides}"
+
+
+@pytest.mark.parametrize("name", [n for n in SYSTEMS if load(n).lattice.dimension == 1])
+def test_a_batch_of_none_has_no_gradients_of_parameters(name):
+    system, rng = load(name), np.random.default_rng(SEED)
+    params, inputs = arrays(system, "parameter", (), rng), arrays(system, "input", lead_of(system, 0), rng)
+    f = system.compile("numpy")
+    output = system.outputs[0]
+    found = f.vjp(params, inputs, {output: f.forward(params, inputs)[output]})
+    assert all(not np.any(found[key]) and found[key].shape == value.shape for key, value in params.items()), found
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_float32_stays_float32(name):
     system, rng = load(name), np.random.default_rng(SEED)

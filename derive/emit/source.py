@@ -259,7 +259,7 @@ def _flat(array):
 PARTS = '''
 def _parts(array, count, batch):
     """Parts that lie side by side along the last axis, on an axis of their own before that of the batch."""
-    parts = array.reshape(*array.shape[:-1], count, -1)
+    parts = array.reshape(*array.shape[:-1], count, array.shape[-1] // count)
     return parts.swapaxes(-3, -2) if batch else parts
 '''
 

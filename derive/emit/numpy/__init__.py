@@ -5,6 +5,8 @@ of one operand are one product, and a loop writes into arrays that were allocate
 around the lattice that are read: with one before the first step, `h[t]` is the state of step `t` and `h[0]` its boundary value.
 All other such rows are zero, and that is all there is to the border: the adjoint of what lies outside is zero.
 
+    gains         coefficients of the backward sweep, multiplied out
+    parts         how the parts of a stack lie in memory
     regions       where statements stand, and how arrays are read there
     waves         grids, wave by wave
     ufuncs        calls that write in place

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from derive.emit.code import ROW, kind_of
 from derive.emit.face import axes_along
-from derive.emit.numpy.regions import width
+from derive.emit.numpy.regions import span, width
 from derive.emit.numpy.statements import Statements
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.numpy.waves import most_points
@@ -99,12 +99,7 @@ class Allocation(Statements):
     def _columns(self, stack: Stack, k: int, count: int) -> str:
         start = width(self.arrays, stack.parts[:k]) if k else ""
         stop = width(self.arrays, stack.parts[: k + count]) if k + count < len(stack.parts) else ""
-        simple = " " not in start + stop
-        return (
-            f"[..., {start}:{stop}]"
-            if simple
-            else f"[..., {start} : {stop}]".replace(" : ]", " :]").replace(",  :", ", :")
-        )
+        return f"[..., {span(start, stop)}]"
 
     def _empty(self, var: Var, sizes: Sequence[str], *parts: str) -> str:
         """An array for all rows, or for one; zeros where there is a border, or a first step that reads what was carried."""

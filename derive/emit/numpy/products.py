@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from derive.emit.code import wrapped
 from derive.emit.layout import run_name
-from derive.emit.numpy.regions import Everywhere, Zipped, width
+from derive.emit.numpy.regions import Everywhere, Zipped, span, width
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.numpy.waves import Waves
 from derive.emit.numpy.writer import Writer
@@ -74,7 +74,7 @@ class Products(Writer):
             if stop > k:
                 start = width(self.arrays, sizes[:k]) if k else ""
                 end = width(self.arrays, sizes[:stop]) if stop < len(sizes) else ""
-                found.append(f"{start} : {end}".strip() if start or end else ":")
+                found.append(span(start, end))
             k = max(stop, k + 1)
         return found
 
@@ -83,24 +83,25 @@ class Products(Writer):
         pack = self._pack(product.pack)
         if product.transposed:
             return pack
-        if not self._spans(product) and not isinstance(self.region, Zipped):
-            return f"{pack}.T"
-        return self._copy(product.pack, f"{pack}.T", f"{pack}_T", product)
+        if isinstance(self.region, Zipped):
+            return self._copy(product, product.pack, f"{pack}.T", f"{pack}_T")
+        return f"{self._copy(product, product.pack, pack, pack, '[:, None]') if self._spans(product) else pack}.T"
 
     def _bias(self, product: Product) -> str:
         assert product.bias is not None
         bias = self._pack(product.bias)
-        return self._copy(product.bias, bias, bias, product) if self._spans(product) else bias
+        return self._copy(product, product.bias, bias, bias) if self._spans(product) else bias
 
-    def _copy(self, pack: Pack, source: str, name: str, product: Product) -> str:
-        """A copy of a pack, with the columns or entries halved that the targets ask for."""
+    def _copy(self, product: Product, pack: Pack, source: str, name: str, axes: str = "") -> str:
+        """A copy of a pack, with the rows, columns or entries halved that the targets ask for."""
         spans = tuple(self._spans(product))
-        key = pack, spans
+        key = name, spans
         if key not in self.turned:
-            name = self.names.new(f"{name}_half" if spans else name)
-            rows = "" if source == name.removesuffix("_half") else ', order="C"'
-            line = f"{name} = np.multiply({source}, {self._halves(product, spans)}{rows})" if spans else ""
-            self.turned[key] = name, [line or f"{name} = {source}.copy()"]
+            order = ', order="C"' if source.endswith(".T") else ""
+            halves = self._halves(product, spans) + ("" if spans == (":",) else axes) if spans else ""
+            made = self.names.new(f"{name}_half" if spans else name)
+            copy = f"np.multiply({source}, {halves}{order})" if spans else f"{source}.copy()"
+            self.turned[key] = made, [f"{made} = {copy}"]
         return self.turned[key][0]
 
     def _halves(self, product: Product, spans: tuple[str, ...]) -> str:

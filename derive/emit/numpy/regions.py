@@ -298,3 +298,8 @@ def width(arrays: Arrays, parts: Sequence[Var]) -> str:
     if len(set(sizes)) == 1:
         return sizes[0] if len(sizes) == 1 else f"{len(sizes)} * {sizes[0]}"
     return " + ".join(sizes)
+
+
+def span(start: str, stop: str) -> str:
+    """A slice as a formatter writes it: `:n`, `n:`, `n : 2 * n`."""
+    return f"{start} : {stop}".strip() if " " in start + stop else f"{start}:{stop}"

@@ -54,7 +54,7 @@ class Writer:
         self.halves: set[str] = set()
         """Products that come halved, and below, the sigmoids that take them."""
         self.halved: set[str] = set()
-        self.turned: dict[tuple[Pack, tuple[str, ...]], tuple[str, list[str]]] = {}
+        self.turned: dict[tuple[str, tuple[str, ...]], tuple[str, list[str]]] = {}
         """Copies of packs as products read them, with the lines that make them."""
         self.halving: dict[tuple[str, tuple[str, ...]], tuple[str, list[str]]] = {}
         """What halves them: `(how many columns, which of them) -> name, lines`."""
