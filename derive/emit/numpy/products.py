@@ -31,11 +31,12 @@ class Products(Writer):
         if isinstance(self.region, Everywhere) and whole:
             lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
         elif isinstance(self.region, Everywhere):
-            lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
+            lines = wrapped("", f"np.matmul({operand}, {factor}, {out})")
         elif isinstance(self.region, Zipped):
             # `dot` costs less than `matmul`, and asks for an array of its own.
             whole = not self.arrays.is_stored(product.target.name) and not isinstance(self.region, Waves)
-            lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
+            text = f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"
+            lines = wrapped("", text)
         else:
             # Parts of a stack are views of it: it stays the array that it is.
             place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
