@@ -27,16 +27,15 @@ class Products(Writer):
         factor = self._factor(product)
         out, operand = self._run_text(product.targets), self._run_text(product.operands)
         # Inside the border of a grid the rows lie too far apart to be those of one matrix.
-        whole = self.system.lattice.dimension == 1 or out.isidentifier()
-        if isinstance(self.region, Everywhere) and whole:
+        flat = self.system.lattice.dimension == 1 or out.isidentifier()
+        if isinstance(self.region, Everywhere) and flat:
             lines = wrapped("", f"np.matmul(_flat({operand}), {factor}, _flat({out}))")
-        elif isinstance(self.region, Everywhere):
+        elif isinstance(self.region, (Everywhere, Waves)):
             lines = wrapped("", f"np.matmul({operand}, {factor}, {out})")
         elif isinstance(self.region, Zipped):
             # `dot` costs less than `matmul`, and asks for an array of its own.
-            whole = not self.arrays.is_stored(product.target.name) and not isinstance(self.region, Waves)
-            text = f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"
-            lines = wrapped("", text)
+            whole = not self.arrays.is_stored(product.target.name)
+            lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.
             place = f"{out}[...]" if out.isidentifier() and product.target.name in self.arrays.stack_of else out
@@ -75,7 +74,7 @@ class Products(Writer):
         if product.transposed:
             return pack
         spans = self._spans(product)
-        if not spans and not isinstance(self.region, Zipped):
+        if not spans and not isinstance(self.region, (Zipped, Waves)):
             return f"{pack}.T"
         key = product.pack, tuple(spans)
         if key not in self.turned:

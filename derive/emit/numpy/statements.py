@@ -15,7 +15,7 @@ from derive.emit.layout import Place
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
-from derive.emit.numpy.waves import Waves
+from derive.emit.numpy.waves import NeighboursInWaves, Waves
 from derive.emit.source import (
     indented,
     under_conditions,
@@ -101,7 +101,7 @@ class Statements(Products):
             self.program, self.printer, self._expression, lambda shape, k: self._scratch(scratch, shape, k), self.halved
         )
         waiting: list[Call] = []
-        neighbours = Neighbours(self.program, self.region.memory)
+        neighbours = self._neighbours()
 
         def settle() -> None:
             lines.extend(line for call in merged(waiting, neighbours) for line in self._call(call))
@@ -115,6 +115,11 @@ class Statements(Products):
                 lines += self._product(statement) if isinstance(statement, Product) else self._apart(statement)
         settle()
         return lines
+
+    def _neighbours(self) -> Neighbours:
+        if isinstance(self.region, Waves):
+            return NeighboursInWaves(self.program, self.region.plane.front.slopes)
+        return Neighbours(self.program, isinstance(self.region, Everywhere))
 
     def _scratch(self, kind: str, shape: tuple[Expr, Expr], k: int) -> str:
         key = kind, tuple(self.names.size(n) for n in shape if n != 1), k
