@@ -34,12 +34,11 @@ class Products(Writer):
             whole = self._is_whole(product.targets) and self._is_whole(product.operands)
             call = f"_flat({operand}).dot(" if whole else f"np.matmul(_flat({operand}), "
             lines = wrapped("", f"{call}{factor}, _flat({out}))")
-        elif isinstance(self.region, Everywhere):
-            lines = [f"{out} = (_flat({operand}) @ {factor}).reshape(*{operand}.shape[:-1], -1)"]
+        elif isinstance(self.region, (Everywhere, Waves)):
+            lines = wrapped("", f"np.matmul({operand}, {factor}, {out})")
         elif isinstance(self.region, Zipped):
-            # `dot` asks for an array of its own.
-            own = not self.arrays.is_stored(product.target.name) and self._is_whole(product.targets)
-            whole = own and not isinstance(self.region, Waves)
+            # `dot` costs less than `matmul`, and asks for an array of its own.
+            whole = not self.arrays.is_stored(product.target.name) and self._is_whole(product.targets)
             lines = [f"{operand}.dot({factor}, {out})" if whole else f"np.matmul({operand}, {factor}, {out})"]
         else:
             # Parts of a stack are views of it: it stays the array that it is.
@@ -83,7 +82,7 @@ class Products(Writer):
         pack = self._pack(product.pack)
         if product.transposed:
             return pack
-        if isinstance(self.region, Zipped):
+        if isinstance(self.region, (Zipped, Waves)):
             return self._copy(product, product.pack, f"{pack}.T", f"{pack}_T")
         return f"{self._copy(product, product.pack, pack, pack, '[:, None]') if self._spans(product) else pack}.T"
 

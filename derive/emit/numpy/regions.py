@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from derive.emit.layout import Layout, Names, Place, run_name
 from derive.emit.numpy.parts import Turned
@@ -147,16 +146,9 @@ class Region:
         system = self.arrays.program.system
         return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
-    def memory(self, offset: Sequence[int]) -> Any:
-        """Where what is read at two offsets is in different places, this differs."""
-        return tuple(offset)
-
 
 class Everywhere(Region):
     """All points of the lattice."""
-
-    def memory(self, offset: Sequence[int]) -> Any:
-        return ()
 
 
 class Indexed(Region):
@@ -216,9 +208,6 @@ class Zipped:
     def part_text(self, ref: Ref) -> str:
         return self.text(ref, parts=True)
 
-    def memory(self, offset: Sequence[int]) -> Any:
-        return tuple(offset)
-
     def read(self, var: Var) -> str:
         system = self.arrays.program.system
         return self.text(Ref(var.name, system.offset(var) if var.index else ()))
@@ -257,19 +246,14 @@ class Zipped:
         names = list(sources)
         if len(names) == 1:
             return [*lines, f"for {names[0]} in {sources[names[0]]}:"]
-        return [*lines, *for_lines(names, "zip(", list(sources.values()), ["strict=True"])]
-
-
-def for_lines(names: Sequence[str], call: str, sources: Sequence[str], last: Sequence[str] = ()) -> list[str]:
-    """`for names in call(sources):`, on as many lines as it takes."""
-    one = f"for {', '.join(names)} in {call}{', '.join([*sources, *last])}):"
-    if len(one) <= 110:
-        return [one]
-    pairs = [f"    {line}" for line in [*filled(sources), *(f"{one}," for one in last)]]
-    target = [f"for {', '.join(names)} in {call}"]
-    if len(target[0]) > 110:
-        target = ["for (", *(f"    {line}" for line in filled(names)), f") in {call}"]
-    return [*target, *pairs, "):"]
+        one = f"for {', '.join(names)} in zip({', '.join(sources.values())}, strict=True):"
+        if len(one) <= 110:
+            return [*lines, one]
+        pairs = [f"    {line}" for line in filled(list(sources.values()))]
+        target = [f"for {', '.join(names)} in zip("]
+        if len(target[0]) > 110:
+            target = ["for (", *(f"    {line}" for line in filled(names)), ") in zip("]
+        return [*lines, *target, *pairs, "    strict=True,", "):"]
 
 
 def filled(items: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from derive.emit.numpy.parts import guarded, is_placed, is_zipped
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
-from derive.emit.numpy.waves import Waves
+from derive.emit.numpy.waves import NeighboursInWaves, Waves
 from derive.emit.source import (
     indented,
     under_conditions,
@@ -95,7 +95,7 @@ class Statements(Products):
             self.program, self.printer, self._expression, lambda sizes, k: self._scratch(scratch, sizes, k), self.halved
         )
         waiting: list[Call] = []
-        neighbours = Neighbours(self.program, self.region.memory)
+        neighbours = self._neighbours()
 
         def settle() -> None:
             lines.extend(line for call in merged(waiting, neighbours) for line in self._call(call))
@@ -109,6 +109,11 @@ class Statements(Products):
                 lines += self._product(statement) if isinstance(statement, Product) else self._apart(statement)
         settle()
         return lines
+
+    def _neighbours(self) -> Neighbours:
+        if isinstance(self.region, Waves):
+            return NeighboursInWaves(self.program, self.region.plane.front.slopes)
+        return Neighbours(self.program, isinstance(self.region, Everywhere))
 
     def _scratch(self, kind: str, sizes: tuple[Expr, ...], k: int) -> str:
         key = kind, tuple(map(self.names.size, sizes)), k

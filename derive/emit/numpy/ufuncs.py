@@ -303,11 +303,11 @@ RULES: dict[type, Rule] = {
 class Neighbours:
     """Where parts lie in their stacks; what shares its memory is called by the name of what it becomes.
 
-    `memory`: of an offset, which piece of an array statements cover there; the same for all where they cover it whole.
+    `everywhere`: a statement covers all rows of an array, so that offsets do not tell pieces of memory apart.
     """
 
-    def __init__(self, program: Program, memory: Callable[[Offset], Any]):
-        self.memory = memory
+    def __init__(self, program: Program, everywhere: bool):
+        self.everywhere = everywhere
         self.place = {p.name: (s.name, k) for s in program.stacks for k, p in enumerate(s.parts)}
         self.parts = {s.name: s.parts for s in program.stacks}
 
@@ -324,13 +324,13 @@ class Neighbours:
         places = [self.place[ref.name] for ref in refs]
         return len({self.parts[stack][k].shape for stack, k in places}) == 1
 
-    def touched(self, ref: Ref) -> set[tuple[str, Any]]:
+    def touched(self, ref: Ref) -> set[tuple[str, Offset]]:
         """The pieces of memory that a reference covers."""
         names = [ref.name]
         if ref.name in self.place:
             stack, k = self.place[ref.name]
             names = [p.name for p in self.parts[stack][k : k + ref.count]]
-        return {(name, self.memory(ref.offset)) for name in names}
+        return {(name, () if self.everywhere else ref.offset) for name in names}
 
 
 def merged(calls: Sequence[Call], neighbours: Neighbours) -> list[Call]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from derive.emit.layout import Place
-from derive.emit.numpy.regions import Arrays, Zipped, filled, for_lines
-from derive.emit.numpy.ufuncs import Ref
+from derive.emit.numpy.regions import Arrays, filled
+from derive.emit.numpy.ufuncs import Neighbours, Ref
 from derive.emit.source import indented
+from derive.expr import Var
 from derive.lattice import Offset
 from derive.schedule.fronts import Loops, Plane, is_placed, time_of
 from derive.schedule.program import SCRATCH, Array, Assign, Program, names_of, statements
@@ -70,7 +71,7 @@ class _View:
     group: _Group
 
 
-class Waves(Zipped):
+class Waves:
     """A sweep of a grid; its loop runs over the waves of arrays: `for h_here, h_before_i in _along(waves, …)`.
 
     `known`: the names inside of all such loops, each of which is given once.  `cut`: by their names in the loop, the scratch
@@ -79,10 +80,11 @@ class Waves(Zipped):
     """
 
     def __init__(self, arrays: Arrays, plane: Plane, place: Place, known: dict[str, str]):
-        super().__init__(arrays, -1 if plane.downwards else 1)
-        self.plane, self.place, self.known = plane, place, known
+        self.arrays, self.plane, self.place, self.known = arrays, plane, place, known
         self.delay = 0
         self.reach: Offset = ()
+        self.fixed: dict[str, str] = {}
+        """What is made before the loop: another shape of an array that is not the grid's."""
         self.grids: dict[str, _View] = {}
         self.cut: dict[str, tuple[str, int]] = {}
 
@@ -91,16 +93,23 @@ class Waves(Zipped):
         made = "_parts" if parts and ref.count > 1 else "_row" if parts else ""
         if ref.scratch or self.arrays.is_scratch(ref.name):
             if made:
-                self.fixed[f"{name}{made}"] = (
-                    f"_parts({name}, {ref.count}, batch)" if ref.count > 1 else f"{name}[:, None]"
-                )
-            return self._cut(f"{name}{made}")
+                whole, name = name, self._local(f"{name}{made}")
+                self.fixed[name] = f"_parts({whole}, {ref.count}, batch)" if ref.count > 1 else f"{whole}[:, None]"
+            return self._cut(name)
         if not ref.offset:
             return name
         shape = f"_parts({{}}, {ref.count}, batch)" if made == "_parts" else "{}[:, :, None]" if made else "{}"
         local = self._named(f"{name}_{self._where(ref.offset)}{made}")
         self.grids.setdefault(local, _View(ref, name, shape, _Group(self.delay, self.reach)))
         return local
+
+    def part_text(self, ref: Ref) -> str:
+        """The same with the parts of a run on an axis of their own."""
+        return self.text(ref, parts=True)
+
+    def read(self, var: Var) -> str:
+        system = self.arrays.program.system
+        return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
     def _where(self, offset: Sequence[int]) -> str:
         """`here`, `before_i`, `after_2_j`."""
@@ -122,10 +131,6 @@ class Waves(Zipped):
         self.cut[local] = name, self.delay
         return local
 
-    def memory(self, offset: Sequence[int]) -> Any:
-        """Points at the same time are in one wave: a neighbour there may be any of its points."""
-        return time_of(self.plane.front.slopes, offset) if offset else ()
-
     # --- lines --------------------------------------------------------------------------------------------------------
 
     def header(self) -> list[str]:
@@ -136,7 +141,7 @@ class Waves(Zipped):
         if len(groups) == 1 and not latest:
             (group,) = groups
             names, sources = self._along(group)
-            return [*lines, *for_lines(names, "_along(", [self._waves(group), *sources], self._slope())]
+            return [*lines, *_for_lines(names, "_along(", [self._waves(group), *sources, *self._slope()])]
         nothing = self._local("nothing")
         lines += [f"{nothing} = ((0, slice(0)),)"] if latest else []
         targets, calls = [], []
@@ -190,6 +195,29 @@ class Waves(Zipped):
         if name not in self.known:
             self.known[name] = self.arrays.names.new(name)
         return self.known[name]
+
+
+class NeighboursInWaves(Neighbours):
+    """Points at the same time are in one wave: what is read at an offset between them may be any of its points."""
+
+    def __init__(self, program: Program, slopes: Sequence[int]):
+        super().__init__(program, everywhere=False)
+        self.slopes = slopes
+
+    def touched(self, ref: Ref) -> set[tuple[str, Offset]]:
+        time = (time_of(self.slopes, ref.offset),) if ref.offset else ()
+        return super().touched(replace(ref, offset=time))
+
+
+def _for_lines(names: Sequence[str], call: str, sources: Sequence[str]) -> list[str]:
+    """`for names in call(sources):`, on as many lines as it takes."""
+    one = f"for {', '.join(names)} in {call}{', '.join(sources)}):"
+    if len(one) <= 110:
+        return [one]
+    target = [f"for {', '.join(names)} in {call}"]
+    if len(target[0]) > 110:
+        target = ["for (", *indented(filled(names)), f") in {call}"]
+    return [*target, *indented(filled(sources)), "):"]
 
 
 def _enclosed(opening: str, items: Sequence[str], closing: str) -> list[str]:

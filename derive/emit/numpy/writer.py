@@ -12,7 +12,7 @@ from derive.emit.face import Face
 from derive.emit.layout import Layout, Names, Place
 from derive.emit.numpy.parts import turned
 from derive.emit.numpy.regions import Arrays, Everywhere, Region, Zipped
-from derive.emit.numpy.waves import in_waves
+from derive.emit.numpy.waves import Waves, in_waves
 from derive.emit.source import (
     uses,
 )
@@ -40,7 +40,7 @@ class Writer:
         self.layout = Layout(systems, self.names, system.lattice)
         self.arrays = Arrays(self.layers, self.names, self.layout)
         self.everywhere = Place.everywhere(system.lattice.dimension)
-        self.region: Region | Zipped = Everywhere(self.arrays, self.everywhere)
+        self.region: Region | Zipped | Waves = Everywhere(self.arrays, self.everywhere)
         self.printer = ArrayPrinter(lambda var: self.region.read(var), self.names.size, self._position)
         self.scratch: dict[tuple[str, tuple[str, ...], int], str] = {}
         """Scratch arrays of the function that is being written: `(whether for all rows, sizes, which) -> name`."""
