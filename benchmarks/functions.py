@@ -9,8 +9,8 @@ that we could write by hand: 1.00, lower is faster.
     --growth    time against T = 10 … 10,000, the time of deriving and emitting, and of the first call in a fresh process
     --memory    peak memory of an LSTM's gradients in a fresh process
 
-Peers keep their parameters stacked and in their own arrays; ours take them by name.  With `--by-name` the peers with NumPy's
-arrays take them by name as well.
+Peers keep their parameters stacked and in their own arrays; ours are bound to theirs.  With `--by-name` ours, and the peers with
+NumPy's arrays, take them by name, and ours check them, at every call.
 """
 
 from __future__ import annotations

@@ -214,6 +214,15 @@ def test_the_dtype_is_the_one_that_was_asked_for_and_the_settings_stay(dtype: st
     assert jax.config.read("jax_enable_x64") == before
 
 
+@pytest.mark.parametrize("name", ["mingru", "mdrnn", "lstm-peephole"])
+def test_float32_stays_float32_where_64_bits_are_switched_on(name: str):
+    case = Case(SYSTEMS[name], dtype="float32")
+    f = SYSTEMS[name].compile("jax", "float32")
+    with jax.enable_x64(True):
+        gradients = f.vjp(case.params, case.inputs, of_outputs(case), case.initial)
+    assert {str(g.dtype) for g in gradients.values()} == {"float32"}
+
+
 def test_a_wrong_shape_is_the_same_sentence_as_numpys_also_when_it_is_traced():
     case = Case(SYSTEMS["elman"])
     params = {**case.params, "b_h": np.ones(7)}

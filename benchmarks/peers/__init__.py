@@ -41,13 +41,15 @@ class Peer:
     """`vjps[cell](params, x, h_ct) -> gradients` in arrays of the peer's own.
 
     `array` makes one of a NumPy array; `wait` returns when its argument has been computed.  A peer that has a form of its own
-    gives `own(setting) -> call` in their place, and `names(cell, gradients)`, the gradients of the parameters by name.
+    gives `own(setting) -> call` in their place (`own_named` where arrays come and go by name), and `names(cell, gradients)`,
+    the gradients of the parameters by name.
     """
 
     vjps: Mapping[str, Callable[..., dict[str, Any]]]
     array: Callable[[Any], Any] = same
     wait: Callable[[Any], Any] = same
     own: Callable[[Setting], Callable[[], dict[str, Any]]] | None = None
+    own_named: Callable[[Setting], Callable[[], dict[str, Any]]] | None = None
     names: Callable[[str, Mapping[str, Any]], dict[str, Any]] = by_name
 
     def prepare(self, setting: Setting, named: bool = False) -> Callable[[], dict[str, Any]]:
@@ -59,6 +61,8 @@ class Peer:
         if named and self.vjps and self.array is same:
             cell, vjp, x, h_ct = setting.cell, self.vjps[setting.cell], setting.x, setting.h_ct
             return lambda: by_name(cell, vjp(stacked(cell, setting.params), x, h_ct))
+        if named and self.own_named:
+            return self.own_named(setting)
         if self.own:
             return self.own(setting)
         vjp, wait = self.vjps[setting.cell], self.wait

@@ -6,7 +6,7 @@ import linecache
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -131,6 +131,29 @@ class Compiled:
         return self._weighted.value_and_grad(
             params, inputs, targets, initial or {}, lengths, truncate=truncate, checkpoint=checkpoint
         )
+
+    def bind(self, function: str, params: Arrays, inputs: Arrays, *others: Arrays) -> Callable[[], Any]:
+        """`forward`, `vjp` or `value_and_grad` of these arrays, as a function of no arguments, for many calls.
+
+        Names, shapes and dtypes are looked at once; every call reads what the arrays hold then, such as parameters that an
+        optimiser changes in place, and returns new arrays.  One call has to end before the next begins.  `others` are what
+        the function takes behind `inputs`.  Raises `ValueError` for an array that would have to be copied: one of another
+        dtype, a list, with c and numba also one with gaps.
+        """
+        given = [params, inputs, *others]
+        if function == "vjp":
+            unseen = tuple(v.name for v in self.system.states if v.name in others[0].keys() - self.seeds)
+            if unseen:
+                return self._emit((*self.seeds, *unseen)).bind(function, *given)
+        for arrays in given:
+            for name, array in self._cast(arrays).items():
+                if array is not arrays[name]:
+                    raise ValueError(
+                        f"{name} would be copied, so that its changes are not seen; give an array of {self.dtype}"
+                    )
+        if hasattr(self.module, "bind"):
+            return self.module.bind(function, *given)
+        return partial(getattr(self.module, function), *given)
 
     @cached_property
     def _segmented(self) -> Segmented:

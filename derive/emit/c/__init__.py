@@ -1,6 +1,8 @@
 """A system as a standalone module that holds its C source, builds it with the system's compiler and calls it.
 
 library     what the source may call, one small function an entry
+names       what no array may be called
+scalars     entries and numbers
 printer     routines of `derive.emit.loops` as C
 binding     how the module builds and calls the source
 """
@@ -12,10 +14,11 @@ from functools import cache, partial
 from typing import Any
 
 from derive.emit.c import binding, library
-from derive.emit.c.names import CNames
-from derive.emit.c.printer import KernelPrinter
+from derive.emit.c.names import RESERVED
+from derive.emit.c.printer import CPrinter
 from derive.emit.compiled import Compiled
 from derive.emit.loops.module import ModuleText
+from derive.emit.loops.names import LoopNames
 from derive.emit.loops.plan import Plan, plan
 from derive.emit.source import MAIN
 from derive.errors import DeriveError
@@ -55,12 +58,12 @@ def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
 
 
 def _module(made: Plan) -> str:
-    names = CNames(made)
-    forward = KernelPrinter(made, made.forward, names)
+    names = LoopNames(made, RESERVED)
+    forward = CPrinter(made, made.forward, names)
     routines = [*forward.functions(TITLES), forward.exported("forward", "The states", ("sweep",))]
     printers, arguments = [forward], {"forward": forward.arguments["forward"]}
     if made.gradients:
-        backward = KernelPrinter(made, made.gradients, names)
+        backward = CPrinter(made, made.gradients, names)
         routines += [
             *backward.functions(TITLES),
             backward.exported("vjp", "From cotangents to gradients", ("record", "backward")),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sympy import Expr, Integer
 
-from derive.emit.c.scalars import ScalarPrinter
+from derive.emit.c.scalars import CScalars
 from derive.emit.loops.fusion import distinct_reads
 from derive.emit.loops.language import (
     SAMPLE,
@@ -23,25 +23,20 @@ from derive.emit.loops.language import (
     Multiply,
     Nest,
     Pile,
-    Read,
     Rows,
     Scalar,
     Walk,
-    reads,
 )
 from derive.emit.loops.losses import VALUE
 from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES, Block
-from derive.emit.loops.plan import Plan
+from derive.emit.loops.printer import RoutinePrinter, neighbours
 from derive.emit.source import indented
 
 WIDTH, LONGEST = 94, 118
 
 
-class KernelPrinter(ScalarPrinter):
-    """The functions of one kernel."""
-
-    def functions(self, titles: Mapping[str, str]) -> list[str]:
-        return [self._function(name, items, titles[name]) for name, items in self.kernel.routines.items()]
+class CPrinter(RoutinePrinter, CScalars):
+    """The functions of one kernel, in C."""
 
     def _function(self, name: str, items: Sequence[Item], title: str) -> str:
         body = self._items([Guarded((), item) for item in items])
@@ -95,7 +90,7 @@ class KernelPrinter(ScalarPrinter):
                     at = f"{base} + {self.names.size(offset)}" if offset != 0 else base
                     lines += self._pointer(f"{const}real *const {self._name(key)} = {at};", self._shape_note(key))
                 arguments += [region] if parts and region not in arguments else []
-                start += entries(block, self.plan)
+                start += block.count(self.lattice)
         given = list(dict.fromkeys(self.kernel.layout[key].block.name for key in given))
         arguments = [*(a for a in arguments if a == PARAMETERS), *given, *(a for a in arguments if a != PARAMETERS)]
         order = [PARAMETERS, *(a for a in arguments if a not in regions), VALUES, MEMORY, GRADIENTS]
@@ -141,23 +136,9 @@ class KernelPrinter(ScalarPrinter):
             open_condition = condition
         return lines
 
-    def _item(self, item: Item) -> list[str]:
-        match item:
-            case Walk():
-                return self._walk(item)
-            case Fused():
-                return self._fused(item) if item.nests[0].over is None else self._reduction(item.nests[0])
-            case Multiply():
-                return self._multiply(item)
-            case Accumulate():
-                return self._accumulate(item)
-            case Clear():
-                return self._clear(item)
-            case Pile():
-                return self._pile(item)
-            case IfGiven():
-                inside = self._items([Guarded((), part) for part in item.body])
-                return [f"if ({self._name(item.array)}) {{", *indented(inside), "}"]
+    def _if_given(self, item: IfGiven) -> list[str]:
+        inside = self._items([Guarded((), part) for part in item.body])
+        return [f"if ({self._name(item.array)}) {{", *indented(inside), "}"]
 
     def _walk(self, walk: Walk) -> list[str]:
         i = self.names.symbols[self.lattice.indices[walk.axis]]
@@ -211,23 +192,6 @@ class KernelPrinter(ScalarPrinter):
             self.rows[read] = f"{name}[{names[1]}]"
         return lines
 
-    def _row_name(self, read: Read) -> str:
-        """`c_t`, `c_before` for a step back, `c_after`."""
-        name, offsets = self._name(read.array), []
-        for step in read.steps:
-            index = next((i for i in self.lattice.indices if step.has(i)), None)
-            offset = step - index if index is not None else None
-            text = (
-                f"at_{step}" if offset is None else f"m{-offset}" if offset < 0 else f"p{offset}" if offset > 0 else ""
-            )
-            offsets.append(re.sub(r"\W", "", text))
-        moved = "_".join(o for o in offsets if o)
-        found = f"{name}_row{'_' + moved if moved else ''}"
-        taken = {text.partition("[")[0] for text in self.rows.values()}
-        while found in taken:
-            found += "_"
-        return found
-
     def _is_parallel(self, item: Fused) -> bool:
         """Whether every step of the innermost loop writes entries of its own."""
         inner = item.axes[-1].name
@@ -243,7 +207,7 @@ class KernelPrinter(ScalarPrinter):
         over, target = nest.over, self._entry(nest.target)
         assert over is not None
         operation = nest.operation
-        if nest.kind == "sum" and len(nest.target.axes) > 0 and not _neighbours(nest):
+        if nest.kind == "sum" and len(nest.target.axes) > 0 and not neighbours(nest):
             start = [] if operation == "+=" else self._loops(nest.axes, [f"{target} = 0;"])
             *outer, last = nest.axes
             add = self._loops([*outer, over, last], self._statement(f"{target} += ", nest.value), simd=True)
@@ -345,13 +309,6 @@ class KernelPrinter(ScalarPrinter):
         return lines
 
 
-def _neighbours(nest: Nest) -> bool:
-    """Whether what is summed lies side by side along the axis of the sum."""
-    last = nest.target.axes[-1]
-    found = [r.axes[-1] for r in reads(nest.value) if r.axes]
-    return last not in found
-
-
 def _folded(lines: Iterable[str]) -> Iterator[str]:
     """Lines that are not too long, wherever they stand."""
     for line in lines:
@@ -367,11 +324,3 @@ def _folded(lines: Iterable[str]) -> Iterator[str]:
 def _uses(lines: Iterable[str], name: str) -> bool:
     pattern = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
     return any(pattern.search(line) for line in lines)
-
-
-def entries(block: Block, plan: Plan) -> Expr:
-    """How many numbers a block holds."""
-    count: Expr = block.width
-    for rows in block.rows(plan.system.lattice):
-        count = count * rows
-    return (count * SAMPLES if block.batched else count).expand()

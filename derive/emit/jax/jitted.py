@@ -29,7 +29,11 @@ class CompiledJax(Compiled):
     def _cast(self, arrays: Arrays | None) -> Arrays:
         import jax
 
-        given = dict(arrays or {})
+        given = arrays or {}
+        if all(
+            [isinstance(a, jax.Array) and (self.dtype == "float64" or a.dtype == self.dtype) for a in given.values()]
+        ):
+            return given
         kept = {name: array for name, array in given.items() if isinstance(array, jax.Array)}
         others = super()._cast({name: array for name, array in given.items() if name not in kept})
         if self.dtype != "float64":
@@ -59,9 +63,9 @@ class Jitted:
         if self.jits and name not in self.jitted:
             self.jitted[name] = jax.jit(function)
         ready = self.jitted.get(name, function)
-        if jax.config.read("jax_enable_x64") == self.wide:
+        if not self.wide or jax.config.read("jax_enable_x64"):
             return ready(*arguments, **named)
-        with jax.enable_x64(self.wide):
+        with jax.enable_x64(True):
             found = ready(*arguments, **named)
         # What has 64 bits would lose half of them at the next step of JAX, where these are switched off.
-        return jax.tree.map(numpy.asarray, found) if self.wide else found
+        return jax.tree.map(numpy.asarray, found)

@@ -13,4 +13,8 @@ placement   where every array lies
 kernel      routines that share their values
 plan        a whole program: `plan(system)`
 module      the Python around the loops: checks, memory, results
+calls       how that calls its routines: text
+names       what arrays, sizes and steps are called
+scalars     scalars as expressions of a language
+printer     routines in a language
 """

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sympy import Expr, Integer
 
+from derive.emit.loops.language import SAMPLES
 from derive.expr import Shape
 from derive.lattice import Border, Lattice
 from derive.system import System
@@ -42,6 +43,13 @@ class Block:
     @property
     def is_bordered(self) -> bool:
         return self.rolling or any(self.before) or any(self.after)
+
+    def count(self, lattice: Lattice) -> Expr:
+        """How many numbers it holds."""
+        found = self.width
+        for rows in self.rows(lattice):
+            found = found * rows
+        return (found * SAMPLES if self.batched else found).expand()
 
     def rows(self, lattice: Lattice) -> tuple[Expr, ...]:
         """How many rows there are, axis by axis."""

@@ -1,7 +1,6 @@
 """What a module of loops has in Python, whatever its loops are written in: tables of shapes, checks, memory, and the functions.
 
-A language adds `_routines(dtype)`, an object with one function for each routine, and `_at(array)`, what that takes for an array.
-Everything else here is printed as it stands: the text of an emitted module.
+How the routines are called is the text of `derive.emit.loops.calls`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from sympy import Expr, Integer
 from derive.emit.code import wrapped
 from derive.emit.face import Face, example_border
 from derive.emit.layout import Names
+from derive.emit.loops import calls
 from derive.emit.loops.kernel import BAR
 from derive.emit.loops.language import SAMPLES
 from derive.emit.loops.memory import Block, sizes_of
@@ -46,37 +46,51 @@ class ModuleText:
     # --- functions ------------------------------------------------------------------------------------------------------------
 
     def functions(self) -> list[str]:
-        found = [self._forward(), VJP]
+        found = [self._forward(), calls.VJP]
         if self.has_loss:
             found.append(self._value_and_grad())
         sizes = self.face.checked(SIZES).replace("TARGETS_TABLE", "TARGETS" if self.face.targets else "{}")
-        return [*found, self.face.check(), self._prepared(), self._layout(), sizes]
+        return [*found, self._bind(), self.face.check(), self._call(), self._known(), self._layout(), sizes]
 
     def _forward(self) -> str:
-        return FORWARD.format(example=example_border(self.face))
+        return calls.FORWARD.format(example=example_border(self.face))
 
     def _value_and_grad(self) -> str:
         last = self.system.loss == "last"
-        which = "loss of the last step, summed over" if last else "loss, summed over all steps and"
-        fed = [v for v in self.plan.inputs if v.kind == "target"]
-        more = "".join(f', "{v.name}": targets["{v.name}"]' for v in fed)
-        return VALUE_AND_GRAD.format(which=which, fed=f"    inputs = {{**inputs{more}}}\n" if fed else "")
+        return calls.VALUE_AND_GRAD.format(
+            which="loss of the last step, summed over" if last else "loss, summed over all steps and"
+        )
 
-    def _prepared(self) -> str:
-        targets = bool(self.face.targets)
-        tables = {"PARAMETERS": "params", "INPUTS": "inputs", "INITIAL": "initial"} | (
-            {"TARGETS": "targets"} if targets else {}
+    def _bind(self) -> str:
+        rows = {name: row for name, row in calls.BOUND.items() if name in self.arguments}
+        return calls.BIND.replace(
+            "BOUND_ROWS", "\n".join(f"    {name!r}: {row}," for name, row in rows.items()).replace("'", '"')
         )
-        pairs = ", ".join(f"({table}, {given})" for table, given in tables.items() if table != "PARAMETERS")
-        text = PREPARED.replace("PAIRS", pairs)
+
+    def _call(self) -> str:
+        tables = {"INPUTS": "inputs", "INITIAL": "initial"} | ({"TARGETS": "targets"} if self.face.targets else {})
+        text = calls.CALL + (calls.LOSS if self.has_loss else "")
+        text = text.replace("PAIRS", ", ".join(f"({table}, {given})" for table, given in tables.items()))
+        text = text.replace("        GIVEN_ELSEWHERE\n", self._given_elsewhere().lstrip("\n"))
+        return text.replace(", LENGTHS", ", lengths" if self._unseen else "")
+
+    def _given_elsewhere(self) -> str:
+        """Lengths come as numbers where no input shows them; targets are inputs where states read them."""
+        if self._unseen:
+            return calls.LENGTHS.replace("NAMES", tuple_of("", self._unseen)[0])
+        fed = ", ".join(f'"{v.name}": targets["{v.name}"]' for v in self.plan.inputs if v.kind == "target")
+        return calls.FED.replace("TARGETS_READ", fed) if fed else ""
+
+    def _known(self) -> str:
         order = "".join(f'sizes["{n}"], ' for n in self.symbols)
-        lengths = [str(n) for n in self.lattice.lengths] if not self.plan.inputs else []
-        numbers = ", ".join(f'int(inputs["{n}"])' for n in lengths)
-        known = "".join(f'    sizes["{n}"] = lengths[{k}]\n' for k, n in enumerate(lengths))
-        text = text.replace("ORDERED", order).replace("    LENGTHS_KNOWN\n", known)
-        return text.replace(", LENGTHS_GIVEN", f", {_tuple([numbers])}" if lengths else "").replace(
-            ", LENGTHS", ", lengths" if lengths else ""
-        )
+        known = "".join(f'    sizes["{n}"] = lengths[{k}]\n' for k, n in enumerate(self._unseen))
+        text = calls.KNOWN.replace("ORDERED", order).replace("    LENGTHS_KNOWN\n", known)
+        return text.replace(", LENGTHS", ", lengths" if known else "")
+
+    @property
+    def _unseen(self) -> list[str]:
+        """The lengths that no input shows: they are given as numbers."""
+        return [str(n) for n in self.lattice.lengths] if not self.plan.inputs else []
 
     # --- memory ---------------------------------------------------------------------------------------------------------------
 
@@ -146,16 +160,10 @@ class ModuleText:
     def _shape(self, var: Var) -> str:
         return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
 
-    def _count(self, block: Block) -> Expr:
-        count: Expr = block.width
-        for rows in block.rows(self.lattice):
-            count = count * rows
-        return (count * SAMPLES if block.batched else count).expand()
-
     def _total(self, blocks: Sequence[Block]) -> Expr:
         total: Expr = Integer(0)
         for block in blocks:
-            total = total + self._count(block)
+            total = total + block.count(self.lattice)
         return total.expand()
 
     def _size(self, e: Expr) -> str:
@@ -187,121 +195,3 @@ def _product(sizes: Sequence[Expr]) -> Expr:
     for size in sizes:
         found = found * size
     return found
-
-
-# --- text ---------------------------------------------------------------------------------------------------------------------
-
-FORWARD = '''
-def forward(params, inputs, initial=None):
-    """Every state at every step, by name.
-
-    `initial` holds boundary values, such as {example}; those that are left out are zero.
-    """
-    arrays, layout, routines = _prepared(params, inputs, initial or {{}})
-    arrays["the values"] = values = np.empty(layout["total"], layout["dtype"])
-    _run(routines.forward, layout, arrays, ARGUMENTS["forward"])
-    return {{
-        name: values[start:stop].reshape(rows)[part].reshape(shape)
-        for name, (start, stop, rows, part, shape) in layout["found"].items()
-    }}
-'''
-
-VJP = '''
-def vjp(params, inputs, cotangents, initial=None):
-    """The gradients of sum(cotangents[h] * h) over the states h of COTANGENTS, those that are left out being zero.
-
-    Of every parameter, summed over the batch, and for each sample of every input and of every boundary value.
-    """
-    arrays, layout, routines = _prepared(params, inputs, initial or {}, cotangents)
-    return _gradients(routines.vjp, layout, arrays, ARGUMENTS["vjp"])
-
-
-def _gradients(routine, layout, arrays, names):
-    arrays["the gradients"] = gradients = np.zeros(layout["count"], layout["dtype"])
-    _run(routine, layout, arrays, names)
-    return {name: gradients[start:stop].reshape(shape) for name, (start, stop, shape) in layout["results"].items()}
-'''
-
-VALUE_AND_GRAD = '''
-def value_and_grad(params, inputs, targets, initial=None):
-    """The {which} the batch, and its gradients, as `vjp` returns them."""
-{fed}    arrays, layout, routines = _prepared(params, inputs, initial or {{}}, {{}}, targets)
-    arrays["the loss"] = loss = np.zeros(1, layout["dtype"])
-    gradients = _gradients(routines.value_and_grad, layout, arrays, ARGUMENTS["value_and_grad"])
-    return loss[0], gradients
-'''
-
-PREPARED = '''
-def _prepared(params, inputs, initial, cotangents=None, targets=None):
-    """All that is given, as the routines take it; the layout of memory; and the routines."""
-    groups = [params, inputs, initial, targets or {}, cotangents or {}]
-    try:
-        keys = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
-    except AttributeError:
-        groups = [{name: np.asarray(array) for name, array in group.items()} for group in groups]
-        keys = [tuple([(name, array.shape, array.dtype) for name, array in group.items()]) for group in groups]
-    layout = _known(*keys, targets is not None, LENGTHS_GIVEN)
-    params, inputs, initial, targets, seeds = groups
-    arrays, dtype = {"the room": _room(layout, cotangents is not None)}, layout["dtype"]
-    for name, place in arrays["the room"].parameters:
-        place[...] = params[name]
-    for table, given in (PAIRS):
-        for name in table:
-            if name in given:
-                arrays[name] = np.ascontiguousarray(given[name], dtype)
-    for name in COTANGENTS if cotangents is not None else ():
-        array = seeds[name] if name in seeds else np.zeros(layout["found"][name][-1], dtype)
-        arrays[name + "_ct"] = np.ascontiguousarray(array, dtype)
-    return arrays, layout, _routines(dtype)
-
-
-@functools.lru_cache(maxsize=256)
-def _known(params, inputs, initial, targets, cotangents, with_targets, LENGTHS):
-    """The layout for arrays of these shapes, which are checked, and the dtype that they have together."""
-    sizes = dict(_sizes(params, inputs, initial, targets, with_targets))
-    LENGTHS_KNOWN
-    _check_shapes("cotangents", _shapes(cotangents), COTANGENTS, sizes, optional="state")
-    layout = _layout(ORDEREDsizes["..."])
-    blocks, layout["results"] = _placed(layout["blocks"]), _placed(layout["gradients"])
-    layout["total"], layout["count"] = (sum(map(math.prod, layout[key].values())) for key in ("blocks", "gradients"))
-    layout["found"] = {name: (*blocks[block], *place) for name, (block, *place) in layout["states"].items()}
-    layout["dtype"] = np.dtype(np.float32 if sizes["dtype"] == np.float32 else np.float64)
-    layout["rooms"] = [], []
-    return layout
-
-
-def _placed(shapes):
-    """Arrays one behind the other: where each starts and stops, and its shape."""
-    stops = list(itertools.accumulate(map(math.prod, shapes.values())))
-    places = zip(shapes.items(), [0, *stops], stops, strict=False)
-    return {name: (start, stop, shape) for (name, shape), start, stop in places}
-
-
-class _Room:
-    """Memory that a call works in: parameters behind one another, room for the routines, and values for gradients."""
-
-    def __init__(self, layout, with_values):
-        placed = _placed(layout["parameters"])
-        memory = sum(map(math.prod, layout["parameters"].values()))
-        values = memory + layout["memory"]
-        self.array = np.empty(values + (layout["values"] if with_values else 0), layout["dtype"])
-        self.parameters = [(name, self.array[a:b].reshape(shape)) for name, (a, b, shape) in placed.items()]
-        starts = {"the parameters": 0, "the memory": memory, "the values": values}
-        self.places = {name: _at(self.array[start:]) for name, start in starts.items()}
-
-
-def _room(layout, with_values):
-    """Room that an earlier call has left, or new; small rooms are kept."""
-    try:
-        return layout["rooms"][with_values].pop()
-    except IndexError:
-        return _Room(layout, with_values)
-
-
-def _run(routine, layout, arrays, names):
-    room = arrays.pop("the room")
-    places = {**room.places, **{name: _at(array) for name, array in arrays.items()}}
-    routine(*layout["sizes"], *map(places.get, names))
-    if room.array.nbytes < SMALL:
-        layout["rooms"]["the gradients" in arrays].append(room)
-'''

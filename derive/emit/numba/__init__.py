@@ -13,10 +13,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from derive.emit.compiled import Compiled
+from derive.emit.layout import Names
 from derive.emit.loops.module import ModuleText
+from derive.emit.loops.names import LoopNames
 from derive.emit.loops.plan import Plan, plan
 from derive.emit.numba import binding, library
-from derive.emit.numba.printer import LoopPrinter, PythonNames
+from derive.emit.numba.printer import RESERVED, LoopPrinter
 from derive.emit.source import MAIN
 from derive.errors import DeriveError
 from derive.system import System
@@ -54,7 +56,7 @@ def source(system: System, seeds: tuple[str, ...] | None = None) -> str:
 
 
 def _module(made: Plan) -> str:
-    names = PythonNames(made)
+    names = LoopNames(made, RESERVED, Names(made.system, ()).taken)
     forward = LoopPrinter(made, made.forward, names)
     routines, printers = forward.functions(TITLES), [forward]
     arguments = {"forward": forward.arguments["forward"]}

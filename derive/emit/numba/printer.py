@@ -12,19 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sympy import Expr, Integer
 
-from derive.emit.c.names import CNames
-from derive.emit.c.printer import KernelPrinter, _neighbours, entries
-from derive.emit.c.scalars import ATOM, PRODUCT
 from derive.emit.code import wrapped
-from derive.emit.layout import Names
 from derive.emit.loops.fusion import distinct_reads
+from derive.emit.loops.kernel import Kernel
 from derive.emit.loops.language import (
     SAMPLE,
     SAMPLES,
     Accumulate,
     Axis,
     Clear,
-    Condition,
     Fused,
     Guarded,
     IfGiven,
@@ -35,43 +31,35 @@ from derive.emit.loops.language import (
     Read,
     Rows,
     Same,
-    Scalar,
     Walk,
     Where,
 )
 from derive.emit.loops.memory import GIVEN, GRADIENTS, MEMORY, PARAMETERS, VALUES
+from derive.emit.loops.names import LoopNames
 from derive.emit.loops.plan import Plan
+from derive.emit.loops.printer import RoutinePrinter, neighbours
+from derive.emit.loops.scalars import ATOM, PRODUCT, SUM
 from derive.emit.numba import library
 from derive.emit.source import docstring, indented
 
 WIDTH = 110
 REGIONS = (PARAMETERS, VALUES, MEMORY, GRADIENTS)
 RESERVED = frozenset({
+    *library.SOURCES, *keyword.kwlist,
     "np", "math", "numba", "jit", "exact", "real", "forward", "vjp", "value_and_grad", "check", "samples", "sample", "row",
     "column", "inner", "values", "memory", "parameters", "gradients", "total",
 })  # fmt: skip
 """Names that mean something else in the routines."""
 
 
-class PythonNames(CNames):
-    """What arrays, sizes and steps are called: names as typed, where Python or the module has no other use for them."""
+class LoopPrinter(RoutinePrinter):
+    """The functions of one kernel, in Python."""
 
-    def __init__(self, plan: Plan):
-        system = plan.system
-        names = Names(system, ())
-        self.taken = set(RESERVED) | set(library.SOURCES) | set(keyword.kwlist)
-        self.symbols = {symbol: self._free(name) for symbol, name in names.symbols.items()}
-        self.symbols |= {i: self._free(name) for i, name in zip(system.lattice.indices, names.index, strict=True)}
-        self.symbols[SAMPLES] = "samples"
-        self.taken |= names.taken
-        self.arrays: dict[str, str] = {}
+    AND = " and "
+    function_name = staticmethod(library.function_name)
 
-
-class LoopPrinter(KernelPrinter):
-    """The functions of one kernel; `called` collects the functions of the table that they call."""
-
-    def __init__(self, plan: Plan, kernel: object, names: PythonNames):
-        super().__init__(plan, kernel, names)  # type: ignore[arg-type]
+    def __init__(self, plan: Plan, kernel: Kernel, names: LoopNames):
+        super().__init__(plan, kernel, names)
         self.spans: dict[str, tuple[str, Expr, tuple[Expr, ...]]] = {}
         """Matrices of several parameters or gradients: region, first number and shape, by their names."""
         self.seen: dict[str, None] = {}
@@ -132,7 +120,7 @@ class LoopPrinter(KernelPrinter):
                 for key in (k for k in self.seen if self.kernel.layout[k].block == block):
                     found[region] = None
                     lines += self._part(self._block_name(key), region, start, self._shape(key))
-                start += entries(block, self.plan)
+                start += block.count(self.lattice)
             for name, (where, first, shape) in self.spans.items():
                 if where == region:
                     found[region] = None
@@ -229,9 +217,7 @@ class LoopPrinter(KernelPrinter):
             open_condition = condition
         return lines
 
-    def _item(self, item: Item) -> list[str]:
-        if not isinstance(item, IfGiven):
-            return super()._item(item)
+    def _if_given(self, item: IfGiven) -> list[str]:
         inside = self._items([Guarded((), part) for part in item.body])
         return [f"if {self._flat(item.array)}.size:", *indented([self._shaped(item.array), *inside])]
 
@@ -241,9 +227,6 @@ class LoopPrinter(KernelPrinter):
         up = f"for {i} in range({size(first)}, {size(last + 1)}):"
         down = f"for {i} in range({size(last)}, {size(first - 1)}, -1):"
         return [up if walk.direction > 0 else down, *indented(self._items(walk.body))]
-
-    def _condition(self, conditions: Sequence[Condition]) -> str:
-        return " and ".join(f"{self.names.size(a)} {op} {self.names.size(b)}" for a, op, b in conditions)
 
     def _loops(self, axes: Sequence[Axis], body: list[str], simd: bool = False) -> list[str]:
         for axis in reversed(axes):
@@ -291,7 +274,7 @@ class LoopPrinter(KernelPrinter):
         over, target = nest.over, self._entry(nest.target)
         assert over is not None
         value = self._scalar(nest.value)[0]
-        if nest.kind == "sum" and len(nest.target.axes) > 0 and not _neighbours(nest):
+        if nest.kind == "sum" and len(nest.target.axes) > 0 and not neighbours(nest):
             start = [] if nest.operation == "+=" else self._loops(nest.axes, [f"{target} = 0"])
             *outer, last = nest.axes
             return [*start, *self._loops([*outer, over, last], _assigned(target, "+=", value))]
@@ -332,12 +315,12 @@ class LoopPrinter(KernelPrinter):
         first = blocks.index(place.block)
         start, count, names = Integer(0), Integer(0), []
         for block in blocks[:first]:
-            start = start + entries(block, self.plan)
+            start = start + block.count(self.lattice)
         total = self._count(sizes)
         for block in blocks[first:]:
             if (count - total).expand() == 0:
                 break
-            count = count + entries(block, self.plan)
+            count = count + block.count(self.lattice)
             names.append(block.name)
         name = self.names.array(_stem(names))
         self.spans[name] = place.block.region, start, tuple(sizes)
@@ -388,32 +371,23 @@ class LoopPrinter(KernelPrinter):
 
     # --- scalars ------------------------------------------------------------------------------------------------------------
 
-    def _scalar(self, s: Scalar) -> tuple[str, int]:
-        if isinstance(s, Same):
-            return f"exact({s.left} == {s.right})", ATOM
-        if isinstance(s, Where):
-            return f"({self._scalar(s.value)[0]} if {self._condition(s.conditions)} else real(0))", ATOM
-        return super()._scalar(s)
-
     def _number(self, value: Expr) -> tuple[str, int]:
         if value.is_number:
             text = library.number(abs(value))
             text = text if text.startswith("exact(") else f"real({text})"
-            return (text, ATOM) if value >= 0 else (f"-{text}", 0)
+            return (text, ATOM) if value >= 0 else (f"-{text}", SUM)
         above, below = value.as_numer_denom()
         text = f"real({self.names.size(above)})"
         return (text, ATOM) if below == 1 else (f"{text} / real({self.names.size(below)})", PRODUCT)
 
-    def _raised(self, s: object) -> str:
-        base, exponent = self._scalar(s.base)[0], s.exponent  # type: ignore[attr-defined]
-        if exponent == 2:
-            return f"square({base})"
-        return f"power({base}, {exponent})" if exponent.is_Integer else f"({base}) ** real({self.names.size(exponent)})"
+    def _power(self, base: str, exponent: Expr) -> str:
+        return f"({base}) ** real({self.names.size(exponent)})"
 
-    def _call(self, s: object) -> str:
-        name = library.function_name(s.function, s.order)  # type: ignore[attr-defined]
-        self.called[name] = s.function, s.order  # type: ignore[attr-defined]
-        return f"{name}({', '.join(self._scalar(a)[0] for a in s.arguments)})"  # type: ignore[attr-defined]
+    def _same(self, s: Same) -> str:
+        return f"exact({s.left} == {s.right})"
+
+    def _where(self, s: Where) -> str:
+        return f"({self._scalar(s.value)[0]} if {self._condition(s.conditions)} else real(0))"
 
 
 def _assigned(target: str, operation: str, text: str) -> list[str]:
