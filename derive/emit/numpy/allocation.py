@@ -12,6 +12,7 @@ from derive.emit.numpy.statements import Statements
 from derive.emit.numpy.ufuncs import Ref
 from derive.emit.source import (
     quoted,
+    shape_of,
     uses,
 )
 from derive.expr import Var
@@ -81,7 +82,7 @@ class Allocation(Statements):
             axes = range(self.system.lattice.dimension)
             rows = self.names.length if var.name in self.arrays.bare else [self.layout.rows(axis) for axis in axes]
         made = "empty" if var.name in self.arrays.bare or self.arrays.is_scratch(var.name) else "zeros"
-        return f"np.{made}({_shape([*rows, '*batch', *sizes])}, dtype)"
+        return f"np.{made}({shape_of([*rows, '*batch', *sizes])}, dtype)"
 
     def _allocated(self, variables: Iterable[Var]) -> list[str]:
         """Arrays of zeros, as many of a shape in a line as fit."""
@@ -95,7 +96,7 @@ class Allocation(Statements):
         groups: dict[str, list[str]] = {}
         for (kind, sizes, _), name in self.scratch.items():
             rows = [*self.names.length] if kind == "rows" else []
-            groups.setdefault(f"np.empty({_shape([*rows, '*batch', *sizes])}, dtype)", []).append(name)
+            groups.setdefault(f"np.empty({shape_of([*rows, '*batch', *sizes])}, dtype)", []).append(name)
         return _several(groups)
 
     def _input(self, variable: Variable) -> str:
@@ -169,10 +170,6 @@ class Allocation(Statements):
             return []
         factors = [*(self.names.length if lengths else []), "int(np.prod(batch))"]
         return [f"points = {' * '.join(factors)}"]
-
-
-def _shape(axes: Sequence[str]) -> str:
-    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
 
 
 def _several(groups: Mapping[str, list[str]]) -> list[str]:
