@@ -22,132 +22,18 @@ SCALAR: Shape = ("1", "1")
 SIZES = {"n": 3, "m": 4, "p": 2, "3": 3, "1": 1}
 """What the letters of shapes stand for."""
 
-NAMES = [
-    "half",
-    "one",
-    "total",
-    "rows",
-    "scratch",
-    "steps",
-    "k",
-    "name",
-    "carried",
-    "block",
-    "n",
-    "values",
-    "sizes",
-    "batch",
-    "x",
-    "h",
-    "c",
-    "W_h",
-    "b_h",
-    "u",
-    "z",
-    "r",
-    "f",
-    "g",
-    "inputs",
-    "gradients",
-    "np",
-    "math",
-    "d",
-    "out",
-    "T_",
-    "step",
-    "first",
-    "last",
-    "part",
-    "y_bar",
-    "zero",
-    "two",
-    "i_",
-    "a_1",
-    "W_1",
-    "v0",
-    "p_1",
-    "product",
-    "_x",
-    "h_bar",
-    "h_ct",
-    "N",
-    "B",
-    "K",
-    "e",
-    "exp_",
-    "s",
-    "q",
-    "w",
-    "v",
-    "m",
-    "o",
-    "self",
-    "torch",
-    "jax",
-    "jnp",
-    "lax",
-    "scale",
-    "mean",
-    "variance",
-    "shift",
-    "masked",
-    "lengths",
-    "params",
-    "initial",
-    "double",
-    "static",
-    "register",
-    "index",
-    "pow1",
-    "tanh_",
-    "int",
-    "float",
-    "restrict",
-    "work",
-    "loss",
-    "seeds",
-    "points",
-    "low",
-    "high",
-    "count",
-    "end",
-    "start",
-    "mask",
-    "y0",
-    "j0",
-    "t0",
-    "L_",
-    "h_1",
-    "delta",
-    "memory",
-    "samples",
-    "row",
-    "total_",
-    "real",
-]
-"""Letters and words that emitters use themselves."""
+WORDS = """
+    half one total rows scratch steps k name carried block n values sizes batch x h c W_h b_h u z r f g inputs gradients np
+    math d out T_ step first last part y_bar zero two i_ a_1 W_1 v0 p_1 product _x h_bar h_ct N B K e exp_ s q w v m o self
+    torch jax jnp lax scale mean variance shift masked lengths params initial double static register index pow1 tanh_ int
+    float restrict work loss seeds points low high count end start mask y0 j0 t0 L_ h_1 delta memory samples row total_ real
+"""
+"""Names of variables: letters and words that emitters use themselves."""
 
-FUNCTIONS = [
-    "tanh",
-    "tanh",
-    "tanh",
-    "sigmoid",
-    "sigmoid",
-    "sigmoid",
-    "relu",
-    "abs",
-    "gelu",
-    "softplus",
-    "silu",
-    "elu",
-    "leaky_relu",
-    "hard_tanh",
-    "hard_sigmoid",
-    "square",
-    "cosh",
-    "sech",
-    "identity",
-]
+FUNCTIONS = """
+    tanh tanh tanh sigmoid sigmoid sigmoid relu abs gelu softplus silu elu leaky_relu hard_tanh hard_sigmoid square cosh
+    sech identity
+"""
 
 
 @dataclass(frozen=True)
@@ -204,7 +90,7 @@ class _Draw:
         choose = self.random.choice
         self.grid = self.random.random() < 0.2
         self.backwards = not self.grid and self.random.random() < 0.15
-        self.names = NAMES[:]
+        self.names = WORDS.split()
         self.random.shuffle(self.names)
         self.sizes = self.random.sample(["n", "m", "p"], choose([1, 2, 2, 3]))
         self.sizes += ["3"] * (self.random.random() < 0.15) + ["1"] * (self.random.random() < 0.1)
@@ -371,7 +257,7 @@ def _one_of(*templates: str) -> Kind:
 
 
 def _function(draw: _Draw, shape: Shape, depth: int) -> str:
-    return f"{draw.random.choice(FUNCTIONS)}({draw.formula(shape, depth)})"
+    return f"{draw.random.choice(FUNCTIONS.split())}({draw.formula(shape, depth)})"
 
 
 def _affine(draw: _Draw, shape: Shape, depth: int) -> str:

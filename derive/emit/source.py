@@ -62,6 +62,11 @@ def tuple_of(head: str, names: Sequence[str]) -> list[str]:
     return [one] if len(one) <= 100 else [f"{head}(", *(f'    "{name}",' for name in names), ")"]
 
 
+def shape_of(axes: Sequence[str]) -> str:
+    """`(*batch, n)`, `(*batch,)`"""
+    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
+
+
 def docstring(text: str) -> str:
     """`text` as a docstring, whatever stands in it."""
     text = "\n".join(_folded(text.strip()))

@@ -14,7 +14,7 @@ from derive.emit.code import POWER, RANK, ROW, Value, kind_of, total, wrapped
 from derive.emit.jax.chains import scan
 from derive.emit.jax.traced import LONG, Scope, Shared, side, sums
 from derive.emit.jax.waves import bordered, is_wave, wave
-from derive.emit.source import uses
+from derive.emit.source import shape_of, uses
 from derive.expr import Var
 from derive.lattice import Border, Side
 from derive.schedule.diagonal import diagonal
@@ -208,8 +208,7 @@ class Function(Scope):
         if text != "None":
             return text
         var = self.variable(name)
-        shape = ", ".join(["*batch", *self.sizes(var)])
-        return f"np.zeros(({shape},), dtype)" if len(self.sizes(var)) == 0 else f"np.zeros(({shape}), dtype)"
+        return f"np.zeros({shape_of(['*batch', *self.sizes(var)])}, dtype)"
 
     def variable(self, name: str) -> Var:
         arrays = self.shared.program.arrays
@@ -232,7 +231,7 @@ class Function(Scope):
         along = [n for side, n in zip(border.sides, self.names.length, strict=True) if not side.depth]
         if self.system.boundary[border.variable] == "learned":
             spread = f"np.expand_dims({text}, tuple(range({len(along)}, {len(along)} + len(batch))))" if along else text
-            text = f"np.broadcast_to({spread}, ({', '.join([*along, '*batch', *self.sizes(var)])}))"
+            text = f"np.broadcast_to({spread}, {shape_of([*along, '*batch', *self.sizes(var)])})"
         self.head[local] = text
         return local
 

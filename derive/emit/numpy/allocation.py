@@ -13,6 +13,7 @@ from derive.emit.numpy.ufuncs import Ref
 from derive.emit.numpy.waves import most_points
 from derive.emit.source import (
     quoted,
+    shape_of,
     uses,
 )
 from derive.expr import Var
@@ -109,7 +110,7 @@ class Allocation(Statements):
         else:
             rows = self._points_of_wave()
         made = "empty" if var.name in self.arrays.bare or self.arrays.is_scratch(var.name) else "zeros"
-        return f"np.{made}({_shape([*rows, *parts, '*batch', *sizes])}, dtype)"
+        return f"np.{made}({shape_of([*rows, *parts, '*batch', *sizes])}, dtype)"
 
     def _points_of_wave(self) -> list[str]:
         """The rows of an array that lasts a step: none where that is one point."""
@@ -127,7 +128,7 @@ class Allocation(Statements):
         groups: dict[tuple[str, bool], list[str]] = {}
         for (kind, sizes, _), name in self.scratch.items():
             rows = [*self.names.length] if kind == "rows" else self._points_of_wave()
-            source = f"np.empty({_shape([*rows, '*batch', *sizes])}, dtype)"
+            source = f"np.empty({shape_of([*rows, '*batch', *sizes])}, dtype)"
             groups.setdefault((source, False), []).append(name)
         return _several(groups)
 
@@ -202,10 +203,6 @@ class Allocation(Statements):
             return []
         factors = [*(self.names.length if lengths else []), "int(np.prod(batch))"]
         return [f"points = {' * '.join(factors)}"]
-
-
-def _shape(axes: Sequence[str]) -> str:
-    return f"({', '.join(axes)}{',' if len(axes) == 1 else ''})"
 
 
 def _several(groups: Mapping[tuple[str, bool], list[str]]) -> list[str]:
