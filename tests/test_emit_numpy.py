@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from derive import expr
 from derive.catalogue import load, names
+from derive.emit.numpy.gains import multiplied_out
 from derive.errors import DeriveError
+from derive.schedule import schedule
+from derive.schedule.program import Assign, Sweep
 from derive.system import System
 
 SYSTEMS = (*names(), "mdrnn(3)", "mdlstm(3)", "stacked-lstm(3)")
@@ -92,6 +96,17 @@ def test_a_gate_of_a_step_is_one_piece_of_memory(name):
     params, inputs = arrays(system, "parameter", (), rng), arrays(system, "input", (4, 3), rng)
     for state, value in system.compile("numpy").forward(params, inputs).items():
         assert all(step.flags.c_contiguous for step in value), f"{name} {state}: {value.strides}"
+
+
+@pytest.mark.parametrize("name", [n for n in SYSTEMS if load(n).lattice.dimension == 1])
+def test_no_error_is_a_known_multiple_of_another_in_its_stack(name):
+    program = multiplied_out(schedule(load(name)))
+    stack_of = {part.name: stack.name for stack in program.stacks for part in stack.parts}
+    for sweep in (item for item in program.backward if isinstance(item, Sweep)):
+        for made in (s for s in sweep.body if isinstance(s, Assign) and isinstance(s.value, expr.Had)):
+            read = [v.name for v in made.value.args if isinstance(v, expr.Var) and v.name in sweep.names]
+            others = [n for n in read if n in stack_of and stack_of[n] == stack_of.get(made.target.name)]
+            assert not others, f"{name}: {made.target.name} is a multiple of {others}: {made.value}"
 
 
 @pytest.mark.parametrize("name", [n for n in SYSTEMS if load(n).lattice.dimension == 1])
