@@ -10,6 +10,7 @@ from random_systems import Drawn, drawn
 from test_emit_contract import Case, assert_gradients
 
 from derive.emit.compiled import Compiled
+from derive.errors import DeriveError
 from derive.system import System
 
 SYSTEMS = {
@@ -146,6 +147,19 @@ NARROW: dict[str, dict[str, object]] = {
         "equations": "h[t] = sigmoid(c - c) * h[t-2] + log_sum_exp(max(c, c)) * x[t]", "inputs": "x: n",
         "parameters": "c: scalar",
     },
+    "borders that a short lattice does not reach": {
+        "equations": "h[t] = tanh(U @ x[t+1]) * tanh(V @ x[t+2])", "inputs": "x: m", "parameters": "U: n x m, V: n x m",
+    },
+    "a learned scalar": {
+        "equations": "h[t] = tanh(h[t-1] + sum(x[t]))", "inputs": "x: n", "parameters": "", "shapes": "h: scalar",
+        "boundary": {"h": "learned"},
+    },
+    "names of libraries, and of what a module carries": {
+        "equations": "carried[t] = tanh(jnp @ carried[t-1] + torch * x[t] + k)\n"
+        "lax[t] = sigmoid(A @ carried[t]) * tanh(B @ carried[t]) + sigmoid(C @ carried[t]) * total * k",
+        "inputs": "x: n", "parameters": "jnp: n x n, torch: n, A: n x n, B: n x n, C: n x n, total: scalar, k: n",
+        "shapes": "carried: n, lax: n",
+    },
 }  # fmt: skip
 """Systems that a backend was wrong about, each reduced to what it was wrong about."""
 
@@ -171,6 +185,30 @@ def test_what_was_once_wrong(name: str, backend: str):
 def test_what_was_once_wrong_in_loops(name: str):
     found = mismatches(narrow(name), "c", [(1, ()), (4, (3,))])
     assert not found, shown(found)
+
+
+@pytest.mark.parametrize("name", [*NARROW][-3:])
+def test_what_was_once_wrong_in_jax(name: str):
+    pytest.importorskip("jax")
+    found = mismatches(narrow(name), "jax", [(1, ()), (4, (3,))], every_way=False)
+    assert not found, shown(found)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c", "torch", "jax"])
+def test_a_size_that_no_array_tells(backend: str):
+    pytest.importorskip({"c": "numpy"}.get(backend, backend))
+    told = narrow("a learned scalar").system().compile(backend)
+    assert np.shape(told.forward({"h[0]": np.ones(())}, {"x": np.ones((2, 3))})["h"]) == (2,)
+    by_border = System("cell", equations="h[t] = tanh(h[t-1] + sum(x[t]))", inputs="x: m", shapes="h: n")
+    f = by_border.compile(backend)
+    with pytest.raises(ValueError, match=r"initial lacks 'h\[0\]', of shape \(..., n\)"):
+        f.forward({}, {"x": np.ones((2, 3))})
+    assert np.shape(f.forward({}, {"x": np.ones((2, 3))}, {"h[0]": np.ones(4)})["h"]) == (2, 4)
+    by_nothing = System(
+        "cell", equations="h[t] = tanh(h[t-1] + sum(x[t]))", inputs="x: m", shapes="h: n", boundary={"h": "zero"}
+    )
+    with pytest.raises(DeriveError, match="the size n of h stands in no array that would be given"):
+        by_nothing.compile(backend)
 
 
 SEEDS = {
