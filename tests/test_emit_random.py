@@ -1,11 +1,16 @@
 """Small systems whose adjoints reach beyond the lattice, against finite differences; random ones, against their text."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from random_cases import Mismatch, mismatches
 from random_systems import Drawn, drawn
 from test_emit_contract import Case, assert_gradients
 
+from derive.emit.compiled import Compiled
+from derive.errors import DeriveError
 from derive.system import System
 
 SYSTEMS = {
@@ -142,6 +147,19 @@ NARROW: dict[str, dict[str, object]] = {
         "equations": "h[t] = sigmoid(c - c) * h[t-2] + log_sum_exp(max(c, c)) * x[t]", "inputs": "x: n",
         "parameters": "c: scalar",
     },
+    "borders that a short lattice does not reach": {
+        "equations": "h[t] = tanh(U @ x[t+1]) * tanh(V @ x[t+2])", "inputs": "x: m", "parameters": "U: n x m, V: n x m",
+    },
+    "a learned scalar": {
+        "equations": "h[t] = tanh(h[t-1] + sum(x[t]))", "inputs": "x: n", "parameters": "", "shapes": "h: scalar",
+        "boundary": {"h": "learned"},
+    },
+    "names of libraries, and of what a module carries": {
+        "equations": "carried[t] = tanh(jnp @ carried[t-1] + torch * x[t] + k)\n"
+        "lax[t] = sigmoid(A @ carried[t]) * tanh(B @ carried[t]) + sigmoid(C @ carried[t]) * total * k",
+        "inputs": "x: n", "parameters": "jnp: n x n, torch: n, A: n x n, B: n x n, C: n x n, total: scalar, k: n",
+        "shapes": "carried: n, lax: n",
+    },
 }  # fmt: skip
 """Systems that a backend was wrong about, each reduced to what it was wrong about."""
 
@@ -169,7 +187,36 @@ def test_what_was_once_wrong_in_loops(name: str):
     assert not found, shown(found)
 
 
-SEEDS = {"numpy": range(1000, 1025), "c": range(1000, 1010), "torch": range(1000, 1005), "jax": range(1000, 1003)}
+@pytest.mark.parametrize("name", [*NARROW][-3:])
+def test_what_was_once_wrong_in_jax(name: str):
+    pytest.importorskip("jax")
+    found = mismatches(narrow(name), "jax", [(1, ()), (4, (3,))], every_way=False)
+    assert not found, shown(found)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c", "torch", "jax"])
+def test_a_size_that_no_array_tells(backend: str):
+    pytest.importorskip({"c": "numpy"}.get(backend, backend))
+    told = narrow("a learned scalar").system().compile(backend)
+    assert np.shape(told.forward({"h[0]": np.ones(())}, {"x": np.ones((2, 3))})["h"]) == (2,)
+    by_border = System("cell", equations="h[t] = tanh(h[t-1] + sum(x[t]))", inputs="x: m", shapes="h: n")
+    f = by_border.compile(backend)
+    with pytest.raises(ValueError, match=r"initial lacks 'h\[0\]', of shape \(..., n\)"):
+        f.forward({}, {"x": np.ones((2, 3))})
+    assert np.shape(f.forward({}, {"x": np.ones((2, 3))}, {"h[0]": np.ones(4)})["h"]) == (2, 4)
+    by_nothing = System(
+        "cell", equations="h[t] = tanh(h[t-1] + sum(x[t]))", inputs="x: m", shapes="h: n", boundary={"h": "zero"}
+    )
+    with pytest.raises(DeriveError, match="the size n of h stands in no array that would be given"):
+        by_nothing.compile(backend)
+
+
+SEEDS = {
+    "numpy": range(1000, 1025),
+    "c": (1000, 1003, 1004, 1005, 1007, 1008, 1013, 1014, 1016, 1018),
+    "torch": range(1000, 1005),
+    "jax": (1000, 1003, 1004),
+}
 
 
 @pytest.mark.parametrize(("backend", "seed"), [(backend, seed) for backend, seeds in SEEDS.items() for seed in seeds])
@@ -178,3 +225,26 @@ def test_a_random_system_is_what_its_text_says(backend: str, seed: int):
     pytest.importorskip({"c": "numpy"}.get(backend, backend))
     found = mismatches(drawn(seed), backend, [(1, ()), (4, (2,))], every_way=backend == "numpy")
     assert not found, shown(found)
+
+
+def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch):
+    right = Compiled.vjp
+
+    def wrong(self: Compiled, *given: object, **how: object) -> dict[str, np.ndarray]:
+        return {name: 1.001 * array for name, array in right(self, *given, **how).items()}
+
+    monkeypatch.setattr(Compiled, "vjp", wrong)
+    first = mismatches(drawn(1000), "numpy", [(4, ())])[0]
+    assert first.call.startswith("vjp of carried")
+    assert all(part in str(first) for part in ("seed 1000", "and should be", "carried[t] ="))
+
+
+def test_a_system_that_fails_is_reduced():
+    spec = importlib.util.spec_from_file_location(
+        "fuzz_emit", Path(__file__).parent.parent / "benchmarks" / "fuzz_emit.py"
+    )
+    assert spec is not None and spec.loader is not None
+    fuzz_emit = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fuzz_emit)
+    smaller = fuzz_emit.reduced(drawn(0), lambda system: "index @" in system.equations, 20)
+    assert (smaller.equations, smaller.parameters) == ("lax[t] = index @ lax[t]", "index: p x p")
