@@ -119,6 +119,13 @@ NARROW: dict[str, dict[str, object]] = {
     "products of a product ahead": {
         "equations": "h[t] = U @ ((U.T @ tanh(U @ h[t+2])) + g * h[t+2])", "inputs": "", "parameters": "U: n x n, g: scalar",
     },
+    "four factors beside one": {
+        "equations": "h[t] = sigmoid(x[t] * h[t-4]) * h[t-1] + x[t] * h[t-4]", "inputs": "x: n", "parameters": "",
+    },
+    "a product that a stack and the results share": {
+        "equations": "h[i,j] = U @ x[i,j]\nk[i,j] = V @ softplus(W @ x[i,j])", "inputs": "x: m",
+        "parameters": "U: n x m, W: m x m, V: n x m", "shapes": "h: n, k: n",
+    },
     "a cotangent two rows away": {"equations": "h[i,j] = x[i-2,j]", "inputs": "x: n", "parameters": ""},
     "stacked products on a grid": {
         "equations": "h[i,j] = sigmoid(sigmoid(U @ x[i,j]))\nk[i,j] = c - tanh(V @ x[i,j])", "inputs": "x: n",
