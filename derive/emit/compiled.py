@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import re
 import types
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from typing import Any, TypeAlias
@@ -197,7 +198,7 @@ def _rounded(value: Any, dtype: np.dtype[Any]) -> Any:
 def _run(source: str, name: str) -> types.ModuleType:
     """The module that the source is; tracebacks show its lines."""
     module = types.ModuleType("derived_" + re.sub(r"\W+", "_", name))
-    filename = f"<derive {name}>"
+    filename = f"<derive {name}, {zlib.crc32(source.encode()):08x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     exec(compile(source, filename, "exec"), module.__dict__)  # our own text: names are identifiers, the rest is quoted
     return module

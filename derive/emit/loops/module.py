@@ -17,7 +17,7 @@ from derive.emit.loops.kernel import BAR
 from derive.emit.loops.language import SAMPLES
 from derive.emit.loops.memory import Block, sizes_of
 from derive.emit.loops.plan import Plan
-from derive.emit.source import SIZES, indented, tuple_of
+from derive.emit.source import SIZES, indented, shape_of, tuple_of
 from derive.expr import Var
 from derive.system import LOSS
 
@@ -97,7 +97,7 @@ class ModuleText:
     def _layout(self) -> str:
         """`_layout(T, m, n, batch)`: how much memory there is, and where results lie in it."""
         arguments = ", ".join([*(self.names.symbols[s] for s in self.symbols), "batch"])
-        sizes = _tuple([self._size(s) for s in (*self.lattice.lengths, SAMPLES, *self.system.dimensions)])
+        sizes = shape_of([self._size(s) for s in (*self.lattice.lengths, SAMPLES, *self.system.dimensions)])
         body = ["samples = math.prod(batch)", "return {", f'    "sizes": {sizes},']
         for key, text in self._counts().items():
             *lines, last = wrapped(f'"{key}": ', text, 4)
@@ -128,7 +128,7 @@ class ModuleText:
         return counts
 
     def _block_shape(self, block: Block) -> str:
-        return _tuple([*map(self._size, block.rows(self.lattice)), "*batch", self._size(block.width)])
+        return shape_of([*map(self._size, block.rows(self.lattice)), "*batch", self._size(block.width)])
 
     def _states(self) -> dict[str, str]:
         """For every state: its block, its rows and columns there, and its shape."""
@@ -138,7 +138,7 @@ class ModuleText:
             sides = zip(self.lattice.lengths, place.block.before, strict=True)
             rows = [f"slice({low}, {self._size(n + low)})" for n, low in sides]
             stop = place.start + _product(place.shape)
-            part = _tuple([*rows, "...", f"slice({self._size(place.start)}, {self._size(stop)})"])
+            part = shape_of([*rows, "...", f"slice({self._size(place.start)}, {self._size(stop)})"])
             found[variable.name] = f'("{place.block.name}", {part}, {self._shape(variable.var)})'
         return found
 
@@ -155,10 +155,10 @@ class ModuleText:
         lead = [self._size(self.lattice.lengths[axis]) for axis in block.axes]
         batch = ["*batch"] if block.batched else []
         var = self.system.variables[borders.get(key, key)].var
-        return _tuple([*lead, *batch, *map(self._size, _outer(var))])
+        return shape_of([*lead, *batch, *map(self._size, _outer(var))])
 
     def _shape(self, var: Var) -> str:
-        return _tuple([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
+        return shape_of([*map(self._size, self.lattice.lengths), "*batch", *map(self._size, _outer(var))])
 
     def _total(self, blocks: Sequence[Block]) -> Expr:
         total: Expr = Integer(0)
@@ -184,10 +184,6 @@ class ModuleText:
 def _outer(var: Var) -> tuple[Expr, ...]:
     """The last axes of a variable as it is given and returned: a row has two."""
     return tuple(var.shape) if var.shape[0] == 1 and var.shape[1] != 1 else sizes_of(var.shape)
-
-
-def _tuple(parts: Sequence[str]) -> str:
-    return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
 
 
 def _product(sizes: Sequence[Expr]) -> Expr:
