@@ -11,6 +11,7 @@ from test_emit_contract import WITH_LOSS, Arrays, Case
 
 from derive.catalogue import load, names
 from derive.emit import compile_system
+from derive.errors import DeriveError
 from derive.system import LOSS, System
 
 SYSTEMS: dict[str, System] = {name: load(name) for name in names()} | WITH_LOSS
@@ -92,6 +93,16 @@ def test_what_would_be_copied_is_refused(backend: str):
         compiled.bind("vjp", given[0], {"x": case.inputs["x"].astype("float64")}, *given[2:])
     with pytest.raises(ValueError, match=r"b_i .*copied"):
         compiled.bind("vjp", {**given[0], "b_i": given[0]["b_i"].tolist()}, *given[1:])
+
+
+def test_what_can_not_be_bound_is_a_sentence():
+    compiled = compile_system(load("gru"))
+    with pytest.raises(DeriveError, match="forward, vjp, value_and_grad"):
+        compiled.bind("gradient", {}, {})
+    with pytest.raises(DeriveError, match="vjp takes cotangents"):
+        compiled.bind("vjp", {}, {})
+    with pytest.raises(DeriveError, match="gru has no value_and_grad"):
+        compiled.bind("value_and_grad", {}, {}, {})
 
 
 def test_c_refuses_arrays_with_gaps():

@@ -23,6 +23,10 @@ from derive.system import System
 Arrays: TypeAlias = "Mapping[str, Any]"
 
 
+THIRD = {"forward": "", "vjp": "cotangents", "value_and_grad": "targets"}
+"""What functions take behind params and inputs."""
+
+
 def require(system: System, functions: Mapping[str, Callable[..., Any]], called: Iterable[str]) -> None:
     """That every function without a formula that a module calls was given; else a `DeriveError` that says which are not."""
     missing = [name for name in called if name not in functions]
@@ -139,8 +143,13 @@ class Compiled:
         Names, shapes and dtypes are looked at once; every call reads what the arrays hold then, such as parameters that an
         optimiser changes in place, and returns new arrays.  One call has to end before the next begins.  `others` are what
         the function takes behind `inputs`.  Raises `ValueError` for an array that would have to be copied: one of another
-        dtype, a list, with c and numba also one with gaps.
+        dtype, a list, with c and numba also one with gaps; `DeriveError` for a function that there is not.
         """
+        if function not in THIRD:
+            raise DeriveError(f"{function!r} is none of the functions that can be bound: {', '.join(THIRD)}")
+        if THIRD[function] and not others:
+            raise DeriveError(f"{function} takes {THIRD[function]} behind the inputs, which were not given")
+        self._function(function, f"{self.system.name} has no {function}")
         given = [params, inputs, *others]
         if function == "vjp":
             unseen = tuple(v.name for v in self.system.states if v.name in others[0].keys() - self.seeds)
