@@ -18,6 +18,11 @@ SYSTEMS: dict[str, System] = {name: load(name) for name in names()} | WITH_LOSS
 COMPILED = {"numpy": list(SYSTEMS), "c": list(SYSTEMS), "numba": ["lstm"]}
 
 
+def needs(backend: str) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+
+
 def calls(case: Case) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """The functions of a system, with what they are given."""
     fed = {
@@ -51,6 +56,7 @@ def assert_same(found: Any, wanted: Any, where: str) -> None:
 
 @pytest.mark.parametrize(("backend", "name"), [(b, n) for b, some in COMPILED.items() for n in some])
 def test_a_bound_function_reads_what_the_arrays_hold(backend: str, name: str):
+    needs(backend)
     case = Case(SYSTEMS[name], seed=11)
     compiled = compile_system(case.system, backend)
     for function, given in calls(case).items():
@@ -129,6 +135,7 @@ def test_a_length_that_is_given_as_a_number_stays_one(backend: str):
 
 @pytest.mark.parametrize("backend", ["c", "numba"])
 def test_shapes_are_checked_when_a_function_is_bound(backend: str):
+    needs(backend)
     case = Case(load("gru"))
     params, inputs, *others = calls(case)["vjp"]
     with pytest.raises(ValueError, match="x"):
