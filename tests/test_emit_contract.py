@@ -633,3 +633,6 @@ def test_a_system_without_inputs_is_told_its_length():
     case = Case(system, batch=(2,))
     found = case.compiled().forward(case.params, {"T": 3}, case.initial)
     assert found["h"].shape == (3, 2, 3)
+    for call in (case.compiled().forward, lambda p, x: case.compiled().vjp(p, x, {})):
+        with pytest.raises(ValueError, match="inputs lacks 'T', a number of steps"):
+            call(case.params, {})

@@ -66,6 +66,7 @@ class Compiled:
         self, params: Arrays, inputs: Arrays, initial: Arrays | None = None, *, lengths: Any = None
     ) -> dict[str, Any]:
         """The trajectory of every state.  A boundary value that `initial` leaves out is zero."""
+        self._ask_lengths(inputs)
         if lengths is None:
             return self.module.forward(self._cast(params), self._cast(inputs), self._cast(initial))
         batch = Batch(self.system, lengths, inputs, {}, initial or {})
@@ -96,6 +97,7 @@ class Compiled:
         Raises `DeriveError` where these are asked of a grid, or of states that flow both ways.
         """
         self._function("vjp", f"{self.system.name} was derived from another system; compile that one for gradients")
+        self._ask_lengths(inputs)
         if lengths is None:
             return self._vjp(params, inputs, cotangents, initial or {}, truncate, checkpoint)
         batch = Batch(self.system, lengths, inputs, cotangents, initial or {})
@@ -131,6 +133,7 @@ class Compiled:
         outputs = ", ".join(self.system.outputs)
         missing = f"the loss of {self.system.name} is left abstract; use vjp with the cotangents of {outputs}"
         value_and_grad = self._function("value_and_grad", missing)
+        self._ask_lengths(inputs)
         if lengths is None and not asked(truncate) and not asked(checkpoint):
             return value_and_grad(self._cast(params), self._cast(inputs), self._cast(targets), self._cast(initial))
         return self._weighted.value_and_grad(
@@ -150,6 +153,7 @@ class Compiled:
         if THIRD[function] and not others:
             raise DeriveError(f"{function} takes {THIRD[function]} behind the inputs, which were not given")
         self._function(function, f"{self.system.name} has no {function}")
+        self._ask_lengths(inputs)
         given = [params, inputs, *others]
         if function == "vjp":
             unseen = tuple(v.name for v in self.system.states if v.name in others[0].keys() - self.seeds)
@@ -190,6 +194,17 @@ class Compiled:
         if not hasattr(self.module, name):
             raise DeriveError(missing)
         return getattr(self.module, name)
+
+    @cached_property
+    def _lengths(self) -> tuple[str, ...]:
+        """The lengths that no array shows: they are given among the inputs, as numbers."""
+        shown = self.system.inputs or self.system.of_kind("target")
+        return () if shown else tuple(str(n) for n in self.system.lattice.lengths)
+
+    def _ask_lengths(self, inputs: Arrays) -> None:
+        for length in self._lengths:
+            if length not in inputs:
+                raise ValueError(f"inputs lacks {length!r}, a number of steps, which no array shows")
 
     def _cast(self, arrays: Arrays | None) -> Arrays:
         if self.dtype == "float64" or not arrays:
