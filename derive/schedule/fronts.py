@@ -16,7 +16,7 @@ from typing import TypeAlias
 from derive.errors import DeriveError
 from derive.expr import Node, variables
 from derive.lattice import Edge, Offset, strongly_connected
-from derive.schedule.program import Assign, Item, Product, Program, Sweep, names_of, statements
+from derive.schedule.program import Assign, Item, Product, Program, Sweep, statements
 from derive.schedule.storage import read_by
 from derive.schedule.terms import asks_where, can_be_infinite, is_backward, terms_of
 from derive.system import System
@@ -87,11 +87,10 @@ class Plane:
 def planes(program: Program) -> dict[Loops, Plane]:
     """The sweeps of a program that are planes, by what `loops` says of them."""
     found: dict[Loops, Plane] = {}
-    inside = {name for item in program.backward for name in names_of(item)}
     pending: list[tuple[Item, tuple[int, ...]]] = [(item, ()) for item in (*program.forward, *program.backward)]
     for item, outer in pending:
         if isinstance(item, Sweep):
-            plane = _plane(item, program.system, inside, outer)
+            plane = _plane(item, program, outer)
             if plane is not None:
                 found[loops(item)] = plane
             elif not any(item.shifts.values()):
@@ -107,14 +106,15 @@ def loops(sweep: Sweep) -> Loops:
     return sweep.axis, sweep.names
 
 
-def _plane(sweep: Sweep, system: System, inside: Collection[str], outer: tuple[int, ...]) -> Plane | None:
+def _plane(sweep: Sweep, program: Program, outer: tuple[int, ...]) -> Plane | None:
+    system = program.system
     axes = [axis for axis in range(system.lattice.dimension) if axis not in outer]
     inner = [item for item in sweep.body if isinstance(item, Sweep)]
     deeper = any(isinstance(item, Sweep) for one in inner for item in one.body)
     if len(axes) != 2 or not inner or deeper:
         return None
     values = [s.value for s in statements((sweep,)) if isinstance(s, Assign)]
-    across = (reach(term, system, inside) for value in values for term in terms_of(value))
+    across = (reach(term, program) for value in values for term in terms_of(value))
     if any(map(asks_where, values)) or any(offset[a] for offset in across if offset for a in outer):
         return None
     if not has_front(sweep, system, outer):
@@ -124,18 +124,18 @@ def _plane(sweep: Sweep, system: System, inside: Collection[str], outer: tuple[i
     return Plane(found, outer, (first, second) if abs(found.slopes[second]) == 1 else (second, first))
 
 
-def is_placed(statement: Assign | Product, system: System, inside: Collection[str]) -> bool:
+def is_placed(statement: Assign | Product, program: Program) -> bool:
     """Whether a statement has to know where it stands: it asks for its step, or would divide by zero beyond the border."""
     if isinstance(statement, Product):
         return False
-    return asks_where(statement.value) or any(reach(t, system, inside) for t in terms_of(statement.value))
+    return asks_where(statement.value) or any(reach(t, program) for t in terms_of(statement.value))
 
 
-def reach(term: Node, system: System, inside: Collection[str]) -> Offset:
-    """The offset at which a term reads adjoints, or what is computed `inside` with them, and may be infinite where that is
-    beyond the lattice; none where it can't be."""
-    read = [v for v in variables(term) if v.index and (is_backward(v) or v.name in inside)]
-    offset = next((o for v in read if any(o := system.offset(v))), ())
+def reach(term: Node, program: Program) -> Offset:
+    """The offset at which a term reads adjoints, or what is computed with them, and may be infinite where that is beyond
+    the lattice; none where it can't be."""
+    read = [v for v in variables(term) if v.index and (is_backward(v) or v.name in program.inside)]
+    offset = next((o for v in read if any(o := program.system.offset(v))), ())
     return offset if offset and can_be_infinite(term) else ()
 
 

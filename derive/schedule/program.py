@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 from sympy import Expr
@@ -177,3 +178,8 @@ class Program:
     forward: tuple[Item, ...]
     backward: tuple[Item, ...] = ()
     gradients: tuple[Gradient, ...] = ()
+
+    @cached_property
+    def inside(self) -> frozenset[str]:
+        """What the backward pass computes: zero beyond the lattice."""
+        return frozenset(name for item in self.backward for name in names_of(item))

@@ -37,7 +37,7 @@ class Allocation(Statements):
         done: set[str] = set()
         single: list[Var] = []
         if self.in_blocks:
-            held = [v for v in dict.fromkeys(wanted) if v.name in self.inside and self.is_carried(v)]
+            held = [v for v in dict.fromkeys(wanted) if v.name in self.program.inside and self.is_carried(v)]
             lines += self._unpacked([v.name for v in held], "carried")
             wanted = [v for v in wanted if v not in held]
         for var in dict.fromkeys(wanted):

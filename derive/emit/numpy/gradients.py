@@ -51,7 +51,7 @@ class Gradients(Allocation):
         rows = dict.fromkeys(v.name for v in kept if v.name not in self.arrays.bare)
         stacks = [self.arrays.name(Ref(s.parts[0].name, (), len(s.parts))) for s in program.stacks]
         rows |= dict.fromkeys(name for name in stacks if name in self.kept_stacks)
-        carried = {n: a.var for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside}
+        carried = {n: a.var for n, a in program.arrays.items() if a.storage == CARRIED and n in self.program.inside}
         pairs = ", ".join(f'"{name}": "{var.shape[0]}"' for name, var in carried.items())
         return BLOCKS.format(
             rows="\n".join(wrapped("rows = ", f"({quoted(rows)})", 4)),
@@ -65,9 +65,11 @@ class Gradients(Allocation):
         program = self.program
         sweeps = [item for item in program.backward if isinstance(item, Sweep)]
         one = len(sweeps) == 1 and sweeps[0].direction < 0 and is_zipped(program, sweeps[0])
-        kept = {n for n, a in program.arrays.items() if n in self.inside and a.storage == STORED}
+        kept = {n for n, a in program.arrays.items() if n in self.program.inside and a.storage == STORED}
         columns = all(
-            expr.is_column(a.var) for n, a in program.arrays.items() if a.storage == CARRIED and n in self.inside
+            expr.is_column(a.var)
+            for n, a in program.arrays.items()
+            if a.storage == CARRIED and n in self.program.inside
         )
         borders = {b.variable for b in self.system.borders} & {v.name for v in self.face.inputs}
         learned = any(self.face.is_learned(b) for b in self.face.borders)
@@ -241,7 +243,7 @@ class Gradients(Allocation):
     def _left_out(self, term: Node) -> Margins:
         """How many points at either end of a border have no adjoint of `term` beside them."""
         offsets: list[set[int]] = [{0} for _ in self.system.lattice.indices]
-        for var in (v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.inside)):
+        for var in (v for v in expr.variables(term) if v.index and (is_backward(v) or v.name in self.program.inside)):
             for found, index, symbol in zip(offsets, var.index, self.system.lattice.indices, strict=True):
                 found |= {int(index - symbol)} if index.has(symbol) else set()
         return tuple((-min(found), max(found)) for found in offsets)
@@ -250,7 +252,7 @@ class Gradients(Allocation):
         """The condition that all adjoints which a term reads near the border lie inside the lattice."""
         conditions: dict[str, None] = {}
         lattice = self.system.lattice
-        for var in (v for v in expr.variables(term) if is_backward(v) or v.name in self.inside):
+        for var in (v for v in expr.variables(term) if is_backward(v) or v.name in self.program.inside):
             for axis, (index, n) in enumerate(zip(var.index, lattice.lengths, strict=True)):
                 if index.is_Integer and index > 1:
                     conditions[f"{index} <= {self.names.length[axis]}"] = None

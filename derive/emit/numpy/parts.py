@@ -17,7 +17,7 @@ from derive import expr
 from derive.emit.code import SCALAR, kind_of
 from derive.emit.numpy.gains import multiplied_out
 from derive.expr import Node, Var
-from derive.schedule import fronts
+from derive.schedule.fronts import is_placed, reach
 from derive.schedule.program import SCRATCH, Assign, Item, OuterTotal, Product, Program, Stack, Sweep, statements
 from derive.schedule.storage import read_by
 from derive.schedule.terms import terms_of
@@ -130,27 +130,17 @@ def is_zipped(program: Program, sweep: Sweep) -> bool:
     """Whether a loop over rows will do: a chain, all in step, no values that are bare numbers."""
     plain = program.system.lattice.dimension == 1 and not sweep.shifts
     vectors = all(kind_of(program.arrays[n].var) != SCALAR for n in sweep.names)
-    return plain and vectors and not any(is_placed(program, s) for s in statements((sweep,)))
-
-
-def is_placed(program: Program, statement: Assign | Product) -> bool:
-    return fronts.is_placed(statement, program.system, _inside(program))
+    return plain and vectors and not any(is_placed(s, program) for s in statements((sweep,)))
 
 
 def guarded(program: Program, value: Node) -> tuple[list[Node], list[tuple[tuple[int, ...], Node]]]:
     """The terms of a right-hand side; apart, with the offset at which they read, those that need a guard."""
-    inside = _inside(program)
     plain: list[Node] = []
     apart = []
     for term in terms_of(value):
-        offset = fronts.reach(term, program.system, inside)
+        offset = reach(term, program)
         if offset:
             apart.append((offset, term))
         elif not isinstance(term, expr.Zero):
             plain.append(term)
     return plain, apart
-
-
-def _inside(program: Program) -> set[str]:
-    """What the backward pass computes: zero beyond the lattice."""
-    return {t.name for s in statements(program.backward) for t in s.targets}

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from derive.emit.layout import Layout, Names, Place, run_name
 from derive.emit.numpy.parts import Turned
 from derive.emit.numpy.ufuncs import Ref
+from derive.emit.source import indented
 from derive.expr import Var
 from derive.schedule.program import SCRATCH, STORED, Edge, Stack, statements
 from derive.schedule.storage import read_by
@@ -120,7 +121,20 @@ class Arrays:
         return ", ".join(parts)
 
 
-class Region:
+class Reader:
+    """Where statements stand: how variables are read there."""
+
+    arrays: Arrays
+
+    def text(self, ref: Ref) -> str:
+        raise NotImplementedError
+
+    def read(self, var: Var) -> str:
+        system = self.arrays.program.system
+        return self.text(Ref(var.name, system.offset(var) if var.index else ()))
+
+
+class Region(Reader):
     """Statements at one place."""
 
     def __init__(self, arrays: Arrays, place: Place):
@@ -141,10 +155,6 @@ class Region:
             return text if self.arrays.is_first(ref) else f"_parts({text}, {ref.count}, batch)"
         has_rows = ref.scratch or (ref.offset and self.arrays.is_stored(ref.name))
         return f"{text}[{':, ' * axes}None]" if has_rows else text
-
-    def read(self, var: Var) -> str:
-        system = self.arrays.program.system
-        return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
 
 class Everywhere(Region):
@@ -183,7 +193,7 @@ class _View:
 
 
 @dataclass
-class Zipped:
+class Zipped(Reader):
     """A sweep along a chain; `views` are what its loop runs over, by their names in the loop."""
 
     arrays: Arrays
@@ -207,10 +217,6 @@ class Zipped:
 
     def part_text(self, ref: Ref) -> str:
         return self.text(ref, parts=True)
-
-    def read(self, var: Var) -> str:
-        system = self.arrays.program.system
-        return self.text(Ref(var.name, system.offset(var) if var.index else ()))
 
     def _behind(self) -> dict[str, str]:
         """What is read of the step before where this step's is at hand: `{"h_before": "h_t"}`."""
@@ -246,14 +252,18 @@ class Zipped:
         names = list(sources)
         if len(names) == 1:
             return [*lines, f"for {names[0]} in {sources[names[0]]}:"]
-        one = f"for {', '.join(names)} in zip({', '.join(sources.values())}, strict=True):"
-        if len(one) <= 110:
-            return [*lines, one]
-        pairs = [f"    {line}" for line in filled(list(sources.values()))]
-        target = [f"for {', '.join(names)} in zip("]
-        if len(target[0]) > 110:
-            target = ["for (", *(f"    {line}" for line in filled(names)), ") in zip("]
-        return [*lines, *target, *pairs, "    strict=True,", "):"]
+        return [*lines, *for_lines(names, "zip(", list(sources.values()), ["strict=True"])]
+
+
+def for_lines(names: Sequence[str], call: str, sources: Sequence[str], last: Sequence[str] = ()) -> list[str]:
+    """`for names in call(sources):`, on as many lines as it takes; `last` has a line of its own."""
+    one = f"for {', '.join(names)} in {call}{', '.join([*sources, *last])}):"
+    if len(one) <= 110:
+        return [one]
+    target = [f"for {', '.join(names)} in {call}"]
+    if len(target[0]) > 110:
+        target = ["for (", *indented(filled(names)), f") in {call}"]
+    return [*target, *indented([*filled(sources), *filled(last)]), "):"]
 
 
 def filled(items: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from sympy import Expr
 from derive import expr
 from derive.emit.code import wrapped
 from derive.emit.layout import Place
-from derive.emit.numpy.parts import guarded, is_placed, is_zipped
+from derive.emit.numpy.parts import guarded, is_zipped
 from derive.emit.numpy.products import Products
 from derive.emit.numpy.regions import Everywhere, Indexed, Region, Zipped
 from derive.emit.numpy.ufuncs import Call, Neighbours, Ref, Steps, merged
@@ -22,7 +22,7 @@ from derive.emit.source import (
     under_conditions,
 )
 from derive.expr import Node, Var
-from derive.schedule.fronts import loops
+from derive.schedule.fronts import is_placed, loops
 from derive.schedule.program import (
     Assign,
     Item,
@@ -102,7 +102,7 @@ class Statements(Products):
             waiting.clear()
 
         for statement in group:
-            if isinstance(statement, Assign) and not is_placed(self.program, statement):
+            if isinstance(statement, Assign) and not is_placed(statement, self.program):
                 waiting.extend(steps.of(steps.ref(statement.target), statement.value))
             else:
                 settle()

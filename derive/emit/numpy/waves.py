@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from derive.emit.layout import Place
-from derive.emit.numpy.regions import Arrays, filled
+from derive.emit.numpy.regions import Arrays, Reader, filled, for_lines
 from derive.emit.numpy.ufuncs import Neighbours, Ref
 from derive.emit.source import indented
-from derive.expr import Var
 from derive.lattice import Offset
 from derive.schedule.fronts import Loops, Plane, is_placed, time_of
-from derive.schedule.program import SCRATCH, Array, Assign, Program, names_of, statements
+from derive.schedule.program import SCRATCH, Array, Assign, Program, statements
 from derive.schedule.storage import read_by
 
 
@@ -41,8 +40,7 @@ def _read_elsewhere(program: Program, names: Sequence[str], plane: Plane) -> set
     system, delays = program.system, plane.front.delays
     kept = {name for name in names if program.arrays[name].origin == "state"}
     kept |= {v.var.marked("bar").name for v in system.inputs} | {*program.shared, *program.shared.values()}
-    inside = {name for item in program.backward for name in names_of(item)}
-    for one in (s for s in statements(program.backward) if isinstance(s, Assign) and is_placed(s, system, inside)):
+    for one in (s for s in statements(program.backward) if isinstance(s, Assign) and is_placed(s, program)):
         kept |= {one.target.name, *(v.name for v in read_by(one))}
     kept |= {name for stack in program.stacks if not {*_names(stack)} <= {*names} for name in _names(stack)}
     for reader in (*statements(program.forward), *statements(program.backward), *program.gradients):
@@ -71,7 +69,7 @@ class _View:
     group: _Group
 
 
-class Waves:
+class Waves(Reader):
     """A sweep of a grid; its loop runs over the waves of arrays: `for h_here, h_before_i in _along(waves, …)`.
 
     `known`: the names inside of all such loops, each of which is given once.  `cut`: by their names in the loop, the scratch
@@ -107,10 +105,6 @@ class Waves:
         """The same with the parts of a run on an axis of their own."""
         return self.text(ref, parts=True)
 
-    def read(self, var: Var) -> str:
-        system = self.arrays.program.system
-        return self.text(Ref(var.name, system.offset(var) if var.index else ()))
-
     def _where(self, offset: Sequence[int]) -> str:
         """`here`, `before_i`, `after_2_j`."""
         moves = []
@@ -141,7 +135,7 @@ class Waves:
         if len(groups) == 1 and not latest:
             (group,) = groups
             names, sources = self._along(group)
-            return [*lines, *_for_lines(names, "_along(", [self._waves(group), *sources, *self._slope()])]
+            return [*lines, *for_lines(names, "_along(", [self._waves(group), *sources, *self._slope()])]
         nothing = self._local("nothing")
         lines += [f"{nothing} = ((0, slice(0)),)"] if latest else []
         targets, calls = [], []
@@ -207,17 +201,6 @@ class NeighboursInWaves(Neighbours):
     def touched(self, ref: Ref) -> set[tuple[str, Offset]]:
         time = (time_of(self.slopes, ref.offset),) if ref.offset else ()
         return super().touched(replace(ref, offset=time))
-
-
-def _for_lines(names: Sequence[str], call: str, sources: Sequence[str]) -> list[str]:
-    """`for names in call(sources):`, on as many lines as it takes."""
-    one = f"for {', '.join(names)} in {call}{', '.join(sources)}):"
-    if len(one) <= 110:
-        return [one]
-    target = [f"for {', '.join(names)} in {call}"]
-    if len(target[0]) > 110:
-        target = ["for (", *indented(filled(names)), f") in {call}"]
-    return [*target, *indented(filled(sources)), "):"]
 
 
 def _enclosed(opening: str, items: Sequence[str], closing: str) -> list[str]:

@@ -20,7 +20,6 @@ from derive.schedule.fronts import planes
 from derive.schedule.program import (
     Pack,
     Program,
-    statements,
 )
 
 
@@ -45,8 +44,6 @@ class Writer:
         self.scratch: dict[tuple[str, tuple[str, ...], int], str] = {}
         """Scratch arrays of the function that is being written: `(whether for all rows, sizes, which) -> name`."""
         self.scratch_names: dict[tuple[str, int], str] = {}
-        self.inside = {t.name for s in statements(program.backward) for t in s.targets}
-        """What the backward pass computes: zero beyond the lattice."""
         self.wave_names: dict[str, str] = {}
         """What things are called inside of loops over waves."""
         self.in_blocks = False
